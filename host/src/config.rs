@@ -1,0 +1,316 @@
+//! The configuration, resolved: every default filled in, every value checked.
+//!
+//! Two stages: `raw` mirrors the TOML and knows the keys; `resolve` turns it into [`Config`]. Nothing else sees the raw
+//! form. A conversation stores a model's alias, never a copy of what is here. Secrets are named, never read, here.
+//!
+//! [`environment`] reads the environment variables, except those that hold a secret.
+
+pub mod environment;
+mod error;
+mod raw;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::chat::{Batching, Modality, Replay};
+use crate::limits;
+
+pub use error::{ConfigError, Problem};
+pub(crate) use resolve::{is_name, parse_origin};
+
+/// The version of the configuration's form.
+pub const CONFIG_VERSION: &str = "0.5";
+
+/// What the operator wants.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it was read from; none for the embedded default.
+    pub source: Option<PathBuf>,
+    pub default_model: String,
+    pub models: BTreeMap<String, Model>,
+    /// Relative ones start at the work directory.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// `[plugins.NAME]`: settings and grants.
+    pub plugins: BTreeMap<String, Plugin>,
+    pub limits: Limits,
+    pub session: Session,
+}
+
+/// `[models.ALIAS]`
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub alias: String,
+    /// The component that serves it.
+    pub provider: String,
+    /// The vendor's name for it.
+    pub id: String,
+    pub base_url: Option<String>,
+    pub api_key: Option<SecretSource>,
+    pub context_window: u64,
+    pub max_output: Option<u64>,
+    pub reads: Vec<Modality>,
+    pub connect_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub total_timeout: Duration,
+    pub temperature: Option<f64>,
+    pub effort: Option<String>,
+    pub price: Option<Price>,
+    /// The component's own table, checked against its schema when the component is loaded.
+    pub options: Value,
+}
+
+/// US dollars per million tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Price {
+    pub input: f64,
+    pub cache_read: f64,
+    pub cache_write: f64,
+    pub output: f64,
+}
+
+/// Where a secret is kept. The value is read when it is used, and never part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// An environment variable.
+    Env(String),
+    /// A file; a trailing newline is not part of the secret.
+    File(PathBuf),
+}
+
+/// `[plugins.NAME]`
+#[derive(Debug, Clone, Default)]
+pub struct Plugin {
+    /// A configured component. None: the entry narrows or grants something to a bundled or dropped-in one.
+    pub path: Option<PathBuf>,
+    /// The bytes that the grants are for.
+    pub sha256: Option<String>,
+    /// `trust = "path"`: the grants are for whatever is at the path.
+    pub trust_path: bool,
+    pub enabled: Option<bool>,
+    /// None: not said. A bundled component then gets what its manifest requests.
+    pub fs: Option<Vec<FsGrant>>,
+    /// Origins, `https://host[:port][/path]`.
+    pub http: Option<Vec<String>>,
+    pub secrets: BTreeMap<String, SecretGrant>,
+    /// Slots that `secrets.sign` may use.
+    pub sign: Vec<String>,
+    pub settings: Value,
+    pub limits: PluginLimits,
+    /// Stricter classes per tool.
+    pub tools: BTreeMap<String, ToolOverride>,
+}
+
+/// `"workspace:rw"`, `"shared:ro"`, `"mounts/NAME:rw"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FsGrant {
+    pub mount: FsMount,
+    pub writable: bool,
+}
+
+/// A text that is no [`FsGrant`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a file grant; write `workspace`, `shared` or `mounts/NAME`, then `:ro` or `:rw`")]
+pub struct FsGrantError(pub String);
+
+impl FromStr for FsGrant {
+    type Err = FsGrantError;
+
+    fn from_str(text: &str) -> Result<Self, FsGrantError> {
+        let parse = || {
+            let (mount, mode) = text.split_once(':')?;
+            let mount = match (mount, mount.strip_prefix("mounts/")) {
+                ("workspace", _) => FsMount::Workspace,
+                ("shared", _) => FsMount::Shared,
+                (_, Some(name)) if !name.is_empty() && !name.contains('/') => FsMount::Mount(name.to_owned()),
+                _ => return None,
+            };
+            let writable = match mode {
+                "rw" => true,
+                "ro" => false,
+                _ => return None,
+            };
+            Some(Self { mount, writable })
+        };
+        parse().ok_or_else(|| FsGrantError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for FsGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.writable { "rw" } else { "ro" };
+        match &self.mount {
+            FsMount::Workspace => write!(f, "workspace:{mode}"),
+            FsMount::Shared => write!(f, "shared:{mode}"),
+            FsMount::Mount(name) => write!(f, "mounts/{name}:{mode}"),
+        }
+    }
+}
+
+/// What an [`FsGrant`] is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FsMount {
+    /// The workspace with `shared` and every mount inside it.
+    Workspace,
+    /// Only `shared`.
+    Shared,
+    /// Only `mounts/NAME`.
+    Mount(String),
+}
+
+/// A secret for a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretGrant {
+    pub source: SecretSource,
+    pub origins: Vec<String>,
+}
+
+/// `[plugins.NAME.limits]`; none: the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginLimits {
+    pub wall_time: Option<Duration>,
+    pub memory_bytes: Option<u64>,
+    pub handles: Option<u32>,
+    pub host_calls: Option<u64>,
+    pub output_bytes: Option<u64>,
+}
+
+/// `[plugins.NAME.tools.TOOL]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToolOverride {
+    pub replay: Option<Replay>,
+    pub batching: Option<Batching>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    pub turn_steps: u32,
+    pub turn_time: Duration,
+    pub tool_time: Duration,
+    /// Millionths of a US dollar.
+    pub turn_spend_micros: u64,
+    pub day_spend_micros: u64,
+    /// Where the price is unknown.
+    pub turn_tokens: u64,
+    pub day_tokens: u64,
+}
+
+/// `[session]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// After a longer downtime an unfinished turn waits for `/continue`.
+    pub resume_within: Duration,
+    pub ask_tries: u32,
+    /// Appended to the system prompt.
+    pub instructions: Option<String>,
+    /// How long compacted history is kept; none for ever.
+    pub history: Option<Duration>,
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or anything in it is wrong: every unknown key and every wrong value is.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads `text` as the contents of `file`, from whose folder its relative paths start.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        resolve::resolve(text, file)
+    }
+
+    /// Every secret that the configuration names, with its key.
+    pub fn secret_sources(&self) -> impl Iterator<Item = (String, &SecretSource)> {
+        let models = self.models.values().filter_map(|model| Some((format!("models.{}.api_key", model.alias), model.api_key.as_ref()?)));
+        let slots = self.plugins.iter().flat_map(|(name, plugin)| {
+            plugin.secrets.iter().map(move |(slot, grant)| (format!("plugins.{name}.secrets.{slot}"), &grant.source))
+        });
+        models.chain(slots)
+    }
+
+    /// What is used without a file: a model without a network, and with `OPENROUTER_API_KEY` set also a real one.
+    #[must_use]
+    pub fn embedded(openrouter_key_present: bool) -> Self {
+        let mut models = vec![Model::offline()];
+        if openrouter_key_present {
+            models.push(Model {
+                alias: "main".into(),
+                provider: "provider-openrouter".into(),
+                id: "openrouter/auto".into(),
+                api_key: Some(SecretSource::Env(environment::OPENROUTER_API_KEY.into())),
+                ..Model::offline()
+            });
+        }
+        Self {
+            source: None,
+            default_model: models.last().map(|model| model.alias.clone()).unwrap_or_default(),
+            models: models.into_iter().map(|model| (model.alias.clone(), model)).collect(),
+            plugin_dirs: default_plugin_dirs(),
+            plugins: BTreeMap::new(),
+            limits: Limits::default(),
+            session: Session::default(),
+        }
+    }
+}
+
+impl Model {
+    /// `provider-offline`, which needs neither a network nor a key.
+    #[must_use]
+    pub fn offline() -> Self {
+        Self {
+            alias: "offline".into(),
+            provider: "provider-offline".into(),
+            id: "offline".into(),
+            base_url: None,
+            api_key: None,
+            context_window: limits::CONTEXT_WINDOW,
+            max_output: None,
+            reads: vec![Modality::Text],
+            connect_timeout: limits::MODEL_CONNECT_TIME,
+            idle_timeout: limits::MODEL_IDLE_TIME,
+            total_timeout: limits::MODEL_TOTAL_TIME,
+            temperature: None,
+            effort: None,
+            price: None,
+            options: Value::Object(serde_json::Map::new()),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            turn_steps: limits::TURN_STEPS,
+            turn_time: limits::TURN_TIME,
+            tool_time: limits::TOOL_TIME,
+            turn_spend_micros: limits::TURN_SPEND_MICROS,
+            day_spend_micros: limits::DAY_SPEND_MICROS,
+            turn_tokens: limits::TURN_TOKENS,
+            day_tokens: limits::DAY_TOKENS,
+        }
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { resume_within: limits::RESUME_WITHIN, ask_tries: limits::ASK_TRIES, instructions: None, history: None }
+    }
+}
+
+fn default_plugin_dirs() -> Vec<PathBuf> {
+    vec!["plugins".into()]
+}

@@ -1,0 +1,127 @@
+//! Crash points: named places where a test can kill the process as `kill -9` would. Nothing in release builds.
+//!
+//! `CRASH_AT=<name>` kills at the first firing of that name, `CRASH_AT=<name>#<n>` at the n-th. `CRASH_LIST=<file>` appends the
+//! name of every firing to a file, one per line, before anything else happens. `STELLACLAW_TEST_LATE_INTENT` makes sessions
+//! break their own rule, so that a test can see whether anybody would notice.
+
+/// Can a point do anything in this process? Where it cannot, names need not be made.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn armed() -> bool {
+    false
+}
+
+/// Fires the point of this name.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn point(_name: impl FnOnce() -> String) {}
+
+/// Are calls to be started before it is committed that they are?
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn late_intent() -> bool {
+    false
+}
+
+#[cfg(debug_assertions)]
+pub use points::{armed, late_intent, point};
+
+#[cfg(debug_assertions)]
+mod points {
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// What the environment asks for.
+    struct Plan {
+        at: Option<At>,
+        list: Option<File>,
+        late_intent: bool,
+    }
+
+    /// The firing that kills.
+    #[derive(Debug)]
+    struct At {
+        name: String,
+        firing: u64,
+        fired: AtomicU64,
+    }
+
+    impl At {
+        fn parse(text: &str) -> Self {
+            let counted = text.rsplit_once('#').and_then(|(name, n)| Some((name, n.parse().ok()?)));
+            let (name, firing) = counted.unwrap_or((text, 1));
+            Self { name: name.to_owned(), firing, fired: AtomicU64::new(0) }
+        }
+
+        /// Counts a firing; true at the one that kills.
+        fn hit(&self, name: &str) -> bool {
+            self.name == name && self.fired.fetch_add(1, Ordering::Relaxed) + 1 == self.firing
+        }
+    }
+
+    fn plan() -> &'static Plan {
+        static PLAN: OnceLock<Plan> = OnceLock::new();
+        PLAN.get_or_init(|| Plan {
+            at: std::env::var("CRASH_AT").ok().map(|text| At::parse(&text)),
+            list: std::env::var_os("CRASH_LIST").and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok()),
+            late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
+        })
+    }
+
+    /// Can a point do anything in this process? Where it cannot, names need not be made.
+    #[must_use]
+    pub fn armed() -> bool {
+        plan().at.is_some() || plan().list.is_some()
+    }
+
+    /// Are calls to be started before it is committed that they are?
+    #[must_use]
+    pub fn late_intent() -> bool {
+        plan().late_intent
+    }
+
+    /// Fires the point of this name.
+    pub fn point(name: impl FnOnce() -> String) {
+        let plan = plan();
+        if !armed() {
+            return;
+        }
+        let name = name();
+        if let Some(mut list) = plan.list.as_ref()
+            && let Err(error) = list.write_all(format!("{name}\n").as_bytes())
+        {
+            tracing::warn!(%error, "cannot list a crash point");
+        }
+        if plan.at.as_ref().is_some_and(|at| at.hit(&name)) {
+            die();
+        }
+    }
+
+    /// Ends the process as `kill -9` does: no destructor, no flush.
+    fn die() -> ! {
+        let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        tracing::error!(?killed, "a crash point did not kill the process");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_point_kills_at_its_nth_firing_only() {
+            let at = At::parse("answer.before@s1.t1.1#2");
+            assert!(!at.hit("answer.before@s1.t1.1"));
+            assert!(!at.hit("answer.after@s1.t1.1"));
+            assert!(at.hit("answer.before@s1.t1.1"));
+            assert!(!at.hit("answer.before@s1.t1.1"));
+            assert!(At::parse("end.after@s1.t1").hit("end.after@s1.t1"));
+        }
+    }
+}

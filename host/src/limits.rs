@@ -1,0 +1,313 @@
+//! Every numeric bound, with its unit and the reason for it. What an operator may change is in the configuration; these
+//! are its defaults and what nobody should have to change.
+
+use std::time::Duration;
+
+// ── One call of a component ─────────────────────────────────────────────────────────────────────────────────────────
+
+/// Linear memory of a sandbox. One big `memory.copy` checks the epoch once, so this also bounds how late a stop can be.
+pub const GUEST_MEMORY_BYTES: usize = 64 << 20;
+/// Elements of all tables of a sandbox. JavaScript needs 7,709 for each of a few.
+pub const GUEST_TABLE_ELEMENTS: usize = 200_000;
+/// Core modules, tables and memories of a sandbox.
+pub const GUEST_CORE_INSTANCES: usize = 256;
+/// See [`GUEST_CORE_INSTANCES`].
+pub const GUEST_TABLES: usize = 256;
+/// See [`GUEST_CORE_INSTANCES`].
+pub const GUEST_MEMORIES: usize = 16;
+/// What a guest may have the host allocate while values are copied across the border.
+pub const HOSTCALL_FUEL_BYTES: usize = 16 << 20;
+/// Resource handles of one call, in the engine's table and in ours.
+pub const GUEST_HANDLES: usize = 1024;
+/// Host calls of one call. A guest that makes more is in a loop.
+pub const HOST_CALLS: u64 = 5_000_000;
+/// Bytes that one `get-random-bytes` may ask for.
+pub const RANDOM_BYTES: u64 = 64 << 10;
+/// How often the epoch moves; a looping guest is stopped at most this late.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+/// Frames of a trap's backtrace.
+pub const BACKTRACE_FRAMES: usize = 20;
+/// Stack of a guest.
+pub const GUEST_STACK_BYTES: usize = 1 << 20;
+/// Wall time of a tool call when neither the tool nor the operator says otherwise.
+pub const TOOL_TIME: Duration = Duration::from_secs(10 * 60);
+/// What passes between the end of a call's time or grace and the answer, when even its thread does not come back.
+pub const WEDGED_AFTER: Duration = Duration::from_secs(1);
+/// What a guest has to return after it was told to stop.
+pub const STOP_GRACE: Duration = Duration::from_millis(500);
+/// The same while the host is shutting down.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(200);
+/// Standard output and error kept of a call: head and tail; the middle is counted.
+pub const GUEST_OUTPUT_BYTES: usize = 64 << 10;
+/// Log lines of one call, and the length of each; the rest is counted.
+pub const LOG_LINES: u32 = 1000;
+/// Length of a log line with its fields.
+pub const LOG_LINE_BYTES: usize = 4 << 10;
+/// A tool's answer before it is shortened for the model.
+pub const OUTPUT_BYTES: usize = 8 << 20;
+/// What the model sees of one answer, in characters; beyond it a preview and a notice.
+pub const MODEL_OUTPUT_CHARS: usize = 100_000;
+/// The preview of an answer over [`MODEL_OUTPUT_CHARS`].
+pub const MODEL_PREVIEW_CHARS: usize = 80_000;
+/// Text of an error that a guest returns.
+pub const ERROR_MESSAGE_BYTES: usize = 4 << 10;
+/// A code, a request's id or another short word of a provider.
+pub const FAILURE_WORD_BYTES: usize = 256;
+/// One step or note of a plan, or a line of progress.
+pub const PROGRESS_BYTES: usize = 4 << 10;
+/// Steps of a plan.
+pub const PLAN_STEPS: usize = 100;
+/// Messages that one call may say.
+pub const SAYS: u32 = 100;
+/// Items of a model's answer that the preview tells apart.
+pub const PREVIEW_ITEMS: usize = 4096;
+/// The line for the person who watches.
+pub const SUMMARY_BYTES: usize = 200;
+
+// ── Files of one call ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes that one call may write.
+pub const WRITTEN_BYTES: u64 = 1 << 30;
+/// Files and directories that one call may create.
+pub const CREATED_ENTRIES: u64 = 10_000;
+/// Files and directories that one call may have open.
+pub const OPEN_FILES: usize = 256;
+/// What one read of a file brings at most.
+pub const FILE_CHUNK_BYTES: usize = 64 << 10;
+/// What one look into a directory brings at most; about a thousand entries.
+pub const LISTING_BYTES: usize = 32 << 10;
+/// Refusals of one call that are kept for its error message.
+pub const FILE_DENIALS: usize = 16;
+/// The path of such a refusal.
+pub const DENIED_PATH_BYTES: usize = 256;
+/// The path that an open file or directory is remembered by, for messages.
+pub const SHOWN_PATH_BYTES: usize = 1024;
+/// A plugin's `/data` in total.
+pub const DATA_BYTES: u64 = 256 << 20;
+
+// ── Components ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A component file.
+pub const COMPONENT_BYTES: u64 = 64 << 20;
+/// Its manifest.
+pub const MANIFEST_BYTES: usize = 256 << 10;
+/// A tool's description.
+pub const DESCRIPTION_BYTES: usize = 4 << 10;
+/// A tool's schema.
+pub const SCHEMA_BYTES: usize = 32 << 10;
+/// Tools of one component.
+pub const CATALOG_TOOLS: usize = 256;
+/// One catalogue. It reads nothing and waits for nothing.
+pub const CATALOG_TIME: Duration = Duration::from_secs(10);
+/// What a session's first catalogue waits for components that are still being compiled.
+pub const CATALOG_WAIT: Duration = Duration::from_secs(60);
+/// What a compiled pattern of a schema may take.
+pub const PATTERN_BYTES: usize = 256 << 10;
+/// Patterns of one schema.
+pub const SCHEMA_PATTERNS: usize = 64;
+/// Nodes of one schema with every reference written out.
+pub const SCHEMA_NODES: u64 = 10_000;
+/// How deep a schema goes, through references too.
+pub const SCHEMA_DEPTH: usize = 256;
+/// `NAME.toml` beside a component.
+pub const BESIDE_BYTES: u64 = 256 << 10;
+/// Compiled schemas kept.
+pub const SCHEMAS_KEPT: usize = 1024;
+/// Problems that are named when arguments do not fit a schema; the rest is counted.
+pub const SCHEMA_PROBLEMS: usize = 5;
+/// One such problem.
+pub const SCHEMA_PROBLEM_BYTES: usize = 300;
+/// Components compiled at the same time.
+pub const COMPILERS: usize = 2;
+/// How much compilers yield to everything else (0 is normal, 19 the most).
+pub const COMPILER_NICENESS: i32 = 10;
+/// Threads that run calls, kept warm. More are started while all are busy, up to [`CALL_THREADS_MAX`].
+pub const CALL_THREADS_WARM: usize = 4;
+/// Calls that run at the same time; the next one waits.
+pub const CALL_THREADS_MAX: usize = 256;
+/// A thread over [`CALL_THREADS_WARM`] ends after being idle for this long.
+pub const CALL_THREAD_IDLE: Duration = Duration::from_secs(10);
+/// How long an idle thread looks for the next call before it sleeps: waking a thread costs more than an empty call.
+pub const CALL_THREAD_SPIN: Duration = Duration::from_micros(50);
+
+// ── The sandbox pool: address space, not memory ─────────────────────────────────────────────────────────────────────
+
+/// Sandboxes at the same time: every thread's call, with room for catalogues.
+pub const POOLED_CALLS: u32 = 256 + 32;
+/// Core modules of one component. Rust has 3, Python 14.
+pub const POOLED_CORE_INSTANCES: u32 = 32;
+/// Linear memories of one component.
+pub const POOLED_MEMORIES: u32 = 2;
+/// Tables of one component.
+pub const POOLED_TABLES: u32 = 32;
+/// Elements of one table. JavaScript needs 7,709.
+pub const POOLED_TABLE_ELEMENTS: usize = 20_000;
+/// Unused slots that keep their component's image.
+pub const POOLED_WARM_SLOTS: u32 = 16;
+/// What a slot keeps of its memory, table and stack when its sandbox ends: wiped, not given back.
+pub const POOLED_KEPT_MEMORY: usize = 1 << 20;
+/// See [`POOLED_KEPT_MEMORY`].
+pub const POOLED_KEPT_TABLE: usize = 256 << 10;
+/// See [`POOLED_KEPT_MEMORY`].
+pub const POOLED_KEPT_STACK: usize = 128 << 10;
+
+// ── HTTP of a component ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A request's body.
+pub const REQUEST_BYTES: usize = 32 << 20;
+/// A response's body, decompressed.
+pub const RESPONSE_BYTES: u64 = 256 << 20;
+/// Headers of a request or response, all together.
+pub const HEADER_BYTES: usize = 64 << 10;
+/// One `response.read`.
+pub const READ_BYTES: usize = 1 << 20;
+/// Responses that one call may have open.
+pub const OPEN_RESPONSES: usize = 16;
+/// A vendor's answer kept with a failure.
+pub const FAILURE_RAW_BYTES: usize = 16 << 10;
+/// Redirects that a request may ask to follow.
+pub const REDIRECTS: u8 = 10;
+/// What connecting may take when the request does not say it.
+pub const HTTP_CONNECT: Duration = Duration::from_secs(10);
+/// The longest that connecting may take.
+pub const HTTP_CONNECT_MAX: Duration = Duration::from_secs(60);
+/// Connect timeouts are rounded up to one of these: each is a pool of connections of its own.
+pub const HTTP_CONNECT_STEPS: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(30),
+];
+/// How long a server may be silent when the request does not say it.
+pub const HTTP_IDLE: Duration = Duration::from_secs(60);
+/// What a whole exchange may take when the request does not say it.
+pub const HTTP_TOTAL: Duration = Duration::from_secs(10 * 60);
+/// The longest of any time that a request may ask for.
+pub const HTTP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Shorter secrets would be found in innocent text and cannot be redacted.
+pub const SECRET_BYTES_MIN: usize = 12;
+
+// ── The store ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Jobs of one group commit.
+pub const GROUP_JOBS: usize = 256;
+/// Bytes of one group commit.
+pub const GROUP_BYTES: usize = 4 << 20;
+/// The longest that a write nobody waits for stays in memory.
+pub const RIDE_DELAY: Duration = Duration::from_secs(1);
+/// Jobs that wait for the writer; the next caller waits to queue.
+pub const QUEUE_JOBS: usize = 4096;
+/// Connections that read.
+pub const READERS: usize = 2;
+/// Rows that one read transaction takes of a long list: about 10 ms, far below the 100 ms after which the log grows.
+pub const READ_ROWS: usize = 500;
+/// Rows that one transaction of a pruning removes.
+pub const PRUNE_ROWS: usize = 1000;
+/// The write-ahead log is written back to the database when it is longer.
+pub const LOG_BYTES: u64 = 4 << 20;
+/// After a burst the log file is cut to this.
+pub const LOG_KEPT_BYTES: u64 = 64 << 20;
+/// How long a reader or writer waits for another program that has the database locked.
+pub const DATABASE_WAIT: Duration = Duration::from_secs(5);
+/// A single figure of a usage row; larger ones are nonsense of a provider and would overflow the sums.
+pub const USAGE_FIGURE: u64 = 1 << 40;
+/// A blob without a row is kept this long, because it is written before its row.
+pub const BLOB_KEPT: Duration = Duration::from_secs(3600);
+/// A payload over this is a blob beside the database.
+pub const INLINE_BYTES: usize = 16 << 10;
+/// Before a step or a delivery that found the disk full is tried again.
+pub const FULL_PAUSE: Duration = Duration::from_secs(2);
+/// How long inbox keys are kept against repeats.
+pub const INBOX_KEPT: Duration = Duration::from_secs(72 * 3600);
+/// How long a conversation of `ask` is kept.
+pub const ASK_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+// ── The process ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A log file longer than this is moved aside when the host starts.
+pub const LOG_FILE_BYTES: u64 = 16 << 20;
+/// With less room than this on the work directory's disk `doctor` warns.
+pub const DISK_LOW_BYTES: u64 = 1 << 30;
+/// With less room than this `doctor` fails.
+pub const DISK_FULL_BYTES: u64 = 64 << 20;
+/// What `doctor --online` waits for a model.
+pub const DOCTOR_MODEL_TIME: Duration = Duration::from_secs(60);
+
+// ── Sessions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What a model is assumed to read at once when its entry does not say.
+pub const CONTEXT_WINDOW: u64 = 128_000;
+/// Waiting for a connection to a model's server.
+pub const MODEL_CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Silence in a model's stream, the time to its first piece included.
+pub const MODEL_IDLE_TIME: Duration = Duration::from_secs(120);
+/// One model request from start to end.
+pub const MODEL_TOTAL_TIME: Duration = Duration::from_secs(30 * 60);
+/// Model requests of one turn.
+pub const TURN_STEPS: u32 = 500;
+/// Active time of one turn.
+pub const TURN_TIME: Duration = Duration::from_secs(2 * 3600);
+/// The same call failing this often is remarked to the model.
+pub const REPEATS_REMARKED: u32 = 3;
+/// The same call failing this often ends the turn.
+pub const REPEATS_ENDING: u32 = 5;
+/// Spending of one turn, in millionths of a US dollar.
+pub const TURN_SPEND_MICROS: u64 = 5_000_000;
+/// Spending of one day.
+pub const DAY_SPEND_MICROS: u64 = 20_000_000;
+/// Tokens of one turn where the price is unknown.
+pub const TURN_TOKENS: u64 = 2_000_000;
+/// Tokens of one day where the price is unknown.
+pub const DAY_TOKENS: u64 = 10_000_000;
+/// Attempts of one model request that failed in a way that may pass.
+pub const ASK_TRIES: u32 = 5;
+/// Wait before the second attempt of a model request; doubled for each further one.
+pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// The longest of these waits.
+pub const RETRY_MAX: Duration = Duration::from_secs(30);
+/// The longest wait that a provider may ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
+/// What estimates take for a token, in bytes of text.
+pub const BYTES_PER_TOKEN: u64 = 4;
+/// What estimates take for a picture or document, in bytes of text: about what one costs, whatever its size.
+pub const MEDIA_CHARS: u64 = 4_000;
+/// Attempts of a turn that was running when the host died; then it is set aside.
+pub const TURN_ATTEMPTS: u32 = 3;
+/// After a longer downtime an unfinished turn waits for `/continue`.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(3600);
+/// What running calls get when a newer message waits to join.
+pub const JOIN_GRACE: Duration = Duration::from_secs(2);
+/// After `/cancel` the turn ends at the latest now, whatever its calls do.
+pub const CANCEL_GRACE: Duration = Duration::from_millis(1500);
+/// Rounds of dropping the oldest half when the context is too large.
+pub const DROP_ROUNDS: u32 = 3;
+/// A reply's quotation of a failure.
+pub const FAILURE_QUOTED_CHARS: usize = 300;
+/// An idle actor leaves memory after this.
+pub const ACTOR_IDLE: Duration = Duration::from_secs(5 * 60);
+/// Panics of a session within [`PANIC_WINDOW`] before it is set aside.
+pub const PANICS: usize = 5;
+/// See [`PANICS`].
+pub const PANIC_WINDOW: Duration = Duration::from_secs(60);
+/// How often the host notes that it lives: the precision of "downtime".
+pub const SEEN: Duration = Duration::from_secs(30);
+/// How often expired rows are removed.
+pub const MAINTENANCE: Duration = Duration::from_secs(3600);
+/// A graceful stop takes at most this long.
+pub const STOP_BOUND: Duration = Duration::from_secs(8);
+/// One message of a person.
+pub const MESSAGE_BYTES: usize = 1 << 20;
+
+// ── The terminal's socket ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// One line of `host.sock`: a message or a reply with its JSON escapes.
+pub const SOCKET_LINE_BYTES: usize = 16 << 20;
+/// Clients attached at the same time.
+pub const SOCKET_CLIENTS: usize = 64;
+/// How long a client may take to acknowledge a part that it was sent.
+pub const ACK_TIME: Duration = Duration::from_secs(30);
+/// How long a client waits for a host that is just starting.
+pub const HOST_START: Duration = Duration::from_secs(20);
