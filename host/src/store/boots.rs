@@ -1,0 +1,66 @@
+//! Runs of the host: when it started, when it was last seen alive, whether it ended by itself.
+
+use super::{Session, Store, StoreError, conversations, sql};
+use crate::clock::Moment;
+use crate::ids::BootId;
+
+/// What a start found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// This run.
+    pub boot: BootId,
+    /// When the run before was last seen; none at the first start.
+    pub last_seen: Option<Moment>,
+    /// The run before did not end by itself.
+    pub crashed: bool,
+    /// Parts that were being sent and may or may not have arrived; now `unknown`.
+    pub unknown_parts: u64,
+    /// Sessions in a phase other than idle and closed, in order of id.
+    pub open: Vec<Session>,
+}
+
+impl Store {
+    /// Starts a run: a new boot row; parts that older runs left `sending` become `unknown`. One transaction.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn recover(&self, version: &str, at: Moment) -> Result<Recovered, StoreError> {
+        let version = version.to_owned();
+        self.write(256, move |tx| {
+            let before = sql::one(tx.conn, "SELECT seen_at, ended FROM boots ORDER BY id DESC LIMIT 1", [], |row| {
+                Ok((Moment(row.get(0)?), row.get::<_, Option<i64>>(1)?))
+            })?;
+            sql::execute(tx.conn, "INSERT INTO boots (version, started_at, seen_at) VALUES (?1, ?2, ?2)", (version, at.0))?;
+            let boot = BootId(tx.conn.last_insert_rowid());
+            let unknown = sql::execute(tx.conn, "UPDATE parts SET state = 'unknown' WHERE state = 'sending'", [])?;
+            Ok(Recovered {
+                boot,
+                last_seen: before.map(|(seen, ended)| ended.map_or(seen, |ended| seen.max(Moment(ended)))),
+                crashed: before.is_some_and(|(_, ended)| ended.is_none()),
+                unknown_parts: unknown as u64,
+                open: conversations::open_sessions(tx.conn)?,
+            })
+        })
+        .await
+    }
+
+    /// Notes that the host lives. Rides with the next commit; nobody waits, and nothing is said if it cannot be.
+    pub fn seen(&self, boot: BootId, at: Moment) {
+        self.ride(64, move |tx| {
+            sql::execute(tx.conn, "UPDATE boots SET seen_at = max(seen_at, ?2) WHERE id = ?1", (boot.0, at.0))?;
+            Ok(())
+        });
+    }
+
+    /// The run ends by itself.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn end_boot(&self, boot: BootId, at: Moment) -> Result<(), StoreError> {
+        self.write(64, move |tx| {
+            sql::execute(tx.conn, "UPDATE boots SET ended = ?2, seen_at = max(seen_at, ?2) WHERE id = ?1", (boot.0, at.0))?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,286 @@
+//! The inbox: the only door. Everything that arrives is a row with a unique (source, external id).
+
+use rusqlite::Row;
+use serde::{Deserialize, Serialize};
+
+use super::blobs::{self, Kept, Need};
+use super::sql::{self, words};
+use super::wakes::Wake;
+use super::{BlobHash, NewOutbox, Session, Store, StoreError, Tx, conversations, outbox};
+use crate::clock::Moment;
+use crate::ids::{ConversationId, InboxId, OutboxId, SessionId, TurnId};
+
+/// What a row is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboxKind {
+    /// Input of a turn.
+    Message,
+    /// Applied by the host.
+    Command,
+}
+
+/// Something that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInbox {
+    /// `terminal`, `tg:<bot id>`, `agent`, `cron` …
+    pub source: String,
+    /// Unique within the source for 72 hours: an update id, a client's uuid, `s12.t3`, `task@due`.
+    pub external_id: String,
+    pub conversation: ConversationId,
+    pub kind: InboxKind,
+    /// Rows that belong together, such as an album.
+    pub group: Option<String>,
+    /// JSON. Any length.
+    pub body: String,
+    /// Blobs that the body names.
+    pub blobs: Vec<BlobHash>,
+}
+
+/// Rows to accept in one transaction, and the channel's cursor that moves with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accept {
+    pub rows: Vec<NewInbox>,
+    /// (channel, cursor).
+    pub cursor: Option<(String, String)>,
+    pub at: Moment,
+}
+
+/// What became of a row, in the order of the rows given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    pub id: InboxId,
+    /// False: it was here before, nothing was changed.
+    pub new: bool,
+}
+
+/// An open row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxRow {
+    pub id: InboxId,
+    pub source: String,
+    pub external_id: String,
+    pub conversation: ConversationId,
+    pub kind: InboxKind,
+    pub group: Option<String>,
+    pub body: String,
+    /// The turn that took it.
+    pub taken_by: Option<(SessionId, TurnId)>,
+    pub received_at: Moment,
+}
+
+/// A command's row is done together with its effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandDone {
+    pub row: InboxId,
+    pub effects: Vec<CommandEffect>,
+    pub outbox: Vec<NewOutbox>,
+    pub at: Moment,
+}
+
+/// What a command does to the store. A command that acts on a running turn is an [`super::Append`] with the row in `done`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandEffect {
+    SetModel {
+        conversation: ConversationId,
+        alias: String,
+    },
+    /// Closes the conversation's foreground session and opens another.
+    NewSession {
+        conversation: ConversationId,
+    },
+}
+
+/// What a command made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandOutcome {
+    /// The session that [`CommandEffect::NewSession`] opened.
+    pub opened: Option<Session>,
+    pub outbox: Vec<OutboxId>,
+}
+
+words!(InboxKind { Message = "message", Command = "command" });
+
+const ROW: &str = "SELECT id, source, external_id, conversation, kind, group_id, body, session, turn, received_at FROM inbox";
+
+impl Store {
+    /// Accepts rows. Resolves when they are durable: only then may the channel confirm them.
+    ///
+    /// # Errors
+    /// A row of an unknown conversation refuses all of them.
+    pub async fn accept(&self, accept: Accept) -> Result<Vec<Accepted>, StoreError> {
+        let bytes = accept.rows.iter().map(NewInbox::bytes).sum();
+        let kept = self.keep(accept.rows.iter().map(NewInbox::need).collect()).await?;
+        self.write(bytes, move |tx| {
+            let accepted = insert_all(tx, &accept.rows, &kept, accept.at)?;
+            if let Some((channel, cursor)) = &accept.cursor {
+                sql::execute(
+                    tx.conn,
+                    "INSERT INTO channels (channel, cursor) VALUES (?1, ?2) ON CONFLICT (channel) DO UPDATE SET cursor = ?2",
+                    (channel, cursor),
+                )?;
+            }
+            Ok(accepted)
+        })
+        .await
+    }
+
+    /// The channel's cursor.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn cursor(&self, channel: &str) -> Result<Option<String>, StoreError> {
+        let channel = channel.to_owned();
+        let cursor = self.read(move |conn| sql::one(conn, "SELECT cursor FROM channels WHERE channel = ?1", [channel], |row| row.get(0)));
+        Ok(cursor.await?.flatten())
+    }
+
+    /// Rows in state new, in order of arrival; of one kind if given.
+    ///
+    /// # Errors
+    /// Those of any read. A body whose blob is damaged is replaced by a text that says so.
+    pub async fn open_inbox(&self, conversation: ConversationId, kind: Option<InboxKind>) -> Result<Vec<InboxRow>, StoreError> {
+        let blobs = self.inner.blobs.clone();
+        self.read(move |conn| {
+            let query = format!("{ROW} WHERE conversation = ?1 AND state = 'new' AND (?2 IS NULL OR kind = ?2) ORDER BY id");
+            let mut rows = sql::all(conn, &query, (conversation.0, kind), inbox_row)?;
+            for row in &mut rows {
+                // One damaged message must not hold up the commands beside it: it is read as what it is.
+                row.body = blobs.resolve(std::mem::take(&mut row.body)).unwrap_or_else(|error| {
+                    tracing::error!(row = %row.id, %error, "the body of a message is damaged");
+                    format!("damaged: {error}")
+                });
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Conversations with rows in state new, in order of their oldest one; of one kind if given.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn waiting_conversations(&self, kind: Option<InboxKind>) -> Result<Vec<ConversationId>, StoreError> {
+        self.read(move |conn| {
+            let query =
+                "SELECT conversation FROM inbox WHERE state = 'new' AND (?1 IS NULL OR kind = ?1) GROUP BY conversation ORDER BY min(id)";
+            sql::all(conn, query, [kind], |row| row.get(0).map(ConversationId))
+        })
+        .await
+    }
+
+    /// Closes a command's row and applies its effects, in one transaction.
+    ///
+    /// # Errors
+    /// Conflict: the row is not open any more.
+    pub async fn command_done(&self, done: CommandDone) -> Result<CommandOutcome, StoreError> {
+        let kept = self.keep(done.outbox.iter().map(NewOutbox::need).collect()).await?;
+        self.write(512, move |tx| {
+            close(tx, done.row, End::Done)?;
+            let mut outcome = CommandOutcome::default();
+            for effect in &done.effects {
+                match effect {
+                    CommandEffect::SetModel { conversation, alias } => conversations::set_model(tx, *conversation, alias)?,
+                    CommandEffect::NewSession { conversation } => {
+                        if let Some(old) = conversations::current_foreground(tx.conn, *conversation)? {
+                            conversations::close_session(tx, old.id)?;
+                        }
+                        outcome.opened = Some(conversations::open_session(tx, *conversation, super::SessionKind::Foreground, None)?);
+                    }
+                }
+            }
+            outcome.outbox = outbox::insert_all(tx, &done.outbox, &kept, done.at)?;
+            Ok(outcome)
+        })
+        .await
+    }
+}
+
+impl NewInbox {
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len() + 256
+    }
+
+    /// The body and the blobs that it names.
+    pub(super) fn need(&self) -> Need {
+        Need::json(&self.body, &self.blobs)
+    }
+}
+
+fn inbox_row(row: &Row<'_>) -> rusqlite::Result<InboxRow> {
+    let session: Option<i64> = row.get(7)?;
+    let turn: Option<i64> = row.get(8)?;
+    Ok(InboxRow {
+        id: InboxId(row.get(0)?),
+        source: row.get(1)?,
+        external_id: row.get(2)?,
+        conversation: ConversationId(row.get(3)?),
+        kind: row.get(4)?,
+        group: row.get(5)?,
+        body: row.get(6)?,
+        taken_by: session.zip(turn).map(|(session, turn)| (SessionId(session), TurnId(turn))),
+        received_at: Moment(row.get(9)?),
+    })
+}
+
+/// Inserts rows whose bodies are kept; a known (source, external id) changes nothing.
+pub(super) fn insert_all(tx: &mut Tx<'_>, rows: &[NewInbox], kept: &[Kept], at: Moment) -> Result<Vec<Accepted>, StoreError> {
+    rows.iter().zip(kept).map(|(row, kept)| insert(tx, row, kept, at)).collect()
+}
+
+fn insert(tx: &mut Tx<'_>, new: &NewInbox, kept: &Kept, at: Moment) -> Result<Accepted, StoreError> {
+    conversations::exists(tx.conn, new.conversation)?;
+    let inserted = sql::execute(
+        tx.conn,
+        "INSERT INTO inbox (source, external_id, conversation, kind, group_id, body, received_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (source, external_id) DO NOTHING",
+        (&new.source, &new.external_id, new.conversation.0, new.kind, &new.group, kept.body(&new.body), at.0),
+    )?;
+    let key = (&new.source, &new.external_id);
+    let id = sql::one(tx.conn, "SELECT id FROM inbox WHERE source = ?1 AND external_id = ?2", key, |row| row.get(0).map(InboxId))?
+        .ok_or_else(|| StoreError::NotFound("accepted row".into()))?;
+    if inserted > 0 {
+        kept.refer(tx.conn, &owner(id))?;
+        tx.wakes.push(Wake::Inbox(new.conversation));
+    }
+    Ok(Accepted { id, new: inserted > 0 })
+}
+
+/// New → taken by this turn.
+pub(super) fn take(tx: &mut Tx<'_>, id: InboxId, session: SessionId, turn: TurnId) -> Result<(), StoreError> {
+    let taken = sql::execute(
+        tx.conn,
+        "UPDATE inbox SET state = 'taken', session = ?2, turn = ?3 WHERE id = ?1 AND state = 'new'",
+        (id.0, session.0, turn.0),
+    )?;
+    if taken == 1 { Ok(()) } else { Err(StoreError::Conflict(format!("inbox row {id} is not new"))) }
+}
+
+/// How a row is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its body is not needed any more; the key stays against repeats.
+    Done,
+    /// Kept whole, for the operator.
+    Aside,
+}
+
+/// New or taken → done or aside.
+pub(super) fn close(tx: &mut Tx<'_>, id: InboxId, end: End) -> Result<(), StoreError> {
+    let query = match end {
+        End::Done => "UPDATE inbox SET state = 'done', body = '' WHERE id = ?1 AND state IN ('new', 'taken')",
+        End::Aside => "UPDATE inbox SET state = 'aside' WHERE id = ?1 AND state IN ('new', 'taken')",
+    };
+    if sql::execute(tx.conn, query, [id.0])? != 1 {
+        return Err(StoreError::Conflict(format!("inbox row {id} is not open")));
+    }
+    if end == End::Done {
+        blobs::release(tx.conn, &owner(id))?;
+    }
+    Ok(())
+}
+
+/// The row's name in `blob_refs`.
+pub(super) fn owner(id: InboxId) -> String {
+    format!("i:{}", id.0)
+}

@@ -1,0 +1,123 @@
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+use crate::store::{Options, Store};
+use crate::workdir::WorkDir;
+
+const FIRST: Plan = Plan { tables: "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;", version: 1, migrations: &[] };
+const THIRD: Plan = Plan {
+    tables: "CREATE TABLE notes (id INTEGER PRIMARY KEY, words TEXT NOT NULL, starred INTEGER NOT NULL DEFAULT 0) STRICT;",
+    version: 3,
+    migrations: &[
+        Migration { to: 2, sql: "ALTER TABLE notes RENAME COLUMN text TO words;" },
+        Migration { to: 3, sql: "ALTER TABLE notes ADD COLUMN starred INTEGER NOT NULL DEFAULT 0;" },
+    ],
+};
+
+fn first_version(path: &Path) -> Connection {
+    let mut conn = schema::open_writer(path).unwrap();
+    assert_eq!(migrate(&mut conn, path, &FIRST).unwrap(), None);
+    conn.execute("INSERT INTO notes (text) VALUES ('kept')", []).unwrap();
+    conn
+}
+
+fn migrated(path: &Path) -> Result<Option<u32>, StoreError> {
+    check(path, &THIRD)?;
+    let mut conn = schema::open_writer(path)?;
+    migrate(&mut conn, path, &THIRD)
+}
+
+#[test]
+fn each_version_is_reached_in_order_with_a_copy_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    drop(first_version(&path));
+    // Half a copy of an attempt that was killed.
+    std::fs::write(folder.path().join("state.db.new"), "half").unwrap();
+    assert_eq!(migrated(&path).unwrap(), Some(1));
+    assert_eq!(migrated(&path).unwrap(), None);
+    let conn = Connection::open(&path).unwrap();
+    let row: (String, i64) = conn.query_row("SELECT words, starred FROM notes", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(row, ("kept".into(), 0));
+    let copy = Connection::open(folder.path().join("state.db.v1")).unwrap();
+    assert_eq!(schema::version(&copy).unwrap(), 1);
+    assert_eq!(copy.query_row("SELECT text FROM notes", [], |row| row.get::<_, String>(0)).unwrap(), "kept");
+}
+
+#[test]
+fn a_failing_step_leaves_the_version_before_it() {
+    const BROKEN: Plan = Plan {
+        migrations: &[
+            Migration { to: 2, sql: "ALTER TABLE notes RENAME COLUMN text TO words;" },
+            Migration { to: 3, sql: "DELETE FROM notes; ALTER TABLE nothing ADD COLUMN x TEXT;" },
+        ],
+        ..THIRD
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let mut conn = first_version(&path);
+    migrate(&mut conn, &path, &BROKEN).unwrap_err();
+    assert_eq!(schema::version(&conn).unwrap(), 2);
+    assert_eq!(conn.query_row("SELECT words FROM notes", [], |row| row.get::<_, String>(0)).unwrap(), "kept");
+    drop(conn);
+    assert_eq!(migrated(&path).unwrap(), Some(2));
+}
+
+#[test]
+fn a_newer_database_is_refused_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let workdir = WorkDir::open(folder.path()).unwrap();
+    let conn = schema::open_writer(&workdir.database()).unwrap();
+    conn.execute_batch("CREATE TABLE future (x) STRICT;").unwrap_err();
+    conn.execute_batch("CREATE TABLE future (x TEXT) STRICT; PRAGMA user_version = 999;").unwrap();
+    drop(conn);
+    let before = std::fs::read(workdir.database()).unwrap();
+    let newer = StoreError::Newer { found: 999, known: SCHEMA_VERSION };
+    assert_eq!(Store::open(&workdir, Options::default()).unwrap_err(), newer);
+    assert_eq!(Store::open_read_only(&workdir).unwrap_err(), newer);
+    assert_eq!(std::fs::read(workdir.database()).unwrap(), before);
+    assert!(!folder.path().join("STELLA_VERSION").exists());
+}
+
+#[test]
+fn a_new_database_can_give_space_back_and_syncs_fully() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let mut conn = schema::open_writer(&path).unwrap();
+    migrate(&mut conn, &path, &PLAN).unwrap();
+    drop(conn);
+    let conn = schema::open_writer(&path).unwrap();
+    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((pragma("auto_vacuum"), pragma("synchronous"), pragma("user_version")), (2, 2, 1));
+}
+
+/// The parent runs this test again as a child that a crash point kills, then goes on where the child died.
+#[test]
+#[cfg(debug_assertions)]
+fn a_kill_between_any_two_steps_is_made_good_by_the_next_start() {
+    const NAME: &str = "store::migrate::tests::a_kill_between_any_two_steps_is_made_good_by_the_next_start";
+    if let Some(path) = std::env::var_os("STELLACLAW_TEST_DATABASE") {
+        migrated(Path::new(&path)).unwrap();
+        return;
+    }
+    let points =
+        [("migrate.backup@v1", 1), ("migrate.before@v2", 1), ("migrate.after@v2", 2), ("migrate.before@v3", 2), ("migrate.after@v3", 3)];
+    for (point, version) in points {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        drop(first_version(&path));
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env("CRASH_AT", point)
+            .env("STELLACLAW_TEST_DATABASE", &path)
+            .output()
+            .unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.status), Some(9), "{point}: {child:?}");
+        assert_eq!(schema::version(&Connection::open(&path).unwrap()).unwrap(), version, "{point}");
+        assert!(folder.path().join("state.db.v1").exists());
+        assert_eq!(migrated(&path).unwrap(), (version < 3).then_some(version), "{point}");
+        let conn = Connection::open(&path).unwrap();
+        assert_eq!(conn.query_row("SELECT words FROM notes", [], |row| row.get::<_, String>(0)).unwrap(), "kept");
+    }
+}
