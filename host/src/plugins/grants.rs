@@ -1,0 +1,350 @@
+//! What a plugin may do here, decided without doing anything.
+//!
+//! Grant = its imports ∩ its manifest's request ∩ the operator's allowance ∩ what the session has. [`decide`] computes the
+//! first three once per load, [`mounts`] and [`Grant::for_model`] the last one per call. A bundled component's allowance is
+//! what it requests, narrowed by `[plugins.NAME]`; any other gets `/data` until the operator grants more to one SHA-256.
+//!
+//! No message, model, tool or file beside a component is an input here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::call::Places;
+use super::manifest::Surface;
+use super::policy::net::{NamedBy, OriginError, OriginGrant};
+use super::status::Source;
+use crate::config::{self, FsGrant, FsGrantError, FsMount, SecretSource};
+
+/// The slot that a model entry's `api_key` fills.
+pub(super) const API_KEY_SLOT: &str = "api-key";
+
+/// The most a plugin may do, whatever the session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub plugin: String,
+    /// Is it for these bytes: bundled, or named by the operator? Without that nothing is ever added to it.
+    pub tied: bool,
+    pub fs: Vec<FsGrant>,
+    pub http: Vec<OriginGrant>,
+    pub secrets: BTreeMap<String, SlotSecret>,
+    /// Slots whose secret `secrets.sign` may use as a key.
+    pub sign: BTreeSet<String>,
+}
+
+/// A secret in a slot, and where it may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SlotSecret {
+    pub source: SecretSource,
+    pub origins: Vec<OriginGrant>,
+}
+
+/// Something the plugin asks for and does not have, because the operator has not said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub reason: String,
+    /// What to add to the configuration.
+    pub line: String,
+}
+
+/// A grant or a request that cannot be read. Says where it stands.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum GrantError {
+    #[error("its manifest: requests.fs: {0}")]
+    Fs(#[from] FsGrantError),
+    #[error("{place}: {source}")]
+    Origin { place: String, source: OriginError },
+    #[error(
+        "[models.{model}] gives {what} to the plugin {plugin}, which the operator has not tied to its bytes; to allow it add\n[plugins.{plugin}]\nsha256 = \"{digest}\""
+    )]
+    Untied { plugin: String, model: String, what: &'static str, digest: String },
+}
+
+/// A directory that a call sees.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MountPlan {
+    pub path: PathBuf,
+    /// Names for one and the same place.
+    pub guests: Vec<String>,
+    pub writable: bool,
+    /// What would make it writable.
+    pub key: String,
+    /// Directories that appear inside it.
+    pub inner: Vec<InnerPlan>,
+}
+
+/// A directory that appears inside another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InnerPlan {
+    /// `shared` or `mounts/NAME`.
+    pub name: String,
+    pub path: PathBuf,
+    pub writable: bool,
+    /// What would make it writable.
+    pub key: String,
+}
+
+/// What a plugin gets from the operator, and what it asks for beyond that.
+pub(super) fn decide(
+    plugin: &str,
+    source: Source,
+    surface: &Surface,
+    digest: &str,
+    entry: Option<&config::Plugin>,
+) -> Result<(Grant, Option<Missing>), GrantError> {
+    let request = Request::read(surface)?;
+    let Some(entry) = entry else {
+        return Ok(if source == Source::Bundled {
+            (Grant { plugin: plugin.into(), tied: true, fs: request.fs, http: request.http, ..Grant::default() }, None)
+        } else {
+            (Grant { plugin: plugin.into(), ..Grant::default() }, request.missing(plugin, Some(digest)))
+        });
+    };
+    let tied = source == Source::Bundled || entry.trust_path || entry.sha256.as_deref() == Some(digest);
+    let grants_something =
+        [&entry.fs.as_ref().map(Vec::len), &entry.http.as_ref().map(Vec::len), &Some(entry.secrets.len()), &Some(entry.sign.len())]
+            .into_iter()
+            .any(|count| count.is_some_and(|count| count > 0));
+    if !tied {
+        let missing = if grants_something {
+            let reason = format!("the grants of [plugins.{plugin}] are not for these bytes; it runs without them");
+            Some(Missing { reason, line: format!("[plugins.{plugin}]\nsha256 = \"{digest}\"") })
+        } else {
+            request.missing(plugin, Some(digest))
+        };
+        return Ok((Grant { plugin: plugin.into(), ..Grant::default() }, missing));
+    }
+
+    let own = |requested: &Vec<FsGrant>| if source == Source::Bundled { requested.clone() } else { Vec::new() };
+    let fs = entry.fs.as_ref().map_or_else(|| own(&request.fs), |allowed| meet_fs(&request.fs, allowed));
+    let http = match &entry.http {
+        None if source == Source::Bundled => request.http.clone(),
+        None => Vec::new(),
+        Some(allowed) => meet_origins(&request.http, &origins(&format!("[plugins.{plugin}] http"), allowed, NamedBy::Operator)?),
+    };
+    let secrets = slot_secrets(plugin, surface, entry)?;
+    let sign = entry.sign.iter().filter(|slot| secrets.contains_key(*slot)).cloned().collect();
+    let missing = request.unanswered(entry).missing(plugin, None).filter(|_| source != Source::Bundled);
+    Ok((Grant { plugin: plugin.into(), tied, fs, http, secrets, sign }, missing))
+}
+
+impl Grant {
+    /// The grant for a call with `model`: its `api_key` fills the slot, and writing `base_url` is the operator's naming of
+    /// that origin, the only one that then gets the key. Bytes that nobody named get neither.
+    pub fn for_model(&self, surface: &Surface, digest: &str, model: &config::Model) -> Result<Self, GrantError> {
+        let given = match model {
+            config::Model { api_key: Some(_), .. } => Some("an api_key"),
+            config::Model { base_url: Some(_), .. } => Some("a base_url"),
+            _ => None,
+        };
+        if let Some(what) = given.filter(|_| !self.tied) {
+            let (plugin, model, digest) = (self.plugin.clone(), model.alias.clone(), digest.to_owned());
+            return Err(GrantError::Untied { plugin, model, what, digest });
+        }
+        let mut grant = self.clone();
+        let named = match &model.base_url {
+            Some(url) => origins(&format!("[models.{}] base_url", model.alias), std::slice::from_ref(url), NamedBy::Operator)?,
+            None => Vec::new(),
+        };
+        if let (Some(source), Some(slot)) = (&model.api_key, surface.manifest.slots.iter().find(|slot| slot.name == API_KEY_SLOT)) {
+            let origins = if named.is_empty() { origins("its manifest: slots", &slot.origins, NamedBy::Manifest)? } else { named.clone() };
+            grant.secrets.insert(API_KEY_SLOT.into(), SlotSecret { source: source.clone(), origins });
+        }
+        if imports(surface, "stellaclaw:plugin/http") {
+            grant.http.extend(named);
+        }
+        Ok(grant)
+    }
+
+    /// Each grant on a line, for `inspect`.
+    pub fn lines(&self) -> Vec<String> {
+        let secrets = self.secrets.iter().map(|(slot, secret)| {
+            let origins: Vec<_> = secret.origins.iter().map(origin_text).collect();
+            let signs = if self.sign.contains(slot) { ", may sign" } else { "" };
+            format!("secret {slot} → {}{signs}", origins.join(", "))
+        });
+        let fs = self.fs.iter().map(|grant| format!("fs {grant}"));
+        let http = self.http.iter().map(|origin| format!("http {}", origin_text(origin)));
+        ["fs /data (plugin-private)".to_owned()].into_iter().chain(fs).chain(http).chain(secrets).collect()
+    }
+}
+
+/// What a component's manifest asks for, as far as its imports could use it.
+#[derive(Debug, Default)]
+struct Request {
+    fs: Vec<FsGrant>,
+    http: Vec<OriginGrant>,
+    /// As the manifest writes them.
+    http_texts: Vec<String>,
+    slots: Vec<String>,
+}
+
+impl Request {
+    fn read(surface: &Surface) -> Result<Self, GrantError> {
+        let mut request = Self::default();
+        if imports(surface, "wasi:filesystem/") {
+            request.fs = surface.manifest.requests.fs.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        }
+        if imports(surface, "stellaclaw:plugin/http") {
+            request.http_texts.clone_from(&surface.manifest.requests.http);
+            request.http = origins("its manifest: requests.http", &request.http_texts, NamedBy::Manifest)?;
+        }
+        if takes_secrets(surface) {
+            request.slots = surface.manifest.slots.iter().map(|slot| slot.name.clone()).collect();
+        }
+        Ok(request)
+    }
+
+    /// What the operator has said nothing about, neither yes nor no.
+    fn unanswered(mut self, entry: &config::Plugin) -> Self {
+        if entry.fs.is_some() {
+            self.fs.clear();
+        }
+        if entry.http.is_some() {
+            self.http_texts.clear();
+        }
+        self.slots.clear();
+        self
+    }
+
+    /// `digest`: what the grants still have to be tied to; none where they are.
+    fn missing(&self, plugin: &str, digest: Option<&str>) -> Option<Missing> {
+        let list = |key: &str, items: Vec<String>| {
+            let quoted: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
+            (!items.is_empty()).then(|| format!("{key} = [{}]", quoted.join(", ")))
+        };
+        let fs = list("fs", self.fs.iter().map(ToString::to_string).collect());
+        let asked: Vec<_> = fs.into_iter().chain(list("http", self.http_texts.clone())).collect();
+        if asked.is_empty() {
+            return None;
+        }
+        let tie = digest.map(|digest| format!("sha256 = \"{digest}\""));
+        let lines: Vec<_> = [format!("[plugins.{plugin}]")].into_iter().chain(tie).chain(asked.clone()).collect();
+        Some(Missing { reason: format!("it asks for {}, which is not granted", asked.join(" and ")), line: lines.join("\n") })
+    }
+}
+
+fn slot_secrets(plugin: &str, surface: &Surface, entry: &config::Plugin) -> Result<BTreeMap<String, SlotSecret>, GrantError> {
+    if !takes_secrets(surface) {
+        return Ok(BTreeMap::new());
+    }
+    let declared = surface.manifest.slots.iter().filter_map(|slot| entry.secrets.get(&slot.name).map(|grant| (slot, grant)));
+    declared
+        .map(|(slot, grant)| {
+            let (texts, named_by) =
+                if grant.origins.is_empty() { (&slot.origins, NamedBy::Manifest) } else { (&grant.origins, NamedBy::Operator) };
+            let origins = origins(&format!("[plugins.{plugin}] secrets.{}", slot.name), texts, named_by)?;
+            Ok((slot.name.clone(), SlotSecret { source: grant.source.clone(), origins }))
+        })
+        .collect()
+}
+
+/// The directories of a call: what is granted, as far as the session has it, and the plugin's own.
+pub(super) fn mounts(grant: &Grant, places: Option<&Places>, data: Option<PathBuf>) -> Vec<MountPlan> {
+    let mut plans = Vec::new();
+    let key = |mount: &FsMount| format!("[plugins.{}] fs = [\"{}\"]", grant.plugin, FsGrant { mount: mount.clone(), writable: true });
+    for FsGrant { mount, writable } in grant.fs.iter().filter(|_| places.is_some()) {
+        let Some(places) = places else { break };
+        let plan = |path: &PathBuf, guests: [String; 2], writable: bool| MountPlan {
+            path: path.clone(),
+            guests: guests.into(),
+            writable,
+            key: key(mount),
+            inner: Vec::new(),
+        };
+        match mount {
+            FsMount::Workspace => {
+                let inner = inner_plans(grant, places, key);
+                plans.push(MountPlan { inner, ..plan(&places.workspace, [".".into(), "/workspace".into()], *writable) });
+            }
+            FsMount::Shared => {
+                plans.extend(places.shared.iter().map(|path| plan(path, ["shared".into(), "/workspace/shared".into()], *writable)));
+            }
+            FsMount::Mount(name) => {
+                plans.extend(
+                    places.mounts.iter().filter(|own| own.name == *name).map(|own| {
+                        plan(&own.path, [format!("mounts/{name}"), format!("/workspace/mounts/{name}")], *writable && own.writable)
+                    }),
+                )
+            }
+        }
+    }
+    plans.extend(data.map(|path| MountPlan { path, guests: vec!["/data".into()], writable: true, key: String::new(), inner: Vec::new() }));
+    plans
+}
+
+/// What appears inside the workspace, each by the grant that names it, and by the workspace's where none does.
+fn inner_plans(grant: &Grant, places: &Places, key: impl Fn(&FsMount) -> String) -> Vec<InnerPlan> {
+    let plan = |name: String, path: &PathBuf, mount: FsMount, possible: bool| InnerPlan {
+        name,
+        path: path.clone(),
+        writable: possible && writable(&grant.fs, &mount) == Some(true),
+        key: key(&mount),
+    };
+    let shared = places.shared.iter().map(|path| plan("shared".into(), path, FsMount::Shared, true));
+    let mounted =
+        places.mounts.iter().map(|own| plan(format!("mounts/{}", own.name), &own.path, FsMount::Mount(own.name.clone()), own.writable));
+    shared.chain(mounted).collect()
+}
+
+/// What `grants` say about `mount`: the one that names it, or else the workspace's, in which it appears.
+fn writable(grants: &[FsGrant], mount: &FsMount) -> Option<bool> {
+    let of =
+        |mount: &FsMount| grants.iter().filter(|grant| grant.mount == *mount).map(|grant| grant.writable).reduce(|one, other| one | other);
+    of(mount).or_else(|| of(&FsMount::Workspace))
+}
+
+/// Does the component import an interface whose name begins so?
+fn imports(surface: &Surface, prefix: &str) -> bool {
+    surface.imports.iter().any(|import| import.starts_with(prefix))
+}
+
+fn takes_secrets(surface: &Surface) -> bool {
+    imports(surface, "stellaclaw:plugin/http") || imports(surface, "stellaclaw:plugin/secrets")
+}
+
+fn meet_fs(requested: &[FsGrant], allowed: &[FsGrant]) -> Vec<FsGrant> {
+    let mut met: Vec<FsGrant> = Vec::new();
+    for FsGrant { mount, .. } in requested.iter().chain(allowed) {
+        if let (Some(requested), Some(allowed)) = (writable(requested, mount), writable(allowed, mount))
+            && !met.iter().any(|grant| grant.mount == *mount)
+        {
+            met.push(FsGrant { mount: mount.clone(), writable: requested && allowed });
+        }
+    }
+    met
+}
+
+fn meet_origins(requested: &[OriginGrant], allowed: &[OriginGrant]) -> Vec<OriginGrant> {
+    let pairs = requested.iter().flat_map(|request| allowed.iter().map(move |allowance| (request, allowance)));
+    pairs.filter_map(|(request, allowance)| meet_origin(request, allowance)).collect()
+}
+
+/// What both allow; the operator's naming counts.
+fn meet_origin(request: &OriginGrant, allowance: &OriginGrant) -> Option<OriginGrant> {
+    let same = (&request.scheme, &request.host, request.port) == (&allowance.scheme, &allowance.host, allowance.port);
+    let path = [(&request.path, &allowance.path), (&allowance.path, &request.path)]
+        .into_iter()
+        .find(|(outer, inner)| inner.starts_with(outer.as_str()))
+        .map(|(_, inner)| inner.clone())?;
+    let methods = match (&request.methods, &allowance.methods) {
+        (Some(one), Some(other)) => Some(one.iter().filter(|method| other.contains(method)).cloned().collect::<Vec<_>>()),
+        (one, other) => one.clone().or_else(|| other.clone()),
+    };
+    let some = methods.as_ref().is_none_or(|methods| !methods.is_empty());
+    (same && some).then(|| OriginGrant { path, methods, ..allowance.clone() })
+}
+
+fn origins(place: &str, texts: &[String], named_by: NamedBy) -> Result<Vec<OriginGrant>, GrantError> {
+    let parse = |text: &String| OriginGrant::parse(text, named_by).map_err(|source| GrantError::Origin { place: place.to_owned(), source });
+    texts.iter().map(parse).collect()
+}
+
+fn origin_text(origin: &OriginGrant) -> String {
+    let methods = origin.methods.as_ref().map(|methods| methods.join(",") + " ").unwrap_or_default();
+    let usual = matches!((origin.scheme.as_str(), origin.port), ("https", 443) | ("http", 80));
+    let port = if usual { String::new() } else { format!(":{}", origin.port) };
+    format!("{methods}{}://{}{port}{}", origin.scheme, origin.host, origin.path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! What a component says about itself, read before it is compiled: its manifest, its imports and its exports.
+//!
+//! The manifest is JSON in the custom section `stellaclaw:manifest`, at component level (where `plugin pack` puts it) or in
+//! a core module (where a compiler's link section lands). Two of them that differ are an error. Nothing here decides what
+//! a component may do.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use wasmparser::{Encoding, Parser, Payload};
+
+use crate::limits;
+
+/// The custom section's name.
+const SECTION: &str = "stellaclaw:manifest";
+
+/// The manifest, as its author wrote it. Keys that this version does not know are left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Manifest {
+    /// The contract the component was built for.
+    pub contract: String,
+    pub name: String,
+    pub version: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub license: String,
+    /// Every tool name it may ever offer.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    #[serde(default)]
+    pub requests: Requests,
+    #[serde(default)]
+    pub slots: Vec<Slot>,
+    /// The JSON Schema of `[plugins.NAME.settings]`.
+    #[serde(default)]
+    pub settings: Option<Value>,
+    /// The JSON Schema of a model's `options`.
+    #[serde(default)]
+    pub options: Option<Value>,
+}
+
+/// What a component asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Requests {
+    #[serde(default)]
+    pub fs: Vec<String>,
+    #[serde(default)]
+    pub http: Vec<String>,
+}
+
+/// A secret it can use, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Slot {
+    pub name: String,
+    #[serde(default)]
+    pub origins: Vec<String>,
+}
+
+/// A component's outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Surface {
+    pub manifest: Manifest,
+    /// Names with their versions, such as `wasi:io/poll@0.2.6`, in the order of the file.
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+}
+
+/// Why a file is not a plugin. Says what would be right.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ManifestError {
+    #[error("not a WebAssembly component: {0}; build it for wasm32-wasip2")]
+    NotAComponent(String),
+    #[error("a core WebAssembly module, not a component; build it for wasm32-wasip2")]
+    CoreModule,
+    #[error("it has no manifest; components of the SDK carry one, others get theirs from `stellaclaw plugin pack`")]
+    Missing,
+    #[error("its manifest has {0} bytes; at most {most} are read", most = limits::MANIFEST_BYTES)]
+    TooLarge(usize),
+    #[error("it carries two manifests that differ; remove one of the sections {SECTION:?}")]
+    Two,
+    #[error("its manifest: the schema of its {what} has {bytes} bytes; at most {most}", most = limits::SCHEMA_BYTES)]
+    Schema { what: &'static str, bytes: usize },
+    #[error("its manifest: {0}")]
+    Invalid(String),
+    #[error("its manifest: tool name {0:?} is not `[a-z0-9_]{{1,64}}`")]
+    ToolName(String),
+    #[error("its manifest names the tool {0:?} twice")]
+    ToolTwice(String),
+}
+
+/// Reads a component's outside without validating its inside.
+pub(super) fn read(wasm: &[u8]) -> Result<Surface, ManifestError> {
+    let invalid = |error: wasmparser::BinaryReaderError| ManifestError::NotAComponent(error.message().to_owned());
+    if !wasm.starts_with(b"\0asm") {
+        return Err(ManifestError::NotAComponent("it is not a WebAssembly file".to_owned()));
+    }
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let (mut outer, mut inner) = (None, None);
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.map_err(invalid)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(ManifestError::CoreModule),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(import.map_err(invalid)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export.map_err(invalid)?.name.name.to_owned());
+                }
+            }
+            Payload::CustomSection(section) if section.name() == SECTION => {
+                let place = if depth == 0 { &mut outer } else { &mut inner };
+                if place.is_some_and(|present: &[u8]| present != section.data()) {
+                    return Err(ManifestError::Two);
+                }
+                *place = Some(section.data());
+            }
+            _ => {}
+        }
+    }
+    let json = match (outer, inner) {
+        (Some(outer), Some(inner)) if outer != inner => return Err(ManifestError::Two),
+        (outer, inner) => outer.or(inner).ok_or(ManifestError::Missing)?,
+    };
+    Ok(Surface { manifest: parse(json)?, imports, exports })
+}
+
+fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
+    if json.len() > limits::MANIFEST_BYTES {
+        return Err(ManifestError::TooLarge(json.len()));
+    }
+    let manifest: Manifest = serde_json::from_slice(json).map_err(|error| ManifestError::Invalid(error.to_string()))?;
+    let mut seen = BTreeSet::new();
+    for name in &manifest.tools {
+        if !is_tool_name(name) {
+            return Err(ManifestError::ToolName(name.clone()));
+        }
+        if !seen.insert(name) {
+            return Err(ManifestError::ToolTwice(name.clone()));
+        }
+    }
+    for (what, schema) in [("settings", &manifest.settings), ("options", &manifest.options)] {
+        let bytes = schema.as_ref().map_or(0, |schema| schema.to_string().len());
+        if bytes > limits::SCHEMA_BYTES {
+            return Err(ManifestError::Schema { what, bytes });
+        }
+    }
+    Ok(manifest)
+}
+
+/// `[a-z0-9_]{1,64}`
+pub(super) fn is_tool_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"{"contract":"0.1.0","name":"t","version":"1.0.0","tools":["a","b_2"],"later":true}"#;
+
+    /// An unsigned LEB128 number.
+    fn leb(mut number: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            let low = (number & 0x7f) as u8;
+            number >>= 7;
+            bytes.push(if number == 0 { low } else { low | 0x80 });
+            if number == 0 {
+                return bytes;
+            }
+        }
+    }
+
+    fn section(id: u8, body: &[u8]) -> Vec<u8> {
+        [&[id], leb(body.len()).as_slice(), body].concat()
+    }
+
+    /// A custom section with a manifest.
+    pub(in crate::plugins) fn manifest_section(json: &str) -> Vec<u8> {
+        section(0, &[leb(SECTION.len()).as_slice(), SECTION.as_bytes(), json.as_bytes()].concat())
+    }
+
+    /// A component of these sections.
+    pub(in crate::plugins) fn component(sections: &[Vec<u8>]) -> Vec<u8> {
+        [b"\0asm\x0d\0\x01\0".as_slice(), &sections.concat()].concat()
+    }
+
+    fn core_module(sections: &[Vec<u8>]) -> Vec<u8> {
+        section(1, &[b"\0asm\x01\0\0\0".as_slice(), &sections.concat()].concat())
+    }
+
+    #[test]
+    fn a_manifest_is_found_at_both_levels() {
+        for wasm in [component(&[manifest_section(MANIFEST)]), component(&[core_module(&[manifest_section(MANIFEST)])])] {
+            let surface = read(&wasm).unwrap();
+            assert_eq!(surface.manifest.tools, ["a", "b_2"]);
+            assert_eq!(surface.manifest.requests, Requests::default());
+        }
+        let twice = component(&[core_module(&[manifest_section(MANIFEST)]), manifest_section(MANIFEST)]);
+        assert_eq!(read(&twice).unwrap().manifest.name, "t", "two equal ones are one");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let with = |json: &str| read(&component(&[manifest_section(json)])).unwrap_err();
+        let manifest = |tools: &str| format!(r#"{{"contract":"0.1.0","name":"t","version":"1","tools":{tools}}}"#);
+        assert_eq!(read(b"\0asm\x01\0\0\0"), Err(ManifestError::CoreModule));
+        assert!(matches!(read(b"text"), Err(ManifestError::NotAComponent(_))));
+        assert_eq!(read(&component(&[])), Err(ManifestError::Missing));
+        assert_eq!(read(&component(&[manifest_section(MANIFEST), manifest_section("{}")])), Err(ManifestError::Two));
+        let differ = component(&[core_module(&[manifest_section(MANIFEST)]), manifest_section("{}")]);
+        assert_eq!(read(&differ), Err(ManifestError::Two));
+        assert!(with("{").to_string().starts_with("its manifest: EOF"));
+        assert!(with("{}").to_string().contains("missing field `contract`"));
+        assert_eq!(with(&manifest(r#"["Bad-Name"]"#)), ManifestError::ToolName("Bad-Name".into()));
+        assert_eq!(with(&manifest(r#"["a","a"]"#)), ManifestError::ToolTwice("a".into()));
+        let large = " ".repeat(limits::MANIFEST_BYTES + 1);
+        assert_eq!(with(&large), ManifestError::TooLarge(limits::MANIFEST_BYTES + 1));
+    }
+
+    #[test]
+    fn tool_names() {
+        assert!(is_tool_name("file_read2") && is_tool_name(&"a".repeat(64)));
+        assert!(!is_tool_name("") && !is_tool_name(&"a".repeat(65)) && !is_tool_name("A") && !is_tool_name("a-b"));
+    }
+}

@@ -1,0 +1,469 @@
+//! Running a call: a guest made of its grant, a thread, a bound, and an answer or a typed error.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use stellaclaw_bindings::tools as wire;
+use wasmtime::Store;
+
+use super::call::{CallContext, CallError, ErrorKind, Output, OutputPart, SessionInfo, Tool, ToolCall};
+use super::grants::{self, Grant, GrantError, InnerPlan, MountPlan};
+use super::imports::filesystem::{Denial, FileLimits, Files, InnerMount, MountPoint};
+use super::imports::http::{HttpContext, SlotGrant};
+use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
+use super::link::Linked;
+use super::load::{Code, Plugin, Serving};
+use super::stop::{StopSignal, stop};
+use super::threads::Lost;
+use super::{Inner, OnDelta, catalog, convert, trap};
+use crate::ids::CallId;
+use crate::secrets::Redactor;
+use crate::{chat, config, limits};
+
+/// What one call is given.
+struct Spec {
+    world: World,
+    grant: Arc<Grant>,
+    /// None for a catalogue: no session, no files.
+    session: Option<(CallId, CallContext)>,
+    deltas: Option<OnDelta>,
+    stop: StopSignal,
+    time: Duration,
+}
+
+/// What is left of a sandbox.
+struct Remains<R> {
+    result: Result<wasmtime::Result<R>, Ended>,
+    /// What the guest wrote to its standard output and error.
+    written: String,
+    denials: Vec<Denial>,
+    /// It looked for directories and was granted none.
+    in_vain: bool,
+    redactor: Redactor,
+}
+
+impl Inner {
+    /// Runs one tool call.
+    pub async fn run_tool(
+        self: &Arc<Self>,
+        tool: &Tool,
+        call: ToolCall,
+        context: CallContext,
+        stop: StopSignal,
+    ) -> Result<Output, CallError> {
+        let plugin = self.plugin(&tool.plugin).ok_or_else(|| error(ErrorKind::NotFound, format!("there is no plugin {}", tool.plugin)))?;
+        let (serving, linked) = self
+            .serve_within(&plugin, tool.timeout, &stop)
+            .await
+            .map_err(|ended| cut_off(&tool.name, tool.timeout, "it is still being compiled", ended))?
+            .map_err(|reason| error(ErrorKind::Unavailable, reason))?;
+        let pre = linked.tools.clone().ok_or_else(|| error(ErrorKind::NotFound, format!("{} offers no tools", plugin.name)))?;
+        let wire = wire::Call {
+            id: call.id.0.clone(),
+            name: call.name,
+            arguments: call.arguments,
+            attempt: call.attempt,
+            time_left: u64::try_from(tool.timeout.as_millis()).unwrap_or(u64::MAX),
+            session: convert::session_info(&context.info),
+            ext: None,
+        };
+        let spec = Spec {
+            world: World::Real,
+            grant: serving.grant.clone(),
+            session: Some((call.id, context)),
+            deltas: None,
+            stop,
+            time: tool.timeout,
+        };
+        let remains = self
+            .sandboxed(&plugin, &linked, spec, async move |store| {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.stellaclaw_plugin_tools().call_run(store, &wire).await
+            })
+            .await?;
+        tool_answer(&plugin, serving, tool, remains)
+    }
+
+    /// Asks a model.
+    pub async fn complete(
+        self: &Arc<Self>,
+        model: &config::Model,
+        request: &chat::Request,
+        context: CallContext,
+        stop: StopSignal,
+        on_delta: OnDelta,
+    ) -> Result<chat::Completion, chat::Failure> {
+        let not_found = |reason| chat::Failure::new(chat::FailureKind::ModelNotFound, format!("model {}: {reason}", model.alias));
+        let plugin = self.plugin(&model.provider).ok_or_else(|| not_found(format!("there is no plugin {}", model.provider)))?;
+        let (serving, linked) = self
+            .serve_within(&plugin, model.total_timeout, &stop)
+            .await
+            .map_err(|ended| failure(cut_off("the model request", model.total_timeout, "its plugin is still being compiled", ended)))?
+            .map_err(not_found)?;
+        let pre = linked.provider.clone().ok_or_else(|| not_found(format!("{} is no provider", plugin.name)))?;
+        if let Some(schema) = &serving.surface.manifest.options {
+            let options = convert::options(model);
+            self.schemas.check(&schema.to_string(), &options).map_err(|problems| {
+                chat::Failure::new(chat::FailureKind::InvalidRequest, format!("[models.{}.options]: {problems}", model.alias))
+            })?;
+        }
+        let grant = serving.grant.for_model(&serving.surface, &serving.digest, model).map_err(|error| match error {
+            GrantError::Untied { .. } => chat::Failure::new(chat::FailureKind::Denied, error.to_string()),
+            error => not_found(error.to_string()),
+        })?;
+        let credential = grant.secrets.contains_key(grants::API_KEY_SLOT).then_some(grants::API_KEY_SLOT);
+        let wire = (convert::model(model, credential), convert::request(request));
+        let spec = Spec {
+            world: World::Real,
+            grant: Arc::new(grant),
+            session: Some((CallId(request.id.clone()), context)),
+            deltas: Some(on_delta),
+            stop,
+            time: model.total_timeout,
+        };
+        let remains = self
+            .sandboxed(&plugin, &linked, spec, async move |store| {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.stellaclaw_plugin_provider().call_complete(store, &wire.0, &wire.1).await
+            })
+            .await
+            .map_err(failure)?;
+        match remains.result {
+            Ok(Ok(Ok(completion))) => sized(&plugin, serving, convert::completion(completion)),
+            Ok(Ok(Err(failure))) => Err(redacted(convert::failure(failure), &remains.redactor)),
+            Ok(Err(trap)) => Err(failure(crashed(&plugin, &trap, &remains.redactor, &remains.written))),
+            Err(ended) => Err(failure(cut_off("the model request", model.total_timeout, "total_timeout of the model", ended))),
+        }
+    }
+
+    /// One plugin's tools for a session, checked.
+    pub async fn catalog_of(self: &Arc<Self>, plugin: &Arc<Plugin>, linked: &Arc<Linked>, info: &SessionInfo) -> Result<Vec<Tool>, String> {
+        let (Ok(serving), Some(pre)) = (&plugin.serving, linked.tools.clone()) else { return Ok(Vec::new()) };
+        let (_never, signal) = stop();
+        let info = convert::session_info(info);
+        let spec = Spec {
+            world: World::Fixed,
+            grant: Arc::new(Grant { plugin: plugin.name.clone(), ..Grant::default() }),
+            session: None,
+            deltas: None,
+            stop: signal,
+            time: limits::CATALOG_TIME,
+        };
+        let remains = self
+            .sandboxed(plugin, linked, spec, async move |store| {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.stellaclaw_plugin_tools().call_catalog(store, &info).await
+            })
+            .await
+            .map_err(|error| error.message)?;
+        let offered = match remains.result {
+            Ok(Ok(Ok(offered))) => offered,
+            Ok(Ok(Err(error))) => return Err(format!("its catalogue: {}", convert::error_from_guest(error).message)),
+            Ok(Err(trap)) => return Err(format!("its catalogue: {}", crashed(plugin, &trap, &remains.redactor, &remains.written).message)),
+            Err(_) => return Err(format!("its catalogue took longer than {} s", limits::CATALOG_TIME.as_secs())),
+        };
+        catalog::check(&plugin.name, &serving.surface.manifest.tools, &serving.policy, offered)
+    }
+
+    /// The plugin once it can serve, or the reason why it cannot.
+    pub async fn serve<'a>(&self, plugin: &'a Plugin) -> Result<(&'a Serving, Arc<Linked>), String> {
+        let serving = plugin.serving.as_ref().map_err(|reason| format!("{}: {reason}", plugin.name))?;
+        let mut code = serving.code.subscribe();
+        match code.wait_for(|code| !matches!(code, Code::Compiling)).await.as_deref() {
+            Ok(Code::Ready(linked)) => Ok((serving, linked.clone())),
+            Ok(Code::Refused(reason)) => Err(format!("{}: {reason}", plugin.name)),
+            Ok(Code::Compiling) | Err(_) => Err(format!("{}: the host is shutting down", plugin.name)),
+        }
+    }
+
+    /// [`Self::serve`] for a call, which may be stopped or run out of time before its component is compiled.
+    async fn serve_within<'a>(
+        &self,
+        plugin: &'a Plugin,
+        time: Duration,
+        stop: &StopSignal,
+    ) -> Result<Result<(&'a Serving, Arc<Linked>), String>, Ended> {
+        let mut stop = stop.clone();
+        tokio::select! {
+            biased;
+            served = self.serve(plugin) => Ok(served),
+            _ = stop.stopped() => Err(Ended::Stopped),
+            () = tokio::time::sleep(time) => Err(Ended::TimedOut),
+        }
+    }
+
+    /// Runs `body` in a new sandbox, on a thread of the pool. Does not wait for a thread that does not come back.
+    async fn sandboxed<R: Send + 'static>(
+        self: &Arc<Self>,
+        plugin: &Arc<Plugin>,
+        linked: &Arc<Linked>,
+        spec: Spec,
+        body: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<R> + Send + 'static,
+    ) -> Result<Remains<R>, CallError> {
+        let (inner, owned, linked) = (self.clone(), plugin.clone(), linked.clone());
+        let (time, stop) = (spec.time, spec.stop.clone());
+        let gone = |ended| Remains {
+            result: Err(ended),
+            written: String::new(),
+            denials: Vec::new(),
+            in_vain: false,
+            redactor: Redactor::default(),
+        };
+        // The time runs from here, also while the call waits for a thread.
+        let asked = Instant::now();
+        let job = move || async move {
+            let serving = owned.serving.as_ref().map_err(|reason| error(ErrorKind::Unavailable, reason.clone()))?;
+            let (time, stop) = (spec.time.saturating_sub(asked.elapsed()), spec.stop.clone());
+            if stop.is_stopped() || time.is_zero() {
+                return Ok(gone(if stop.is_stopped() { Ended::Stopped } else { Ended::TimedOut }));
+            }
+            let guest = inner.guest(serving, spec)?;
+            let redactor = guest.call.redactor.clone();
+            let mut store = guest.into_store(&linked.engine, &serving.limits);
+            let begin = Instant::now();
+            let result = bounded(body(&mut store), time, stop, Duration::ZERO).await;
+            inner.busy_nanos.fetch_add(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            let guest = store.into_data();
+            let written = guest.output.text();
+            tell_the_log(&guest.call, &written);
+            let in_vain = guest.files.looked() && guest.call.grant.fs.is_empty();
+            Ok(Remains { result, written, denials: guest.files.denials(), in_vain, redactor })
+        };
+        match bounded(self.threads.run(job), time, stop, limits::WEDGED_AFTER).await {
+            Ok(Ok(remains)) => remains,
+            Ok(Err(lost)) => Err(host_failed(&plugin.name, &lost)),
+            Err(ended) => {
+                tracing::error!(plugin = plugin.name, "a call's thread hangs in the system and is given up");
+                Ok(gone(ended))
+            }
+        }
+    }
+
+    /// The state of a call's store: what its grant, its session and the operator's limits come to.
+    fn guest(&self, serving: &Serving, spec: Spec) -> Result<Guest, CallError> {
+        let Spec { world, grant, session, deltas, stop, .. } = spec;
+        let mut secrets = BTreeMap::new();
+        for (slot, secret) in &grant.secrets {
+            match secret.source.read() {
+                Ok(value) => drop(secrets.insert(slot.clone(), value)),
+                // A model's key is needed for everything; another secret maybe not at all.
+                Err(reason) if slot == grants::API_KEY_SLOT => {
+                    return Err(error(ErrorKind::Denied, format!("the secret of {} for slot {slot}: {reason}", grant.plugin)));
+                }
+                Err(reason) => tracing::warn!(plugin = grant.plugin, slot, %reason, "a secret cannot be read"),
+            }
+        }
+        let redactor = Redactor::new(secrets.values());
+        let files = match world {
+            World::Fixed => Vec::new(),
+            World::Real => open_mounts(serving, &grant, session.as_ref().map(|(_, context)| context))?,
+        };
+        let files = Files::new(files, FileLimits { written_bytes: limits::WRITTEN_BYTES, created_entries: limits::CREATED_ENTRIES });
+        let slots = grant.secrets.iter().filter_map(|(slot, secret)| {
+            let value = secrets.get(slot)?.clone();
+            Some(SlotGrant { slot: slot.clone(), secret: value, origins: secret.origins.clone() })
+        });
+        let http = HttpContext::new(self.http.clone(), &grant.plugin, grant.http.clone(), slots.collect(), redactor.clone(), stop.clone());
+        let call = Call {
+            secrets,
+            redactor,
+            settings: serving.settings.clone(),
+            stop,
+            session: session.map(|(call, context)| InSession { call, port: context.port }),
+            deltas: deltas.map(|send| Deltas { send, kinds: BTreeMap::new(), bytes_left: serving.limits.output_bytes }),
+            log_lines: 0,
+            says: 0,
+            host_calls_left: serving.limits.host_calls,
+            over: false,
+            grant,
+        };
+        Ok(Guest::new(world, &serving.limits, files, http, call))
+    }
+}
+
+/// Opens the directories of a call. A plugin that uses no files has none.
+fn open_mounts(serving: &Serving, grant: &Grant, context: Option<&CallContext>) -> Result<Vec<MountPoint>, CallError> {
+    let Some(data) = &serving.data else { return Ok(Vec::new()) };
+    let opened = |path: &Path, opened: std::io::Result<Dir>| {
+        opened.map(Arc::new).map_err(|source| {
+            tracing::error!(path = %path.display(), error = %source, "a directory of a call cannot be opened");
+            error(ErrorKind::Unavailable, "one of the directories of this conversation cannot be opened; the log says which".into())
+        })
+    };
+    let open = |path: &Path| opened(path, Dir::open_ambient_dir(path, ambient_authority()));
+    let mut points = Vec::new();
+    for MountPlan { path, guests, writable, key, inner } in
+        grants::mounts(grant, context.map(|context| &context.places), Some(data.path.clone()))
+    {
+        let budget = (path == data.path).then(|| data.budget.clone());
+        let dir = if budget.is_some() { opened(&path, data.open()) } else { open(&path) }?;
+        let inner = inner
+            .into_iter()
+            .map(|InnerPlan { name, path, writable, key }| Ok(InnerMount { path: name, dir: open(&path)?, writable, key }))
+            .collect::<Result<Vec<_>, CallError>>()?;
+        points.extend(guests.into_iter().map(|guest| MountPoint {
+            guest,
+            dir: dir.clone(),
+            writable,
+            key: key.clone(),
+            inner: inner.clone(),
+            budget: budget.clone(),
+        }));
+    }
+    Ok(points)
+}
+
+fn tool_answer(
+    plugin: &Plugin,
+    serving: &Serving,
+    tool: &Tool,
+    remains: Remains<Result<wire::Output, stellaclaw_bindings::types::Error>>,
+) -> Result<Output, CallError> {
+    let Remains { result, written, mut denials, in_vain, redactor } = remains;
+    let asked = &serving.surface.manifest.requests.fs;
+    // Without a directory nothing is there to be refused; what it then misses is the grant.
+    if in_vain && !asked.is_empty() && denials.is_empty() && matches!(&result, Ok(Ok(Err(error))) if is_missing(error.kind)) {
+        let key =
+            format!("[plugins.{}] fs = [{}]", plugin.name, asked.iter().map(|grant| format!("{grant:?}")).collect::<Vec<_>>().join(", "));
+        denials.push(Denial { operation: "open", path: "the workspace".to_owned(), key: Some(key) });
+    }
+    let mut error = match result {
+        Ok(Ok(Ok(output))) => match checked(plugin, serving, convert::output(output), &redactor) {
+            Ok(output) => return Ok(output),
+            Err(error) => error,
+        },
+        Ok(Ok(Err(error))) => trap::with_denials(convert::error_from_guest(error), &denials),
+        Ok(Err(trap)) => crashed(plugin, &trap, &redactor, &written),
+        Err(ended) => cut_off(&tool.name, tool.timeout, &format!("[plugins.{}.limits] wall_time", plugin.name), ended),
+    };
+    error.message = redactor.text(&error.message).into_owned();
+    Err(error)
+}
+
+/// Is this what a tool says of a file that is not there?
+fn is_missing(kind: stellaclaw_bindings::types::ErrorKind) -> bool {
+    use stellaclaw_bindings::types::ErrorKind as Kind;
+    matches!(kind, Kind::NotFound | Kind::Failed)
+}
+
+/// The host's own limits on an answer.
+fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Redactor) -> Result<Output, CallError> {
+    let size = |part: &OutputPart| match part {
+        OutputPart::Text(text) | OutputPart::Json(text) => text.len(),
+        OutputPart::File { path, .. } => path.len(),
+    };
+    let (bytes, most) = (output.parts.iter().map(size).sum::<usize>(), serving.limits.output_bytes);
+    if bytes > most {
+        let message = format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name);
+        return Err(error(ErrorKind::TooLarge, message));
+    }
+    for part in &mut output.parts {
+        if let OutputPart::Text(text) | OutputPart::Json(text) = part
+            && let std::borrow::Cow::Owned(redacted) = redactor.text(text)
+        {
+            *text = redacted;
+        }
+    }
+    Ok(output)
+}
+
+/// The host's own limit on what a model answers.
+fn sized(plugin: &Plugin, serving: &Serving, completion: chat::Completion) -> Result<chat::Completion, chat::Failure> {
+    let failed = |message| chat::Failure::new(chat::FailureKind::Other, message);
+    let bytes = serde_json::to_vec(&completion).map_err(|error| failed(format!("the answer cannot be kept: {error}")))?.len();
+    let most = serving.limits.output_bytes;
+    if bytes > most {
+        return Err(failed(format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name)));
+    }
+    Ok(completion)
+}
+
+/// What a provider says about its failure, without secrets.
+fn redacted(failure: chat::Failure, redactor: &Redactor) -> chat::Failure {
+    let clean = |text: String| redactor.text(&text).into_owned();
+    chat::Failure {
+        message: clean(failure.message),
+        code: failure.code.map(clean),
+        request_id: failure.request_id.map(clean),
+        // Inside JSON a secret is found in its escaped form, and its mark needs no escape.
+        raw: failure.raw.and_then(|raw| serde_json::from_str(&redactor.text(&raw.to_string())).ok()),
+        ..failure
+    }
+}
+
+/// What a guest wrote without being asked.
+fn tell_the_log(call: &Call, written: &str) {
+    let plugin = &call.grant.plugin;
+    if !written.is_empty() {
+        tracing::debug!(plugin, output = %call.redactor.text(written), "a guest wrote to its standard output or error");
+    }
+    if let Some(more @ 1..) = call.log_lines.checked_sub(limits::LOG_LINES) {
+        tracing::warn!(plugin, "{more} log lines of one call are left out; {} are kept", limits::LOG_LINES);
+    }
+}
+
+/// A trap, told to the log in full and to the caller in a line.
+fn crashed(plugin: &Plugin, cause: &wasmtime::Error, redactor: &Redactor, written: &str) -> CallError {
+    let mut error = trap::crashed(&plugin.name, cause, written);
+    error.trap = error.trap.map(|trap| redactor.text(&trap).into_owned());
+    error.message = redactor.text(&error.message).into_owned();
+    error.message.truncate(error.message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES));
+    tracing::error!(plugin = plugin.name, digest = plugin.digest, trap = error.trap, "{}", error.message);
+    error
+}
+
+fn cut_off(what: &str, time: Duration, key: &str, ended: Ended) -> CallError {
+    match ended {
+        Ended::TimedOut => error(ErrorKind::Timeout, format!("{what} took longer than {} s and was ended ({key})", time.as_secs_f64())),
+        Ended::Stopped => error(ErrorKind::Cancelled, format!("{what} was stopped")),
+    }
+}
+
+fn host_failed(plugin: &str, lost: &Lost) -> CallError {
+    tracing::error!(plugin, error = %lost, "the host failed while it ran a call");
+    error(ErrorKind::Failed, "the host failed while it ran this call; the log says how".into())
+}
+
+fn error(kind: ErrorKind, message: String) -> CallError {
+    CallError { kind, message, retry_after_ms: None, trap: None }
+}
+
+/// A call's error as a model request's.
+fn failure(error: CallError) -> chat::Failure {
+    let kind = match error.kind {
+        ErrorKind::Denied => chat::FailureKind::Denied,
+        ErrorKind::Timeout => chat::FailureKind::Timeout,
+        ErrorKind::Cancelled => chat::FailureKind::Cancelled,
+        _ => chat::FailureKind::Other,
+    };
+    chat::Failure::new(kind, error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::Secret;
+
+    const SECRET: &str = "sk-very/\"secret\"-0123456789";
+
+    #[test]
+    fn a_providers_failure_carries_no_secret_anywhere() {
+        let redactor = Redactor::new([&Secret::new(SECRET, "test").ok().unwrap()]);
+        let said = || Some(format!("key {SECRET}"));
+        let failure = chat::Failure {
+            code: said(),
+            request_id: said(),
+            raw: Some(serde_json::json!({ "error": said() })),
+            ..chat::Failure::new(chat::FailureKind::Denied, format!("bad key {SECRET}"))
+        };
+        let clean = redacted(failure, &redactor);
+        assert_eq!(clean.message, "bad key [redacted]");
+        assert_eq!((clean.code.as_deref(), clean.request_id.as_deref()), (Some("key [redacted]"), Some("key [redacted]")));
+        assert_eq!(clean.raw.unwrap(), serde_json::json!({ "error": "key [redacted]" }));
+    }
+}

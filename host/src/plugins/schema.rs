@@ -1,0 +1,207 @@
+//! JSON Schemas of tools, settings and model options: compiled once, and refusals a model can act on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+use crate::limits;
+
+/// Compiled schemas by their text.
+#[derive(Default)]
+pub(super) struct Schemas(Mutex<HashMap<String, Arc<Validator>>>);
+
+impl Schemas {
+    /// Checks JSON text. The error is for its writer: each line names a place in the value.
+    pub fn check(&self, schema: &str, json: &str) -> Result<(), String> {
+        let value: Value = serde_json::from_str(json).map_err(|error| format!("not valid JSON: {error}"))?;
+        let validator = self.validator(schema)?;
+        problems(&validator, &value)
+    }
+
+    fn validator(&self, schema: &str) -> Result<Arc<Validator>, String> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(validator) = known().get(schema) {
+            return Ok(validator.clone());
+        }
+        // Compiled without the lock: others are not to wait for it.
+        let parsed = serde_json::from_str(schema).map_err(|error| format!("its schema is not valid JSON: {error}"))?;
+        let validator = Arc::new(compile(&parsed)?);
+        let mut known = known();
+        if known.len() >= limits::SCHEMAS_KEPT {
+            known.clear();
+        }
+        known.insert(schema.to_owned(), validator.clone());
+        Ok(validator)
+    }
+}
+
+/// Compiles a schema. Nothing is ever fetched: a reference out of the schema is an error. So is a schema that would take
+/// more than its size to compile or to check against.
+pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
+    Shape { root: schema, patterns: 0, nodes: HashMap::new() }.check().map_err(|reason| format!("its schema: {reason}"))?;
+    let patterns = PatternOptions::regex().size_limit(limits::PATTERN_BYTES).dfa_size_limit(limits::PATTERN_BYTES);
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(patterns)
+        .build(schema)
+        .map_err(|error| format!("its schema: {}", cut(&error.to_string())))
+}
+
+/// What a schema comes to when every reference is written out.
+struct Shape<'a> {
+    root: &'a Value,
+    patterns: usize,
+    /// What is below a node; 0 while it is being counted, so that a recursion counts once.
+    nodes: HashMap<*const Value, u64>,
+}
+
+impl<'a> Shape<'a> {
+    fn check(mut self) -> Result<(), String> {
+        let nodes = self.count(self.root, 0)?;
+        if nodes > limits::SCHEMA_NODES {
+            return Err(format!("with every reference written out it has {nodes} nodes; at most {}", limits::SCHEMA_NODES));
+        }
+        if self.patterns > limits::SCHEMA_PATTERNS {
+            return Err(format!("it has {} patterns; at most {}", self.patterns, limits::SCHEMA_PATTERNS));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, node: &'a Value, depth: usize) -> Result<u64, String> {
+        if depth > limits::SCHEMA_DEPTH {
+            return Err(format!("with every reference written out it is over {} levels deep", limits::SCHEMA_DEPTH));
+        }
+        let key = std::ptr::from_ref(node);
+        if let Some(known) = self.nodes.get(&key) {
+            return Ok(*known);
+        }
+        self.nodes.insert(key, 0);
+        let mut sum = 1_u64;
+        match node {
+            Value::Array(items) => {
+                for item in items {
+                    sum = sum.saturating_add(self.count(item, depth + 1)?);
+                }
+            }
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    sum = sum.saturating_add(self.keyword(name, value, depth + 1)?);
+                    sum = sum.saturating_add(self.count(value, depth + 1)?);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        self.nodes.insert(key, sum);
+        Ok(sum)
+    }
+
+    /// What a keyword adds beyond what is written below it.
+    fn keyword(&mut self, name: &str, value: &'a Value, depth: usize) -> Result<u64, String> {
+        match (name, value) {
+            ("pattern", Value::String(_)) => self.patterns += 1,
+            ("patternProperties", Value::Object(patterns)) => self.patterns += patterns.len(),
+            ("$dynamicRef" | "$recursiveRef", Value::String(_)) => return Err(format!("{name} is not served; use $ref")),
+            ("$id" | "$anchor", Value::String(_)) if depth > 1 => {
+                return Err(format!("{name} below its top is not served; refer to a place as #/$defs/NAME"));
+            }
+            ("$ref", Value::String(place)) => {
+                let target = place.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+                let target = target.ok_or_else(|| format!("the $ref {:?} leads to no place in it", cut(place)))?;
+                return self.count(target, depth);
+            }
+            _ => {}
+        }
+        Ok(0)
+    }
+}
+
+/// Checks a value that is already parsed against a schema that is used once.
+pub(super) fn check_value(schema: &Value, value: &Value) -> Result<(), String> {
+    problems(&compile(schema)?, value)
+}
+
+fn problems(validator: &Validator, value: &Value) -> Result<(), String> {
+    let mut errors = validator.iter_errors(value);
+    let mut lines: Vec<_> = errors
+        .by_ref()
+        .take(limits::SCHEMA_PROBLEMS)
+        .map(|error| {
+            let message = cut(&error.to_string());
+            match error.instance_path().to_string() {
+                path if path.is_empty() => message,
+                path => format!("{path}: {message}"),
+            }
+        })
+        .collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    match errors.count() {
+        0 => {}
+        more => lines.push(format!("and {more} more")),
+    }
+    Err(lines.join("\n"))
+}
+
+/// A problem quotes the value it is about, which may be long.
+fn cut(text: &str) -> String {
+    match text.floor_char_boundary(limits::SCHEMA_PROBLEM_BYTES) {
+        end if end < text.len() => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"{"type":"object","properties":{"path":{"type":"string"},"n":{"type":"integer","minimum":1}},
+        "required":["path"],"additionalProperties":false}"#;
+
+    #[test]
+    fn problems_name_their_place() {
+        let schemas = Schemas::default();
+        assert_eq!(schemas.check(SCHEMA, r#"{"path":"a","n":2}"#), Ok(()));
+        assert_eq!(schemas.check(SCHEMA, "{"), Err("not valid JSON: EOF while parsing an object at line 1 column 1".into()));
+        assert_eq!(schemas.check(SCHEMA, r#"{"path":"a","n":0}"#).unwrap_err(), "/n: 0 is less than the minimum of 1");
+        let missing = schemas.check(SCHEMA, r#"{"paht":"a"}"#).unwrap_err();
+        assert!(missing.contains("\"path\" is a required property") && missing.contains("paht"), "{missing}");
+        let long = format!(r#"{{"path":"a","n":"{}"}}"#, "x".repeat(10_000));
+        assert!(schemas.check(SCHEMA, &long).unwrap_err().len() < 1000);
+    }
+
+    #[test]
+    fn a_schema_that_costs_more_than_its_size_is_refused() {
+        let mut defs: Vec<String> =
+            (0..60).map(|n| format!(r##""d{n}":{{"allOf":[{{"$ref":"#/$defs/d{m}"}},{{"$ref":"#/$defs/d{m}"}}]}}"##, m = n + 1)).collect();
+        defs.push(r#""d60":{"type":"object"}"#.into());
+        let doubling = format!(r##"{{"$ref":"#/$defs/d0","$defs":{{{}}}}}"##, defs.join(","));
+        let patterns: Vec<_> = (0..65).map(|n| format!(r#""p{n}":{{"pattern":"a"}}"#)).collect();
+        let patterns = format!(r#"{{"properties":{{{}}}}}"#, patterns.join(","));
+        let chain: Vec<_> = (0..400).map(|n| format!(r##""c{n}":{{"$ref":"#/$defs/c{}"}}"##, (n + 1).min(399))).collect();
+        let chain = format!(r##"{{"$ref":"#/$defs/c0","$defs":{{{}}}}}"##, chain.join(","));
+        for (schema, reason) in [
+            (doubling.as_str(), "nodes; at most 10000"),
+            (&patterns, "65 patterns; at most 64"),
+            (&chain, "levels deep"),
+            (r#"{"pattern":"(a{1000}){1000}"}"#, "its schema"),
+            (r##"{"$dynamicRef":"#"}"##, "$dynamicRef is not served"),
+            (r#"{"properties":{"a":{"$id":"other"}}}"#, "$id below its top"),
+        ] {
+            let refused = Schemas::default().check(schema, "{}").unwrap_err();
+            assert!(refused.contains(reason), "{refused}");
+        }
+        let tree = r##"{"type":"object","properties":{"left":{"$ref":"#"},"right":{"$ref":"#"}},"additionalProperties":false}"##;
+        assert_eq!(Schemas::default().check(tree, r#"{"left":{"right":{}}}"#), Ok(()));
+        assert!(Schemas::default().check(tree, r#"{"left":{"middle":{}}}"#).is_err());
+    }
+
+    #[test]
+    fn a_schema_that_reaches_out_is_refused() {
+        for schema in [r#"{"$ref":"https://example.com/schema.json"}"#, r#"{"$ref":"file:///etc/passwd"}"#, r#"{"type":"nothing"}"#] {
+            assert!(Schemas::default().check(schema, "{}").is_err(), "{schema}");
+        }
+    }
+}

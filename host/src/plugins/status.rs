@@ -1,0 +1,67 @@
+//! What `plugin list` shows of a component.
+
+use serde::Serialize;
+
+/// Where a component comes from. On a clash of names the earlier wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Part of this program.
+    Bundled,
+    /// `[plugins.NAME] path = …`
+    Configured,
+    /// A file in one of `plugin_dirs`.
+    DroppedIn,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bundled => "bundled",
+            Self::Configured => "configured",
+            Self::DroppedIn => "dropped-in",
+        })
+    }
+}
+
+/// What a component can be: read from its exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Tools,
+    Provider,
+}
+
+/// Can it serve?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Ready,
+    Compiling,
+    /// It cannot be loaded; the reason says what would be right.
+    Refused {
+        reason: String,
+    },
+    /// It has less than it asks for, or older bytes than its file, until the operator adds `line` to the configuration.
+    Waiting {
+        reason: String,
+        line: String,
+    },
+}
+
+/// One component, served or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PluginStatus {
+    pub name: String,
+    pub version: Option<String>,
+    pub description: Option<String>,
+    pub source: Source,
+    /// Where it was read from; none for a bundled one.
+    pub path: Option<std::path::PathBuf>,
+    /// SHA-256 of its bytes, in hexadecimal; none when they could not be read.
+    pub digest: Option<String>,
+    pub state: State,
+    /// The tool names of its manifest.
+    pub tools: Vec<String>,
+    pub kinds: Vec<Kind>,
+}
