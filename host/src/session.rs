@@ -1,0 +1,109 @@
+//! A session: a model loop with a history.
+//!
+//! Three functions, one direction: [`turn::step`] decides (pure), [`state::State::apply`] remembers (total, no policy),
+//! [`context::render`] makes what the model sees (pure). State changes only after its commit; recovery is `apply` over
+//! the journal, then `step` with [`turn::Input::Restarted`], then the same driver.
+
+mod actor;
+mod asking;
+mod calling;
+mod clean;
+pub mod context;
+mod control;
+pub mod event;
+pub mod guards;
+pub mod history;
+pub mod inbox;
+pub mod ledger;
+pub mod live;
+pub mod output;
+pub mod places;
+mod port;
+#[cfg(test)]
+mod proptests;
+#[cfg(test)]
+mod rig;
+pub mod state;
+pub mod system;
+pub mod turn;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+pub use actor::run;
+
+use crate::clock::Moment;
+use crate::config::{self, Config};
+use crate::ids::BootId;
+use crate::plugins::{Plugins, SessionInfo, SessionKind};
+use crate::secrets::Redactor;
+use crate::store::Store;
+use crate::workdir::WorkDir;
+
+/// What every session needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Deps {
+    pub store: Store,
+    pub plugins: Plugins,
+    pub config: Arc<Config>,
+    pub workdir: WorkDir,
+    /// Takes the values of secrets out of what tools answer.
+    pub redactor: Redactor,
+    pub boot: BootId,
+    pub ledger: ledger::Ledger,
+    /// One permit: turns that were running at more than one crash go on one at a time.
+    pub careful: Arc<Semaphore>,
+}
+
+/// Why a session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Something arrived for it.
+    Woken,
+    /// It may have been in the middle of a turn when its actor, or the host, ended.
+    Restarted {
+        /// When the host was last seen alive; none when it never ended.
+        last_seen: Option<Moment>,
+        /// The host ended by itself.
+        clean: bool,
+    },
+}
+
+/// Why a session's actor ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Nothing to do for a while.
+    Idle,
+    /// The session is over; the conversation has another one from now on.
+    Closed,
+    /// The host stops.
+    Stopped,
+}
+
+impl Deps {
+    /// The configured model, as the configuration is now.
+    fn model(&self, alias: &str) -> Option<config::Model> {
+        self.config.models.get(alias).cloned()
+    }
+
+    fn policy(&self, alias: &str) -> turn::Policy {
+        let limits = &self.config.limits;
+        turn::Policy {
+            model: alias.to_owned(),
+            price: self.config.models.get(alias).and_then(|model| model.price),
+            ask_tries: self.config.session.ask_tries,
+            turn_attempts: crate::limits::TURN_ATTEMPTS,
+            turn_steps: limits.turn_steps,
+            turn_time: limits.turn_time,
+            turn_spend: state::Spend { cost_micros: limits.turn_spend_micros, unpriced_tokens: limits.turn_tokens },
+            day_spend: state::Spend { cost_micros: limits.day_spend_micros, unpriced_tokens: limits.day_tokens },
+            resume_within: self.config.session.resume_within,
+        }
+    }
+
+    fn session_info(&self, kind: SessionKind, model: Option<&config::Model>) -> SessionInfo {
+        let reads = model.map_or_else(|| vec![crate::chat::Modality::Text], |model| model.reads.clone());
+        SessionInfo { kind, reads, helpers: Vec::new() }
+    }
+}

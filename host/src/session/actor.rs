@@ -1,0 +1,558 @@
+//! The driver of a session: `step` → commit → `apply` → effects.
+//!
+//! - State changes only after its commit; if a commit fails the actor ends and is folded again.
+//! - Control before data: commands in the inbox are applied before messages are looked at.
+//! - The mailbox is the session's open inbox rows; what is in memory is a wake-up, which cannot overflow or be lost.
+//! - Model requests and calls run in tasks of their own, so the actor itself never waits for one.
+//!
+//! Recovery is a fold of the journal, then `step` with `Input::Restarted`, then this same driver.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+
+use super::asking::{Answered, Asking, no_model};
+use super::calling::{Caller, Calls};
+use super::event::{Event, Recorded, TurnInput};
+use super::live::{Activity, LiveView};
+use super::state::{Phase, State};
+use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
+use super::{Deps, Exit, Opening, inbox, places};
+use crate::clock::{self, Moment};
+use crate::crash;
+use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, FULL_PAUSE, SHUTDOWN_GRACE, STOP_GRACE};
+use crate::plugins::Places;
+use crate::store::{Append, Appended, Conversation, NewEvent, NewOutbox, NewUsage, Session, Store, StoreError};
+use crate::supervise::Stopping;
+
+/// One session in memory.
+pub(super) struct Actor {
+    pub(super) deps: Deps,
+    pub(super) conversation: Conversation,
+    row: Session,
+    pub(super) state: State,
+    pub(super) caller: Caller,
+    /// Open messages, oldest first.
+    waiting: Vec<TurnInput>,
+    /// The inbox may hold something new.
+    look: bool,
+    asking: Asking,
+    calls: Calls,
+    alarms: HashMap<Alarm, Instant>,
+    /// Commits that nothing waits for, in order, each with what it appends.
+    riding: FuturesOrdered<BoxFuture<'static, (Append, Result<Appended, StoreError>)>>,
+    /// The current answer replaces one that was given up.
+    again: bool,
+    stopping: Stopping,
+    wake: Arc<Notify>,
+    /// Held while a turn that was running at a crash before runs again.
+    careful: Option<OwnedSemaphorePermit>,
+}
+
+/// Runs a session until it has nothing to do, is closed, or the host stops.
+///
+/// # Errors
+///
+/// What the store fails with. The session is then folded again.
+pub async fn run(
+    deps: Deps,
+    conversation: Conversation,
+    opening: Opening,
+    live: LiveView,
+    wake: Arc<Notify>,
+    stopping: Stopping,
+) -> Result<Exit, StoreError> {
+    let mut actor = Actor::fold(deps, conversation, live, wake, stopping).await?;
+    if let Some(exit) = actor.resume(opening).await? {
+        return Ok(exit);
+    }
+    actor.serve().await
+}
+
+impl Actor {
+    /// Claims the session and folds its journal.
+    async fn fold(
+        deps: Deps,
+        conversation: Conversation,
+        live: LiveView,
+        wake: Arc<Notify>,
+        stopping: Stopping,
+    ) -> Result<Self, StoreError> {
+        let session = deps.store.foreground(conversation.id).await?;
+        let session = deps.store.claim_session(session.id).await?;
+        let journal = deps.store.load(session.id).await?;
+        let mut row = journal.session;
+        if let Some(damage) = &journal.damage {
+            tracing::error!(session = %row.id, from = damage.from_seq, rows = damage.rows, reason = damage.reason, "the end of a journal is damaged and was cut off");
+            row = deps.store.cut_damaged(row.id, damage.from_seq).await?;
+        }
+        let mut state = State::new(row.id);
+        state.head.next_seq = row.fold_from;
+        for event in &journal.events {
+            let body: Event = serde_json::from_str(&event.body)
+                .map_err(|error| StoreError::Damaged(format!("event {} of session {}: {error}", event.seq, row.id)))?;
+            state.apply(&Recorded { seq: event.seq, turn: event.turn, at_ms: event.at, event: body });
+        }
+        let places = places_of(&deps, &conversation)?;
+        let model = deps.model(&conversation.model);
+        let caller = Caller {
+            conversation: conversation.id,
+            session: row.id,
+            info: deps.session_info(row.kind, model.as_ref()),
+            places,
+            live,
+            model: conversation.model.clone(),
+        };
+        Ok(Self {
+            deps,
+            conversation,
+            row,
+            state,
+            caller,
+            waiting: Vec::new(),
+            look: true,
+            asking: Asking::default(),
+            calls: Calls::default(),
+            alarms: HashMap::new(),
+            riding: FuturesOrdered::new(),
+            again: false,
+            stopping,
+            wake,
+            careful: None,
+        })
+    }
+
+    /// Commands first, then what a crash left open; messages only after that.
+    async fn resume(&mut self, opening: Opening) -> Result<Option<Exit>, StoreError> {
+        self.show();
+        // Before anything commits: a command's event would hide how long the session was away.
+        let seen = |last_seen: Option<Moment>| last_seen.unwrap_or(Moment(0)).max(self.state.head.last_at);
+        let restarted = match opening {
+            Opening::Restarted { last_seen, clean } => Some((seen(last_seen), clean)),
+            Opening::Woken => None,
+        };
+        if let Some(exit) = self.apply_commands().await? {
+            return Ok(Some(exit));
+        }
+        self.look = true;
+        let Some((seen, clean)) = restarted.filter(|_| self.state.head.turn.is_some()) else { return Ok(None) };
+        if let Some(exit) = self.wait_for_care().await? {
+            return Ok(Some(exit));
+        }
+        let downtime = Duration::from_millis(clock::now().since(seen));
+        self.feed(Input::Restarted { downtime, clean }).await?;
+        self.look = true;
+        Ok(None)
+    }
+
+    /// A turn that was running at two crashes may be what causes them: such turns go on one at a time. Commands are
+    /// applied while it waits.
+    async fn wait_for_care(&mut self) -> Result<Option<Exit>, StoreError> {
+        let is_risky = |state: &State| {
+            matches!(state.head.phase, Phase::Asking | Phase::Calling)
+                && state.head.turn.as_ref().is_some_and(|turn| turn.attempt >= 2 && turn.cancel.is_none())
+        };
+        let gate = self.deps.careful.clone();
+        let mut permit = std::pin::pin!(gate.acquire_owned());
+        while is_risky(&self.state) && self.careful.is_none() {
+            tokio::select! {
+                acquired = &mut permit => self.careful = acquired.ok(),
+                () = self.wake.notified() => {
+                    self.look = true;
+                    if let Some(exit) = self.apply_commands().await? {
+                        return Ok(Some(exit));
+                    }
+                }
+                () = self.stopping.wait() => return Ok(Some(Exit::Stopped)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn serve(&mut self) -> Result<Exit, StoreError> {
+        loop {
+            if let Some(exit) = self.look_at_inbox().await? {
+                return Ok(exit);
+            }
+            if self.state.head.turn.is_none() || self.state.head.phase == Phase::Parked {
+                self.careful = None;
+            }
+            let idle = matches!(self.state.head.phase, Phase::Idle | Phase::Parked) && self.asking.is_empty() && self.calls.is_empty();
+            let alarm = self.alarms.iter().min_by_key(|(_, at)| **at).map(|(alarm, at)| (*alarm, *at));
+            tokio::select! {
+                biased;
+                () = self.stopping.wait() => return self.stop().await,
+                () = self.wake.notified() => self.look = true,
+                Some(ridden) = self.riding.next(), if !self.riding.is_empty() => self.ridden(ridden).await?,
+                (call, ended) = self.calls.next() => self.feed(Input::CallEnded { call, ended }).await?,
+                answered = self.asking.next() => self.answered(answered).await?,
+                () = sleep_until(alarm.map(|(_, at)| at)) => {
+                    if let Some((alarm, _)) = alarm {
+                        self.alarms.remove(&alarm);
+                        self.feed(Input::Alarm(alarm)).await?;
+                    }
+                }
+                () = tokio::time::sleep(ACTOR_IDLE), if idle => {
+                    self.settle_riding().await?;
+                    return Ok(Exit::Idle);
+                }
+            }
+        }
+    }
+
+    /// Commands, then messages. Says when the session is over.
+    async fn look_at_inbox(&mut self) -> Result<Option<Exit>, StoreError> {
+        while self.look {
+            if let Some(exit) = self.apply_commands().await? {
+                return Ok(Some(exit));
+            }
+            if self.waiting.is_empty() {
+                continue;
+            }
+            if self.state.head.phase == Phase::Idle {
+                self.refresh().await?;
+            }
+            self.feed(Input::Wake { notices: Vec::new() }).await?;
+            let left = self.waiting.iter().map(|input| input.inbox).max();
+            self.caller.live.left(left.filter(|_| self.state.head.phase == Phase::Parked));
+        }
+        Ok(None)
+    }
+
+    /// Reads the inbox and applies its commands; messages stay in `waiting`.
+    async fn apply_commands(&mut self) -> Result<Option<Exit>, StoreError> {
+        self.look = false;
+        let rows = self.deps.store.open_inbox(self.conversation.id, None).await?;
+        let (commands, messages) = inbox::split(rows);
+        self.waiting = messages;
+        for command in commands {
+            self.command(command).await?;
+            if self.state.head.phase == Phase::Closed {
+                self.settle_riding().await?;
+                return Ok(Some(Exit::Closed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes what a channel changed about the conversation, its mounts above all, before the next turn.
+    async fn refresh(&mut self) -> Result<(), StoreError> {
+        let Some(now) = self.deps.store.conversation(self.conversation.id).await? else { return Ok(()) };
+        if now.settings != self.conversation.settings {
+            self.caller.places = places_of(&self.deps, &now)?;
+            self.conversation.settings = now.settings;
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, answered: Answered) -> Result<(), StoreError> {
+        let step = answered.step;
+        let failure = answered.result.as_ref().err().map(|failure| failure.kind);
+        let input = match answered.result {
+            Ok((completion, classes)) => {
+                self.again = false;
+                Input::Answer { step, completion, classes }
+            }
+            Err(failure) => {
+                tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
+                self.again = true;
+                Input::Failed { step, failure }
+            }
+        };
+        // The model that was asked is charged, whatever `/model` said in the meantime.
+        let step = self.decide_for(&answered.model, input);
+        let look = self.take(step).await?;
+        self.caller.live.failure(failure.filter(|_| self.state.head.phase == Phase::Parked));
+        if look {
+            self.feed(Input::Wake { notices: Vec::new() }).await?;
+        }
+        Ok(())
+    }
+
+    /// One step: decide, commit, remember, act. Steps that follow at once are taken too.
+    pub(super) async fn feed(&mut self, input: Input) -> Result<(), StoreError> {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let step = self.decide(input);
+            if self.take(step).await? {
+                next = Some(Input::Wake { notices: Vec::new() });
+            }
+        }
+        Ok(())
+    }
+
+    /// What `step` says to an input, here and now.
+    pub(super) fn decide(&self, input: Input) -> Step {
+        self.decide_for(&self.conversation.model, input)
+    }
+
+    fn decide_for(&self, model: &str, input: Input) -> Step {
+        let now = clock::now();
+        let facts = Facts {
+            boot: self.deps.boot,
+            now,
+            waiting: self.waiting.clone(),
+            shown: self.caller.live.has_text() && self.caller.live.is_watched(),
+            day: self.deps.ledger.day(now),
+            stopping: self.stopping.is_stopping(),
+        };
+        turn::step(&self.state, &self.deps.policy(model), &facts, input)
+    }
+
+    /// Commits a step, remembers it and acts on it. True: look at the inbox again.
+    pub(super) async fn take(&mut self, step: Step) -> Result<bool, StoreError> {
+        if !step.events.is_empty() || step.rows != turn::Rows::default() {
+            let now = clock::now();
+            let rides = step.events.iter().all(|recorded| matches!(recorded.event, Event::CallEnded { .. }))
+                && !step.effects.iter().any(|effect| matches!(effect, Effect::Start(_)))
+                && step.rows == turn::Rows { phase: step.rows.phase, ..turn::Rows::default() };
+            if crash::late_intent() {
+                self.start_too_early(&step).await;
+            }
+            self.commit(&step, now, rides).await?;
+            let taken = [&step.rows.taken, &step.rows.done, &step.rows.aside];
+            self.waiting.retain(|input| !taken.iter().any(|rows| rows.contains(&input.inbox)));
+            for row in &step.rows.usage {
+                self.deps.ledger.add(now, &row.usage);
+            }
+            for recorded in &step.events {
+                self.state.apply(recorded);
+                if matches!(recorded.event, Event::TurnBegan { .. }) {
+                    self.caller.live.begin();
+                }
+            }
+        }
+        self.show();
+        let mut look = false;
+        for effect in step.effects {
+            look |= self.act(effect);
+        }
+        Ok(look)
+    }
+
+    /// What must never happen, for the test that somebody would notice: calls run before it is committed that they do.
+    async fn start_too_early(&mut self, step: &Step) {
+        for effect in &step.effects {
+            if let Effect::Start(calls) = effect {
+                calls.iter().for_each(|start| self.calls.start(&self.deps, &self.caller, start.clone()));
+                self.calls.run_to_end().await;
+            }
+        }
+    }
+
+    async fn commit(&mut self, step: &Step, now: Moment, rides: bool) -> Result<(), StoreError> {
+        let append = self.append(step, now)?;
+        let store = self.labelled(step);
+        if rides {
+            let pending = store.append_unawaited(append.clone()).await?;
+            self.riding.push_back(Box::pin(async move { (append, pending.wait().await) }));
+            return Ok(());
+        }
+        match self.durably(&store, &append).await {
+            // An earlier commit that nobody waited for may have found the disk full.
+            Err(StoreError::Conflict(_)) if !self.riding.is_empty() => {
+                self.settle_riding().await?;
+                self.durably(&store, &append).await
+            }
+            other => other,
+        }
+    }
+
+    /// Appends, and waits for room: nothing of the step happened yet.
+    async fn durably(&mut self, store: &Store, append: &Append) -> Result<(), StoreError> {
+        loop {
+            match store.append(append.clone()).await {
+                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) if !self.stopping.is_stopping() => {
+                    self.wait_for_room(&error).await
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    pub(super) async fn wait_for_room(&mut self, error: &StoreError) {
+        tracing::warn!(session = %self.row.id, %error, "a session waits");
+        tokio::time::sleep(FULL_PAUSE).await;
+    }
+
+    /// A commit that nobody waited for ended. One that found the disk full is made again, with all that followed it.
+    async fn ridden(&mut self, (append, result): (Append, Result<Appended, StoreError>)) -> Result<(), StoreError> {
+        match result {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Full(_) | StoreError::Busy(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut again = vec![append];
+        while let Some((append, result)) = self.riding.next().await {
+            if result.is_err() {
+                again.push(append);
+            }
+        }
+        let store = self.deps.store.clone();
+        for append in again {
+            self.durably(&store, &append).await?;
+        }
+        Ok(())
+    }
+
+    /// The store, with the crash points of this step.
+    fn labelled(&self, step: &Step) -> Store {
+        self.deps.store.at(|| {
+            let number = self.state.head.turn.as_ref().map_or(0, |turn| turn.step);
+            let place = format!("{}.{}.{number}", self.row.id, step.turn);
+            match step.events.first().map(|recorded| &recorded.event) {
+                Some(Event::CallEnded { call, .. }) => format!("call_ended@{call}"),
+                Some(Event::Answered { .. }) if step.events.iter().any(|recorded| matches!(recorded.event, Event::TurnEnded { .. })) => {
+                    format!("turn_ended@{place}")
+                }
+                Some(event) => format!("{}@{place}", event.kind()),
+                None => format!("rows@{place}"),
+            }
+        })
+    }
+
+    fn append(&self, step: &Step, now: Moment) -> Result<Append, StoreError> {
+        let mut append = Append::new(&self.row, step.turn, now);
+        append.expected_seq = self.state.head.next_seq;
+        for Recorded { event, .. } in &step.events {
+            let body = serde_json::to_string(event).map_err(|error| StoreError::Constraint(error.to_string()))?;
+            append.events.push(NewEvent { kind: event.kind().to_owned(), body, blobs: Vec::new() });
+            if let Event::Compacted { cut, .. } = event {
+                append.fold_from = Some(*cut);
+            }
+        }
+        let rows = &step.rows;
+        append.take.clone_from(&rows.taken);
+        append.done.clone_from(&rows.done);
+        append.aside.clone_from(&rows.aside);
+        append.phase = rows.phase;
+        append.outbox = rows.outbox.iter().map(|row| self.outbox(row.key.clone(), row.kind, row.body.clone())).collect();
+        append.usage = rows
+            .usage
+            .iter()
+            .map(|row| NewUsage { step: row.step, model: row.model.clone(), usage: row.usage.clone(), estimated: row.estimated })
+            .collect();
+        Ok(append)
+    }
+
+    pub(super) fn outbox(&self, key: String, kind: crate::store::OutboxKind, body: String) -> NewOutbox {
+        NewOutbox { key, conversation: self.conversation.id, kind, body, blobs: Vec::new() }
+    }
+
+    /// Acts on one effect. True: look at the inbox again.
+    fn act(&mut self, effect: Effect) -> bool {
+        match effect {
+            Effect::Ask { step } => self.ask(step),
+            Effect::Abort => {
+                self.again = true;
+                self.asking.abort(self.grace(STOP_GRACE));
+            }
+            Effect::Start(calls) => {
+                for start in calls {
+                    self.calls.start(&self.deps, &self.caller, start);
+                }
+            }
+            Effect::Stop { which, grace } => self.calls.stop(which, self.grace(grace)),
+            Effect::Arm { alarm, after } => {
+                let after = match alarm.timer {
+                    Timer::Retry { .. } => after + jitter(after),
+                    _ => after,
+                };
+                self.alarms.retain(|known, _| known.turn == alarm.turn);
+                self.alarms.entry(alarm).or_insert_with(|| Instant::now() + after);
+            }
+            Effect::Show => {}
+            Effect::Wake => return true,
+        }
+        false
+    }
+
+    fn ask(&mut self, step: u32) {
+        match self.deps.model(&self.conversation.model) {
+            Some(model) => {
+                self.caller.info = self.deps.session_info(self.row.kind, Some(&model));
+                self.caller.model.clone_from(&model.alias);
+                self.asking.ask(&self.deps, &self.caller, model, &self.state, step, self.again);
+            }
+            None => self.asking.fail(step, &self.conversation.model, no_model(&self.conversation.model)),
+        }
+    }
+
+    fn grace(&self, grace: Duration) -> Duration {
+        if self.stopping.is_stopping() { grace.min(SHUTDOWN_GRACE) } else { grace }
+    }
+
+    /// What a watcher sees of the phase.
+    fn show(&self) {
+        self.caller.live.activity(match self.state.head.phase {
+            Phase::Idle | Phase::Closed => Activity::Idle,
+            Phase::Asking | Phase::Compacting => Activity::Asking,
+            Phase::Calling => Activity::Calling,
+            Phase::Parked => Activity::Parked,
+        });
+    }
+
+    pub(super) async fn settle_riding(&mut self) -> Result<(), StoreError> {
+        while let Some(ridden) = self.riding.next().await {
+            self.ridden(ridden).await?;
+        }
+        Ok(())
+    }
+
+    /// The host stops: what runs is stopped, and what it returns in time is still remembered.
+    async fn stop(&mut self) -> Result<Exit, StoreError> {
+        self.feed(Input::Shutdown).await?;
+        let deadline = Instant::now() + CANCEL_GRACE;
+        while !(self.calls.is_empty() && self.asking.is_empty()) {
+            tokio::select! {
+                (call, ended) = self.calls.next() => self.feed(Input::CallEnded { call, ended }).await?,
+                answered = self.asking.next() => {
+                    // An aborted request is asked again after the restart.
+                    if answered.result.is_ok() {
+                        self.answered(answered).await?;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        self.settle_riding().await?;
+        Ok(Exit::Stopped)
+    }
+}
+
+/// The directories of a conversation. Mounts that cannot be had are left out: the conversation goes on without them.
+fn places_of(deps: &Deps, conversation: &Conversation) -> Result<Places, StoreError> {
+    let prepare = |mounts| places::prepare(&deps.workdir, conversation.id, mounts);
+    let (there, gone): (Vec<_>, Vec<_>) = places::mounts(&conversation.settings).into_iter().partition(|mount| mount.path.is_dir());
+    for mount in gone {
+        tracing::warn!(conversation = %conversation.id, path = %mount.path.display(), "a mounted directory is gone and is left out");
+    }
+    prepare(there)
+        .or_else(|error| {
+            tracing::error!(conversation = %conversation.id, %error, "the mounts of a conversation cannot be prepared and are left out");
+            prepare(Vec::new())
+        })
+        .map_err(|error| StoreError::Io {
+            action: "prepare",
+            path: deps.workdir.workspace(conversation.id).display().to_string(),
+            reason: error.to_string(),
+        })
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Up to a quarter of `span`, so that many sessions do not ask again at the same moment.
+fn jitter(span: Duration) -> Duration {
+    span.mul_f64((RandomState::new().hash_one(0u8) % 1000) as f64 / 4000.0)
+}

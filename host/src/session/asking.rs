@@ -1,0 +1,188 @@
+//! The running model request: one task, which can be aborted.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::Deps;
+use super::calling::Caller;
+use super::clean::{self, Preview};
+use super::context::{self, RenderModel};
+use super::port::Port;
+use super::state::State;
+use super::system::{self, Surroundings};
+use super::turn::Class;
+use crate::chat::{Batching, Completion, Failure, FailureKind, Replay, Request, ToolSpec};
+use crate::config;
+use crate::crash;
+use crate::limits::STOP_GRACE;
+use crate::plugins::stop::{Stop, stop};
+use crate::plugins::{CallContext, Catalog, Plugins};
+
+/// What came of a request.
+pub(super) struct Answered {
+    pub(super) step: u32,
+    /// The alias of the model that was asked.
+    pub(super) model: String,
+    pub(super) result: Result<(Box<Completion>, Vec<Class>), Failure>,
+}
+
+/// The model request of a session: at most one counts, an aborted one may still be on its way out.
+#[derive(Default)]
+pub(super) struct Asking {
+    current: Option<(u64, Stop)>,
+    generation: u64,
+    tasks: JoinSet<(u64, Answered)>,
+}
+
+impl Asking {
+    /// Asks the model. A request that still runs no longer counts.
+    pub(super) fn ask(&mut self, deps: &Deps, caller: &Caller, model: config::Model, state: &State, step: u32, again: bool) {
+        self.abort(Duration::ZERO);
+        self.generation += 1;
+        let generation = self.generation;
+        let (stop, signal) = stop();
+        self.current = Some((generation, stop));
+        caller.live.ask(again);
+        let (deps, caller, state) = (deps.clone(), caller.clone(), state.clone());
+        self.tasks.spawn(async move {
+            let catalog = deps.plugins.tools(&caller.info).await;
+            let request = render(&deps, &caller, &model, &catalog, &state, step);
+            let name = request.id.clone();
+            let port = Port {
+                store: deps.store.clone(),
+                conversation: caller.conversation,
+                live: caller.live.clone(),
+                name: name.clone(),
+                said: AtomicU32::new(0),
+                model: model.alias.clone(),
+            };
+            let context = CallContext {
+                conversation: caller.conversation,
+                session: caller.session,
+                info: caller.info.clone(),
+                places: caller.places.clone(),
+                port: Arc::new(port),
+            };
+            let preview = Arc::new(Mutex::new(Preview::new(&deps.redactor)));
+            let (live, watched, shown) = (caller.live.clone(), signal.clone(), preview.clone());
+            let stopped = signal.clone();
+            let on_delta = Arc::new(move |deltas: Vec<_>| {
+                if !watched.is_stopped() {
+                    let deltas = shown.lock().unwrap_or_else(PoisonError::into_inner).push(deltas);
+                    live.deltas(&deltas);
+                }
+            });
+            crash::point(|| format!("ask.before@{name}"));
+            let result = deps.plugins.complete(&model, &request, context, signal, on_delta).await;
+            crash::point(|| format!("ask.after@{name}"));
+            let result = result.map(|completion| {
+                if !stopped.is_stopped() {
+                    caller.live.deltas(&preview.lock().unwrap_or_else(PoisonError::into_inner).finish());
+                }
+                let completion = clean::completion(&deps.redactor, completion);
+                let classes = classify(&deps.plugins, &catalog, &completion);
+                (Box::new(completion), classes)
+            });
+            (generation, Answered { step, model: model.alias, result })
+        });
+    }
+
+    /// Ends a request that cannot even be asked.
+    pub(super) fn fail(&mut self, step: u32, model: &str, failure: Failure) {
+        self.abort(Duration::ZERO);
+        self.generation += 1;
+        let generation = self.generation;
+        self.current = Some((generation, stop().0));
+        let model = model.to_owned();
+        self.tasks.spawn(async move { (generation, Answered { step, model, result: Err(failure) }) });
+    }
+
+    /// Aborts the request that counts, if one runs: its end is still reported, as cancelled.
+    pub(super) fn abort(&mut self, grace: Duration) {
+        if let Some((_, stop)) = &self.current {
+            stop.stop(grace.min(STOP_GRACE));
+        }
+    }
+
+    /// What came of the request that counts. Never returns while none runs.
+    pub(super) async fn next(&mut self) -> Answered {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok((generation, answered))) => {
+                    if self.current.as_ref().is_some_and(|(current, _)| *current == generation) {
+                        self.current = None;
+                        return answered;
+                    }
+                }
+                // As for calls: the session is folded again.
+                Some(Err(error)) => std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|error| Box::new(error.to_string()))),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.is_none()
+    }
+}
+
+impl Drop for Asking {
+    /// The request does not outlive whoever would have remembered its answer.
+    fn drop(&mut self) {
+        self.abort(Duration::ZERO);
+    }
+}
+
+/// The request of a step, with the tools and surroundings of now.
+fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog, state: &State, step: u32) -> Request {
+    let tools: Vec<_> = catalog
+        .tools()
+        .iter()
+        .map(|tool| ToolSpec { name: tool.name.clone(), description: tool.description.clone(), parameters: tool.parameters.clone() })
+        .collect();
+    let mounts: Vec<_> = caller.places.mounts.iter().map(|mount| (mount.name.clone(), mount.writable)).collect();
+    let system = system::prompt(&Surroundings {
+        kind: caller.info.kind,
+        shared: caller.places.shared.is_some(),
+        mounts: &mounts,
+        tools: !tools.is_empty(),
+        instructions: deps.config.session.instructions.as_deref(),
+    });
+    let model = RenderModel {
+        provider: &model.provider,
+        id: &model.id,
+        reads: &model.reads,
+        system: &system,
+        tools: &tools,
+        max_output: model.max_output,
+        temperature: model.temperature,
+        effort: model.effort.as_deref(),
+    };
+    context::render(state, step, &model)
+}
+
+/// What the catalogue says about each call of an answer. One that cannot run is answered without running.
+fn classify(plugins: &Plugins, catalog: &Catalog, completion: &Completion) -> Vec<Class> {
+    completion
+        .message
+        .tool_uses()
+        .map(|tool_use| match catalog.get(&tool_use.name) {
+            Some(tool) => {
+                Class { replay: tool.replay, batching: tool.batching, refused: plugins.check_arguments(tool, &tool_use.arguments).err() }
+            }
+            None => Class {
+                replay: Replay::Read,
+                batching: Batching::Parallel,
+                refused: Some(format!("there is no tool called `{}`", tool_use.name)),
+            },
+        })
+        .collect()
+}
+
+/// The failure of a model that the configuration no longer has.
+pub(super) fn no_model(alias: &str) -> Failure {
+    Failure::new(FailureKind::ModelNotFound, format!("the configuration has no model `{alias}`; `/model` shows those it has"))
+}

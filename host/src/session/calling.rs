@@ -1,0 +1,171 @@
+//! Running calls: one task each, with what is needed to stop it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Deps;
+use super::event::Outcome;
+use super::live::{LiveEnd, LiveView};
+use super::output;
+use super::port::Port;
+use super::turn::{Ended, Start, Which};
+use crate::chat::Replay;
+use crate::crash;
+use crate::ids::{CallId, ConversationId, SessionId};
+use crate::plugins::stop::{Stop, stop};
+use crate::plugins::{CallContext, CallError, ErrorKind, Output, OutputPart, Places, SessionInfo, ToolCall};
+use crate::secrets::Redactor;
+
+/// The running calls of a session.
+#[derive(Default)]
+pub(super) struct Calls {
+    running: HashMap<CallId, Running>,
+    tasks: JoinSet<(CallId, Ended)>,
+    /// See [`Calls::run_to_end`].
+    ended: VecDeque<(CallId, Ended)>,
+}
+
+struct Running {
+    stop: Stop,
+    replay: Replay,
+}
+
+impl Drop for Running {
+    /// A call does not outlive whoever would have remembered its end. Harmless after the end.
+    fn drop(&mut self) {
+        self.stop.stop(Duration::ZERO);
+    }
+}
+
+/// In whose name calls run.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) conversation: ConversationId,
+    pub(super) session: SessionId,
+    pub(super) info: SessionInfo,
+    pub(super) places: Places,
+    pub(super) live: LiveView,
+    pub(super) model: String,
+}
+
+impl Calls {
+    /// Starts a call. A call that runs is not started again.
+    pub(super) fn start(&mut self, deps: &Deps, caller: &Caller, start: Start) {
+        let id = start.call.id.clone();
+        if self.running.contains_key(&id) {
+            return;
+        }
+        let (stop, signal) = stop();
+        self.running.insert(id, Running { stop, replay: start.call.replay });
+        let (deps, caller) = (deps.clone(), caller.clone());
+        self.tasks.spawn(async move {
+            let Start { call, attempt } = start;
+            caller.live.call_began(&call.id, &call.name, &call.arguments);
+            let began = Instant::now();
+            crash::point(|| format!("call.before@{}", call.id));
+            let catalog = deps.plugins.tools(&caller.info).await;
+            let result = match catalog.get(&call.name) {
+                Some(tool) => {
+                    let port = Port {
+                        store: deps.store.clone(),
+                        conversation: caller.conversation,
+                        live: caller.live.clone(),
+                        name: call.id.to_string(),
+                        said: AtomicU32::new(0),
+                        model: caller.model.clone(),
+                    };
+                    let context = CallContext {
+                        conversation: caller.conversation,
+                        session: caller.session,
+                        info: caller.info.clone(),
+                        places: caller.places.clone(),
+                        port: std::sync::Arc::new(port),
+                    };
+                    let asked = ToolCall { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone(), attempt };
+                    deps.plugins.run_tool(tool, asked, context, signal).await
+                }
+                None => Err(CallError::new(ErrorKind::NotFound, format!("the tool `{}` is not offered any more", call.name))),
+            };
+            crash::point(|| format!("call.after@{}", call.id));
+            let ended = ended(&call.id, call.replay, redacted(&deps.redactor, result));
+            caller.live.call_ended(
+                &call.id,
+                LiveEnd {
+                    ok: ended.outcome == Outcome::Ok,
+                    duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    summary: ended.summary.clone(),
+                },
+            );
+            (call.id, ended)
+        });
+    }
+
+    /// Stops running calls.
+    pub(super) fn stop(&self, which: Which, grace: Duration) {
+        for running in self.running.values() {
+            if which == Which::All || running.replay == Replay::Read || running.stop.is_waiting() {
+                running.stop.stop(grace);
+            }
+        }
+    }
+
+    /// Waits for all that run; [`Calls::next`] gives them later.
+    pub(super) async fn run_to_end(&mut self) {
+        while let Some(Ok(ended)) = self.tasks.join_next().await {
+            self.ended.push_back(ended);
+        }
+    }
+
+    /// The next call that ended. Never returns while none runs.
+    pub(super) async fn next(&mut self) -> (CallId, Ended) {
+        if let Some((call, ended)) = self.ended.pop_front() {
+            self.running.remove(&call);
+            return (call, ended);
+        }
+        match self.tasks.join_next().await {
+            Some(Ok((call, ended))) => {
+                self.running.remove(&call);
+                (call, ended)
+            }
+            // A call's task only panics when the host itself is wrong: the session is folded again.
+            Some(Err(error)) => std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|error| Box::new(error.to_string()))),
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+}
+
+/// The result without the values of secrets, however a tool came by them.
+fn redacted(redactor: &Redactor, result: Result<Output, CallError>) -> Result<Output, CallError> {
+    let clean = |text: String| redactor.text(&text).into_owned();
+    match result {
+        Ok(output) => {
+            let parts = output.parts.into_iter().map(|part| match part {
+                OutputPart::Text(text) => OutputPart::Text(clean(text)),
+                OutputPart::Json(json) => OutputPart::Json(clean(json)),
+                file @ OutputPart::File { .. } => file,
+            });
+            Ok(Output { parts: parts.collect(), summary: output.summary.map(clean) })
+        }
+        Err(error) => Err(CallError { message: clean(error.message), ..error }),
+    }
+}
+
+/// How a call ended, from what the runtime says. A call that was stopped may have been dropped in the middle of what it
+/// was doing, whatever it says itself.
+fn ended(call: &CallId, replay: Replay, result: Result<Output, CallError>) -> Ended {
+    if let Err(CallError { trap: Some(trap), .. }) = &result {
+        tracing::warn!(%call, trap, "a tool crashed");
+    }
+    match result {
+        Err(CallError { kind: ErrorKind::Cancelled, .. }) => output::dropped(replay),
+        result => output::ended(result),
+    }
+}

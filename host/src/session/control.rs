@@ -1,0 +1,109 @@
+//! Slash commands, applied. Each is durable: its effect, its answer and the end of its row are one transaction.
+
+use super::actor::Actor;
+use super::inbox::CommandRow;
+use super::state::Phase;
+use super::turn::{Input, Step};
+use crate::clock;
+use crate::commands::{self, Command};
+use crate::store::{CommandDone, CommandEffect, OutboxKind, StoreError};
+
+impl Actor {
+    /// Applies one command.
+    pub(super) async fn command(&mut self, row: CommandRow) -> Result<(), StoreError> {
+        let parsed = commands::parse(&row.text).unwrap_or_else(|| Command::Unknown(row.text.clone()));
+        match parsed {
+            Command::Help => self.close_command(&row, Vec::new(), commands::help()).await,
+            Command::Unknown(name) => self.close_command(&row, Vec::new(), commands::unknown(&name)).await,
+            Command::Status => {
+                let status = self.status();
+                self.close_command(&row, Vec::new(), status).await
+            }
+            Command::Model(alias) => self.change_model(&row, alias).await,
+            Command::Cancel => {
+                let step = self.decide(Input::Cancel { by: row.by.clone(), command: row.id });
+                self.act_on(&row, step, "Nothing is running.").await
+            }
+            Command::Continue => {
+                let step = self.decide(Input::Continue { by: row.by.clone(), command: row.id });
+                self.act_on(&row, step, "There is nothing to continue.").await
+            }
+            Command::New => {
+                let step = self.decide(Input::Close { by: row.by.clone(), command: row.id });
+                self.act_on(&row, step, "There is nothing to close.").await
+            }
+        }
+    }
+
+    /// Takes a step that a command asked for; a step that leaves the command's row alone means that it does not apply.
+    async fn act_on(&mut self, row: &CommandRow, step: Step, otherwise: &str) -> Result<(), StoreError> {
+        if !step.rows.done.contains(&row.id) {
+            return self.close_command(row, Vec::new(), otherwise.to_owned()).await;
+        }
+        if self.take(step).await? {
+            self.feed(Input::Wake { notices: Vec::new() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn change_model(&mut self, row: &CommandRow, alias: Option<String>) -> Result<(), StoreError> {
+        let models = &self.deps.config.models;
+        let known = || models.values().map(|model| (model.alias.as_str(), model.id.as_str()));
+        match alias {
+            Some(alias) if models.contains_key(&alias) => {
+                let effect = CommandEffect::SetModel { conversation: self.conversation.id, alias: alias.clone() };
+                let answer = format!("From the next request on this conversation uses `{alias}`.");
+                self.close_command(row, vec![effect], answer).await?;
+                self.conversation.model = alias;
+                Ok(())
+            }
+            wanted => {
+                let answer = commands::models(&self.conversation.model, known(), wanted.as_deref());
+                self.close_command(row, Vec::new(), answer).await
+            }
+        }
+    }
+
+    async fn close_command(&mut self, row: &CommandRow, effects: Vec<CommandEffect>, answer: String) -> Result<(), StoreError> {
+        let outbox = vec![self.outbox(format!("{}.answer", row.id), OutboxKind::Notice, answer)];
+        let done = CommandDone { row: row.id, effects, outbox, at: clock::now() };
+        let store = self.deps.store.at(|| format!("command@{}", row.id));
+        loop {
+            match store.command_done(done.clone()).await {
+                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => self.wait_for_room(&error).await,
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    /// The answer to `/status`.
+    fn status(&self) -> String {
+        let model = self.deps.model(&self.conversation.model);
+        let id = model.as_ref().map_or("not in the configuration any more", |model| model.id.as_str());
+        let head = &self.state.head;
+        let state = match (head.phase, &head.turn) {
+            (Phase::Idle | Phase::Closed, _) | (_, None) => "idle".to_owned(),
+            (Phase::Parked, Some(turn)) => format!("turn {} waits for `/continue`", turn.id),
+            (Phase::Calling, Some(turn)) => format!("turn {}: {} tool calls open", turn.id, turn.open.len()),
+            (_, Some(turn)) => format!("turn {}: waiting for the model (request {})", turn.id, turn.step),
+        };
+        let today = self.deps.ledger.day(clock::now());
+        let window = model.as_ref().map_or(0, |model| model.context_window);
+        format!(
+            "- model: `{}` ({id})\n- workspace: {}\n- state: {state}\n- context: about {} of {window} tokens, {} entries\n- today, all conversations: {}",
+            self.conversation.model,
+            self.caller.places.workspace.display(),
+            self.state.context.chars.div_ceil(4),
+            self.state.context.items.len(),
+            spent(today),
+        )
+    }
+}
+
+fn spent(spend: super::state::Spend) -> String {
+    let mut text = format!("${:.4}", spend.cost_micros as f64 / 1e6);
+    if spend.unpriced_tokens > 0 {
+        text.push_str(&format!(" and {} tokens without a known price", spend.unpriced_tokens));
+    }
+    text
+}

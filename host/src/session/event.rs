@@ -1,0 +1,246 @@
+//! What a session's journal holds.
+//!
+//! Events are only added to, never changed: a field that comes later has a default, a kind that exists keeps its meaning.
+//! An event says what happened and carries everything that a fold needs; no limit or wording of today is consulted when it
+//! is read again. Nothing here decides anything.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::{AnswerPiece, Batching, FailureKind, Message, Replay, Usage};
+use crate::clock::Moment;
+use crate::ids::{BootId, CallId, InboxId, TurnId};
+use crate::session::state::{Phase, Turn};
+
+/// An event with its place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Counted within the session from 1, without gaps.
+    pub seq: u64,
+    pub turn: TurnId,
+    pub at_ms: Moment,
+    pub event: Event,
+}
+
+/// A message to the session, from its row in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnInput {
+    pub inbox: InboxId,
+    pub text: String,
+    /// Who wrote it, where more than one person could have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    pub at: Moment,
+}
+
+/// Something that the model is told once, before the next message: a changed component of its surroundings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What changed, for instance `skills`.
+    pub component: String,
+    /// Of the announced state; the same hash is not announced again.
+    pub hash: String,
+    pub text: String,
+}
+
+/// A call that an answer asked for, as the catalogue classified it then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub id: CallId,
+    /// The vendor's own id, for pairing the answer.
+    pub vendor: String,
+    pub name: String,
+    /// JSON text.
+    pub arguments: String,
+    pub replay: Replay,
+    pub batching: Batching,
+    /// Why it is answered without running: unknown tool, invalid arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    Error,
+    /// It did not run at all.
+    NotStarted,
+    /// It was stopped, and had no effect worth knowing about.
+    Cancelled,
+    /// It began, and may or may not have done what it was for.
+    Unknown,
+}
+
+/// Why a turn waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkReason {
+    /// The model request failed for good.
+    Failed,
+    /// The history cannot be made small enough.
+    TooLarge,
+    /// What one turn may spend.
+    Spend,
+    /// What one day may spend.
+    Day,
+    /// Active time of one turn.
+    Wall,
+    /// Model requests of one turn.
+    Steps,
+    /// The host was away for too long to go on unasked.
+    Downtime,
+}
+
+impl ParkReason {
+    /// Does a new message set the turn going again? Money waits for an explicit `/continue`.
+    #[must_use]
+    pub fn accepts_messages(self) -> bool {
+        !matches!(self, Self::Spend | Self::Day)
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Done,
+    Cancelled,
+    Failed,
+    /// Its inputs were poison: they are taken out of the context.
+    SetAside,
+}
+
+/// What a fold that starts at `cut` would miss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carry {
+    pub phase: Phase,
+    pub last_turn: TurnId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+    /// Component → hash of what was announced.
+    #[serde(default)]
+    pub announced: BTreeMap<String, String>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    TurnBegan {
+        inputs: Vec<TurnInput>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notices: Vec<Notice>,
+        boot: BootId,
+    },
+    /// Newer messages became part of the running turn.
+    InputsJoined {
+        inputs: Vec<TurnInput>,
+    },
+    Answered {
+        message: Message,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<Call>,
+        usage: Usage,
+        /// The alias of the model that answered.
+        model: String,
+    },
+    /// A model request failed and will be tried again.
+    AskFailed {
+        failure: FailureKind,
+        message: String,
+        /// Failures in a row, this one included.
+        tries: u32,
+        /// What it cost, as far as it is known or estimated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
+    /// These calls may have had effects from here on.
+    CallsBegan {
+        calls: Vec<CallId>,
+    },
+    CallEnded {
+        call: CallId,
+        outcome: Outcome,
+        /// What the model reads, already shortened.
+        pieces: Vec<AnswerPiece>,
+        /// The guard's remark to the model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remark: Option<String>,
+        /// One line for the person who watches.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
+    },
+    /// Everything before `cut` (a seq) is replaced by `summary`.
+    Compacted {
+        cut: u64,
+        summary: String,
+        /// Ids of things that still run, so that they are not lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        handles: Vec<String>,
+        carry: Box<Carry>,
+    },
+    /// Everything before `cut` (a seq) left the context, except what the running turn was asked.
+    ContextDropped {
+        cut: u64,
+        reason: String,
+    },
+    CancelRequested {
+        by: String,
+    },
+    TurnResumed {
+        attempt: u32,
+        boot: BootId,
+        /// The person who asked for it; none after a restart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// The estimated cost of a request whose answer was lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<Usage>,
+    },
+    TurnParked {
+        reason: ParkReason,
+        can_continue: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    TurnEnded {
+        ending: Ending,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Announced once: not again with this hash.
+    Noticed {
+        component: String,
+        hash: String,
+    },
+    /// The session takes no more messages.
+    Closed {
+        by: String,
+    },
+}
+
+impl Event {
+    /// The kind, as in the journal's column.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TurnBegan { .. } => "turn_began",
+            Self::InputsJoined { .. } => "inputs_joined",
+            Self::Answered { .. } => "answered",
+            Self::AskFailed { .. } => "ask_failed",
+            Self::CallsBegan { .. } => "calls_began",
+            Self::CallEnded { .. } => "call_ended",
+            Self::Compacted { .. } => "compacted",
+            Self::ContextDropped { .. } => "context_dropped",
+            Self::CancelRequested { .. } => "cancel_requested",
+            Self::TurnResumed { .. } => "turn_resumed",
+            Self::TurnParked { .. } => "turn_parked",
+            Self::TurnEnded { .. } => "turn_ended",
+            Self::Noticed { .. } => "noticed",
+            Self::Closed { .. } => "closed",
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The history of a session: what [`crate::session::context::render`] starts from.
+//!
+//! Items stand in the order in which the model sees them. An answer and the ends of its calls are one item, so no cut can
+//! part them. Messages are shared, not copied, when a request is rendered.
+
+use std::sync::Arc;
+
+use crate::chat::{AnswerPiece, Message, Piece, Role, ToolAnswer};
+use crate::ids::{CallId, TurnId};
+use crate::limits;
+use crate::session::event::{Call, Ending, Event, Notice, Outcome, Recorded, TurnInput};
+
+/// A piece of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The event it comes from.
+    pub seq: u64,
+    pub turn: TurnId,
+    /// Its weight, for estimates.
+    pub chars: u64,
+    pub body: Body,
+}
+
+/// What an [`Item`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// What a person or another session said.
+    Input(Arc<Message>),
+    /// What the host tells the model.
+    Notice(Arc<Message>),
+    /// What the model said, and the ends of its calls in call order.
+    Answer { message: Arc<Message>, calls: Vec<Answered> },
+    /// Stands for everything that was compacted.
+    Summary(Arc<Message>),
+    /// Stands for everything that was dropped.
+    Dropped(Arc<Message>),
+}
+
+/// A call of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub id: CallId,
+    pub vendor: String,
+    pub name: String,
+    /// None: it has not ended.
+    pub answer: Option<Arc<ToolAnswer>>,
+}
+
+/// The history.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Context {
+    pub items: Vec<Item>,
+    /// Characters of all items.
+    pub chars: u64,
+}
+
+impl Context {
+    /// Remembers an event.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        let (seq, turn) = (recorded.seq, recorded.turn);
+        match &recorded.event {
+            Event::TurnBegan { inputs, notices, .. } => {
+                for (index, notice) in notices.iter().enumerate() {
+                    let id = format!("{turn}.n{index}");
+                    self.push(seq, turn, Body::Notice(Arc::new(message(id, announced(notice)))));
+                }
+                self.push_inputs(seq, turn, inputs);
+            }
+            Event::InputsJoined { inputs } => self.push_inputs(seq, turn, inputs),
+            Event::Answered { message, calls, .. } => {
+                let calls = calls.iter().map(Answered::of).collect();
+                self.push(seq, turn, Body::Answer { message: Arc::new(message.clone()), calls });
+            }
+            Event::CallEnded { call, outcome, pieces, remark, .. } => self.end_call(call, *outcome, pieces, remark.as_deref()),
+            Event::Compacted { cut, summary, handles, .. } => self.compact(*cut, seq, summary, handles),
+            Event::ContextDropped { cut, .. } => self.drop_before(*cut, seq, turn),
+            Event::TurnEnded { ending, reason } => self.end_turn(seq, turn, *ending, reason.as_deref()),
+            Event::AskFailed { .. }
+            | Event::CallsBegan { .. }
+            | Event::CancelRequested { .. }
+            | Event::TurnResumed { .. }
+            | Event::TurnParked { .. }
+            | Event::Noticed { .. }
+            | Event::Closed { .. } => {}
+        }
+    }
+
+    /// Where to cut so that the older half is gone: the seq after the last item to drop. None when nothing can be dropped.
+    #[must_use]
+    pub fn half(&self, running: TurnId) -> Option<u64> {
+        let droppable = || self.items.iter().filter(|item| item.can_be_dropped(running));
+        let total: u64 = droppable().map(|item| item.chars).sum();
+        let mut dropped = 0;
+        for item in droppable() {
+            dropped += item.chars;
+            if dropped * 2 >= total {
+                return Some(item.seq + 1);
+            }
+        }
+        None
+    }
+
+    fn push(&mut self, seq: u64, turn: TurnId, body: Body) {
+        let chars = body.chars();
+        self.chars += chars;
+        self.items.push(Item { seq, turn, chars, body });
+    }
+
+    fn push_inputs(&mut self, seq: u64, turn: TurnId, inputs: &[TurnInput]) {
+        for input in inputs {
+            self.push(seq, turn, Body::Input(Arc::new(message(input.inbox.to_string(), said(input)))));
+        }
+    }
+
+    /// The call is one of the newest answer that has it: vendors and journals are searched from the end.
+    fn end_call(&mut self, id: &CallId, outcome: Outcome, pieces: &[AnswerPiece], remark: Option<&str>) {
+        for item in self.items.iter_mut().rev() {
+            let Body::Answer { calls, .. } = &mut item.body else { continue };
+            let Some(call) = calls.iter_mut().find(|call| call.id == *id) else { continue };
+            let mut pieces = pieces.to_vec();
+            pieces.extend(remark.map(|remark| AnswerPiece::Text(remark.to_owned())));
+            let weight: u64 = pieces.iter().map(answer_chars).sum();
+            item.chars += weight;
+            self.chars += weight;
+            let is_error = outcome != Outcome::Ok;
+            call.answer = Some(Arc::new(ToolAnswer { call_id: call.vendor.clone(), pieces, is_error }));
+            return;
+        }
+    }
+
+    fn compact(&mut self, cut: u64, seq: u64, summary: &str, handles: &[String]) {
+        self.retain(|item| item.seq >= cut && !matches!(item.body, Body::Summary(_) | Body::Dropped(_)));
+        let mut text = format!("[Summary of the conversation so far]\n{summary}");
+        if !handles.is_empty() {
+            text.push_str("\n\nStill running or kept: ");
+            text.push_str(&handles.join(", "));
+        }
+        self.insert(0, seq, Body::Summary(Arc::new(message(format!("summary.{seq}"), text))));
+    }
+
+    fn drop_before(&mut self, cut: u64, seq: u64, running: TurnId) {
+        self.retain(|item| !matches!(item.body, Body::Dropped(_)) && (item.seq >= cut || !item.can_be_dropped(running)));
+        let text = "[The oldest part of this conversation was left out because it no longer fits. Files in the workspace are unchanged; \
+                    ask the person when something from before is needed.]";
+        let after_summary = usize::from(self.items.first().is_some_and(|item| matches!(item.body, Body::Summary(_))));
+        let body = Body::Dropped(Arc::new(message(format!("dropped.{seq}"), text.to_owned())));
+        self.insert(after_summary, seq, body);
+    }
+
+    fn end_turn(&mut self, seq: u64, turn: TurnId, ending: Ending, reason: Option<&str>) {
+        let text = match ending {
+            Ending::Done => return,
+            Ending::Cancelled => "[The person stopped the turn here.]".to_owned(),
+            Ending::Failed => format!("[The turn was ended here: {}.]", reason.unwrap_or("it failed")),
+            Ending::SetAside => {
+                self.retain(|item| item.turn != turn);
+                "[A message was set aside here: the host stopped each time it was worked on. The work on it is not shown; it may have \
+                 changed files.]"
+                    .to_owned()
+            }
+        };
+        self.push(seq, turn, Body::Notice(Arc::new(message(format!("{turn}.end"), text))));
+    }
+
+    fn insert(&mut self, at: usize, seq: u64, body: Body) {
+        let chars = body.chars();
+        self.chars += chars;
+        self.items.insert(at, Item { seq, turn: TurnId(0), chars, body });
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&Item) -> bool) {
+        self.items.retain(keep);
+        self.chars = self.items.iter().map(|item| item.chars).sum();
+    }
+}
+
+impl Item {
+    /// What stands for older history stays, and so does what the running turn was asked.
+    fn can_be_dropped(&self, running: TurnId) -> bool {
+        match self.body {
+            Body::Input(_) => self.turn != running,
+            Body::Notice(_) | Body::Answer { .. } => true,
+            Body::Summary(_) | Body::Dropped(_) => false,
+        }
+    }
+}
+
+impl Body {
+    fn chars(&self) -> u64 {
+        match self {
+            Self::Input(message)
+            | Self::Notice(message)
+            | Self::Answer { message, .. }
+            | Self::Summary(message)
+            | Self::Dropped(message) => message.pieces.iter().map(piece_chars).sum(),
+        }
+    }
+}
+
+impl Answered {
+    fn of(call: &Call) -> Self {
+        Self { id: call.id.clone(), vendor: call.vendor.clone(), name: call.name.clone(), answer: None }
+    }
+}
+
+fn message(id: String, text: String) -> Message {
+    Message { id, role: Role::User, phase: None, origin: None, pieces: vec![Piece::text(text)], cache_break: false }
+}
+
+fn announced(notice: &Notice) -> String {
+    format!("[Notice: {} changed]\n{}", notice.component, notice.text)
+}
+
+fn said(input: &TurnInput) -> String {
+    match &input.sender {
+        Some(sender) => format!("[from {sender}]\n{}", input.text),
+        None => input.text.clone(),
+    }
+}
+
+fn piece_chars(piece: &Piece) -> u64 {
+    match piece {
+        Piece::Text(text) => count(&text.text),
+        Piece::Refusal(text) => count(text),
+        Piece::ToolUse(call) => count(&call.name) + count(&call.arguments),
+        Piece::ToolAnswer(answer) => answer.pieces.iter().map(answer_chars).sum(),
+        Piece::Reasoning(reasoning) => {
+            reasoning.text.as_deref().map_or(0, count) + reasoning.summary.iter().map(|text| count(text)).sum::<u64>()
+        }
+        Piece::Hosted(opaque) | Piece::Compaction(opaque) => count(&opaque.data),
+        Piece::Media(_) => limits::MEDIA_CHARS,
+    }
+}
+
+fn answer_chars(piece: &AnswerPiece) -> u64 {
+    match piece {
+        AnswerPiece::Text(text) => count(text),
+        AnswerPiece::Media(_) => limits::MEDIA_CHARS,
+    }
+}
+
+/// Bytes: close enough for estimates, and free.
+fn count(text: &str) -> u64 {
+    text.len() as u64
+}

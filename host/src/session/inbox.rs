@@ -1,0 +1,43 @@
+//! Rows of the inbox, as a session reads them.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::TurnInput;
+use crate::ids::InboxId;
+use crate::store::{InboxKind, InboxRow};
+
+/// The body of a row, as the router writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    pub text: String,
+    /// Who wrote it, where more than one person could have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+}
+
+/// A command that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CommandRow {
+    pub(super) id: InboxId,
+    pub(super) text: String,
+    pub(super) by: String,
+}
+
+/// Commands and messages, each in order of arrival. A body that cannot be read is a message that says so.
+pub(super) fn split(rows: Vec<InboxRow>) -> (Vec<CommandRow>, Vec<TurnInput>) {
+    let (mut commands, mut messages) = (Vec::new(), Vec::new());
+    for row in rows {
+        let body = serde_json::from_str(&row.body)
+            .unwrap_or_else(|error| Body { text: format!("(a message that could not be read: {error})"), sender: None });
+        match row.kind {
+            InboxKind::Command => {
+                let by = body.sender.unwrap_or_else(|| row.source.clone());
+                commands.push(CommandRow { id: row.id, text: body.text, by });
+            }
+            InboxKind::Message => {
+                messages.push(TurnInput { inbox: row.id, text: body.text, sender: body.sender, at: row.received_at });
+            }
+        }
+    }
+    (commands, messages)
+}

@@ -1,0 +1,339 @@
+//! What a session remembers: the fold of its journal.
+//!
+//! [`State::apply`] is total and has no policy: no limit is consulted, nothing can fail, and an event that does not fit
+//! changes nothing but the position. It costs what the event weighs, never what the history weighs. [`Head`] is everything
+//! that decisions need and is small enough to copy; the history is in
+//! [`Context`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::Usage;
+use crate::clock::Moment;
+use crate::ids::{CallId, InboxId, SessionId, TurnId};
+use crate::session::event::{Call, Event, Outcome, ParkReason, Recorded};
+use crate::session::guards;
+use crate::session::history::Context;
+
+pub use crate::store::Phase;
+
+/// Money and tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spend {
+    /// Millionths of a US dollar.
+    pub cost_micros: u64,
+    /// Tokens whose price is unknown.
+    pub unpriced_tokens: u64,
+}
+
+/// A call of the last answer that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenCall {
+    pub call: Call,
+    /// How often it was started; 0: it has not begun.
+    #[serde(default)]
+    pub starts: u32,
+}
+
+/// A call that fails again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeats {
+    /// The tool.
+    pub name: String,
+    pub failures: u32,
+}
+
+/// The turn that is running or parked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    pub id: TurnId,
+    /// Every inbox row that is input of this turn.
+    pub inputs: Vec<InboxId>,
+    /// Counts model requests and never goes back: the `step` of call and request ids.
+    pub step: u32,
+    /// Model requests since a person was last there: what the limit is about.
+    pub steps: u32,
+    /// 1, and more when the host died while the turn ran.
+    pub attempt: u32,
+    /// Failures in a row of the current model request.
+    pub tries: u32,
+    /// Rounds of dropping history since the last answer.
+    pub drop_rounds: u32,
+    /// In call order.
+    pub open: Vec<OpenCall>,
+    /// By [`guards::key`].
+    pub repeats: BTreeMap<String, Repeats>,
+    pub spend: Spend,
+    /// Days' budgets that a person granted to this turn on top of the first.
+    pub day_grants: u32,
+    /// Active milliseconds until the last event.
+    pub active_ms: u64,
+    /// Who asked for the cancellation.
+    pub cancel: Option<String>,
+    pub parked: Option<ParkReason>,
+}
+
+/// Everything but the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub session: SessionId,
+    pub phase: Phase,
+    pub turn: Option<Turn>,
+    pub last_turn: TurnId,
+    /// The seq of the next event.
+    pub next_seq: u64,
+    /// Where a fold starts.
+    pub fold_from: u64,
+    pub last_at: Moment,
+    /// Component → hash of what was announced.
+    pub announced: BTreeMap<String, String>,
+}
+
+/// What a session remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub head: Head,
+    pub context: Context,
+}
+
+impl State {
+    /// A session in which nothing has happened.
+    #[must_use]
+    pub fn new(session: SessionId) -> Self {
+        Self {
+            head: Head {
+                session,
+                phase: Phase::Idle,
+                turn: None,
+                last_turn: TurnId(0),
+                next_seq: 1,
+                fold_from: 1,
+                last_at: Moment(0),
+                announced: BTreeMap::new(),
+            },
+            context: Context::default(),
+        }
+    }
+
+    /// Remembers an event.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        self.head.apply(recorded);
+        self.context.apply(recorded);
+    }
+
+    /// Folds a journal.
+    #[must_use]
+    pub fn fold<'a>(session: SessionId, journal: impl IntoIterator<Item = &'a Recorded>) -> Self {
+        let mut state = Self::new(session);
+        for recorded in journal {
+            state.apply(recorded);
+        }
+        state
+    }
+}
+
+impl Head {
+    /// Remembers an event.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        self.account_time(recorded);
+        match &recorded.event {
+            Event::TurnBegan { inputs, .. } => {
+                self.last_turn = recorded.turn;
+                self.turn = Some(Turn::new(recorded.turn, inputs.iter().map(|input| input.inbox).collect()));
+                self.phase = Phase::Asking;
+            }
+            Event::Noticed { component, hash } => {
+                self.announced.insert(component.clone(), hash.clone());
+            }
+            Event::Compacted { cut, carry, .. } => {
+                self.fold_from = *cut;
+                self.phase = carry.phase;
+                self.last_turn = carry.last_turn;
+                self.turn.clone_from(&carry.turn);
+                self.announced.clone_from(&carry.announced);
+            }
+            Event::TurnEnded { .. } => {
+                self.turn = None;
+                self.phase = Phase::Idle;
+            }
+            Event::Closed { .. } => {
+                self.turn = None;
+                self.phase = Phase::Closed;
+            }
+            event => {
+                if let Some(turn) = &mut self.turn {
+                    turn.apply(event);
+                    self.phase = turn.phase(self.phase);
+                }
+            }
+        }
+        self.next_seq = recorded.seq + 1;
+        self.last_at = recorded.at_ms;
+    }
+
+    /// Active milliseconds of the turn at `now`.
+    #[must_use]
+    pub fn active_ms(&self, now: Moment) -> u64 {
+        let running = if matches!(self.phase, Phase::Asking | Phase::Calling) { now.since(self.last_at) } else { 0 };
+        self.turn.as_ref().map_or(0, |turn| turn.active_ms.saturating_add(running))
+    }
+
+    /// The time since the last event was active time, unless the host was away.
+    fn account_time(&mut self, recorded: &Recorded) {
+        if matches!(recorded.event, Event::TurnResumed { .. }) {
+            return;
+        }
+        let active = self.active_ms(recorded.at_ms);
+        if let Some(turn) = &mut self.turn {
+            turn.active_ms = active;
+        }
+    }
+}
+
+impl Turn {
+    fn new(id: TurnId, inputs: Vec<InboxId>) -> Self {
+        Self {
+            id,
+            inputs,
+            step: 1,
+            steps: 0,
+            attempt: 1,
+            tries: 0,
+            drop_rounds: 0,
+            open: Vec::new(),
+            repeats: BTreeMap::new(),
+            spend: Spend::default(),
+            day_grants: 0,
+            active_ms: 0,
+            cancel: None,
+            parked: None,
+        }
+    }
+
+    /// Calls that began and have not ended.
+    pub fn running(&self) -> impl Iterator<Item = &OpenCall> {
+        self.open.iter().filter(|open| open.has_begun())
+    }
+
+    fn phase(&self, before: Phase) -> Phase {
+        match before {
+            Phase::Idle | Phase::Compacting | Phase::Closed => before,
+            Phase::Asking | Phase::Calling | Phase::Parked if self.parked.is_some() => Phase::Parked,
+            Phase::Asking | Phase::Calling | Phase::Parked if self.open.is_empty() => Phase::Asking,
+            Phase::Asking | Phase::Calling | Phase::Parked => Phase::Calling,
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::InputsJoined { inputs } => {
+                self.inputs.extend(inputs.iter().map(|input| input.inbox));
+                self.step += 1;
+                self.renew_guards();
+                if self.parked.take().is_some() {
+                    self.attempt = 1;
+                    self.renew_limits();
+                }
+            }
+            Event::Answered { calls, usage, .. } => {
+                self.open = calls.iter().map(|call| OpenCall { call: call.clone(), starts: 0 }).collect();
+                self.asked(Some(usage));
+                self.tries = 0;
+                self.drop_rounds = 0;
+            }
+            Event::AskFailed { tries, usage, .. } => {
+                self.asked(usage.as_ref());
+                self.tries = *tries;
+            }
+            Event::CallsBegan { calls } => {
+                for open in self.open.iter_mut().filter(|open| calls.contains(&open.call.id)) {
+                    open.starts += 1;
+                }
+            }
+            Event::CallEnded { call, outcome, .. } => self.end_call(call, *outcome),
+            Event::ContextDropped { .. } => {
+                self.step += 1;
+                self.drop_rounds += 1;
+            }
+            Event::CancelRequested { by } => self.cancel = Some(by.clone()),
+            Event::TurnResumed { attempt, by, lost, .. } => self.resume(*attempt, by.is_some(), lost.as_ref()),
+            Event::TurnParked { reason, .. } => self.parked = Some(*reason),
+            // These are the session's, not the turn's.
+            Event::TurnBegan { .. } | Event::Compacted { .. } | Event::TurnEnded { .. } | Event::Noticed { .. } | Event::Closed { .. } => {}
+        }
+    }
+
+    /// A model request is over, with or without an answer.
+    fn asked(&mut self, usage: Option<&Usage>) {
+        self.step += 1;
+        self.steps += 1;
+        if let Some(usage) = usage {
+            self.spend.add(usage);
+        }
+    }
+
+    fn end_call(&mut self, id: &CallId, outcome: Outcome) {
+        let Some(position) = self.open.iter().position(|open| open.call.id == *id) else { return };
+        let call = self.open.remove(position).call;
+        match outcome {
+            Outcome::Error => {
+                let key = guards::key(&call.name, &call.arguments);
+                self.repeats.entry(key).or_insert(Repeats { name: call.name, failures: 0 }).failures += 1;
+            }
+            Outcome::Ok if !self.repeats.is_empty() => {
+                self.repeats.remove(&guards::key(&call.name, &call.arguments));
+            }
+            Outcome::Ok | Outcome::NotStarted | Outcome::Cancelled | Outcome::Unknown => {}
+        }
+    }
+
+    fn resume(&mut self, attempt: u32, by_person: bool, lost: Option<&Usage>) {
+        self.attempt = attempt;
+        if by_person {
+            self.day_grants += u32::from(self.parked == Some(ParkReason::Day));
+            self.spend = Spend::default();
+            self.renew_guards();
+            self.renew_limits();
+        }
+        self.parked = None;
+        // What was running is started again, or ended by the next event.
+        for open in self.open.iter_mut().filter(|open| open.has_begun()) {
+            open.starts += 1;
+        }
+        match lost {
+            Some(usage) => self.asked(Some(usage)),
+            None => self.step += 1,
+        }
+    }
+
+    /// A person is there: loops are judged anew.
+    fn renew_guards(&mut self) {
+        self.repeats.clear();
+        self.steps = 0;
+    }
+
+    fn renew_limits(&mut self) {
+        self.active_ms = 0;
+        self.tries = 0;
+        self.drop_rounds = 0;
+    }
+}
+
+impl OpenCall {
+    /// May it have had effects?
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.starts > 0
+    }
+}
+
+impl Spend {
+    /// Adds what a request cost.
+    pub fn add(&mut self, usage: &Usage) {
+        match usage.cost_micros {
+            Some(micros) => self.cost_micros = self.cost_micros.saturating_add(micros),
+            None => self.unpriced_tokens = self.unpriced_tokens.saturating_add(usage.tokens()),
+        }
+    }
+}

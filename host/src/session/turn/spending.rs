@@ -1,0 +1,87 @@
+//! Limits of a turn, prices and estimates.
+
+use crate::chat::Usage;
+use crate::config::Price;
+use crate::limits;
+use crate::session::event::ParkReason;
+use crate::session::history::Context;
+use crate::session::state::{Head, Spend};
+use crate::session::turn::{Facts, Policy};
+
+/// The limit that forbids the next model request. `spent` is not yet part of the day's total.
+pub(super) fn exceeded(head: &Head, policy: &Policy, facts: &Facts, spent: Spend) -> Option<ParkReason> {
+    let turn = head.turn.as_ref()?;
+    let day = facts.day.plus(spent);
+    let granted = policy.day_spend.times(turn.day_grants.saturating_add(1));
+    if turn.steps >= policy.turn_steps {
+        Some(ParkReason::Steps)
+    } else if u128::from(head.active_ms(facts.now)) >= policy.turn_time.as_millis() {
+        Some(ParkReason::Wall)
+    } else if turn.spend.reaches(policy.turn_spend) {
+        Some(ParkReason::Spend)
+    } else if day.reaches(granted) {
+        Some(ParkReason::Day)
+    } else {
+        None
+    }
+}
+
+/// The usage with its cost, where a price is known and the provider did not say.
+pub(super) fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
+    if let (None, Some(price)) = (usage.cost_micros, price) {
+        let cache_write: u64 = usage.cache_write.iter().map(|(_, tokens)| tokens).sum();
+        // Dollars per million tokens are millionths of a dollar per token.
+        let micros = as_f64(usage.input_uncached) * price.input
+            + as_f64(usage.cache_read) * price.cache_read
+            + as_f64(cache_write) * price.cache_write
+            + as_f64(usage.output) * price.output;
+        usage.cost_micros = Some(whole(micros));
+    }
+    usage
+}
+
+/// What a request with this history costs at least, when nobody said.
+pub(super) fn estimate(context: &Context, price: Option<Price>) -> Usage {
+    priced(Usage { input_uncached: context.chars / limits::BYTES_PER_TOKEN, ..Usage::default() }, price)
+}
+
+fn as_f64(tokens: u64) -> f64 {
+    tokens as f64
+}
+
+fn whole(micros: f64) -> u64 {
+    micros.ceil() as u64
+}
+
+impl Spend {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            cost_micros: self.cost_micros.saturating_add(other.cost_micros),
+            unpriced_tokens: self.unpriced_tokens.saturating_add(other.unpriced_tokens),
+        }
+    }
+
+    fn times(self, factor: u32) -> Self {
+        let factor = u64::from(factor);
+        Self { cost_micros: self.cost_micros.saturating_mul(factor), unpriced_tokens: self.unpriced_tokens.saturating_mul(factor) }
+    }
+
+    fn reaches(self, limit: Self) -> bool {
+        self.cost_micros >= limit.cost_micros || self.unpriced_tokens >= limit.unpriced_tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_provider_s_cost_wins_over_the_configured_price() {
+        let price = Some(Price { input: 3.0, cache_read: 0.3, cache_write: 3.75, output: 15.0 });
+        let usage = Usage { input_uncached: 1000, cache_read: 10_000, cache_write: vec![(300, 100)], output: 200, ..Usage::default() };
+        assert_eq!(priced(usage.clone(), price).cost_micros, Some(3000 + 3000 + 375 + 3000));
+        assert_eq!(priced(usage.clone(), None).cost_micros, None);
+        let told = Usage { cost_micros: Some(7), ..usage };
+        assert_eq!(priced(told, price).cost_micros, Some(7));
+    }
+}

@@ -1,0 +1,142 @@
+//! What people and models are told about a turn: calm, short, with the next step.
+
+use crate::chat::{Completion, Failure, FailureKind, Piece, Replay, Stop};
+use crate::limits;
+use crate::session::event::{Outcome, ParkReason};
+use crate::session::state::{OpenCall, Spend};
+use crate::session::turn::Policy;
+
+pub(super) const STOPPED: &str = "Stopped.";
+pub(super) const CLOSED: &str = "Stopped: the conversation was started anew.";
+pub(super) const NEW_SESSION: &str = "A new session: the history is empty, workspace and model stay.";
+pub(super) const NOTHING_TO_CONTINUE: &str = "Nothing is waiting to be continued.";
+pub(super) const NOTHING_RUNNING: &str = "Nothing is running.";
+pub(super) const DROPPED: &str = "This conversation has become too long for the model, so its oldest part is no longer part of what the model \
+                                  sees. Files are unchanged. `/new` starts afresh.";
+
+/// Why a call has no answer of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A newer message wants to be read.
+    Superseded,
+    Cancelled,
+    Limit,
+    Restart,
+    /// Other calls fail in a loop.
+    Loop,
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Superseded => "a newer message from the person arrived",
+            Self::Cancelled => "the person stopped the turn",
+            Self::Limit => "the turn was paused",
+            Self::Restart => "the host was restarted",
+            Self::Loop => "the same call kept failing",
+        }
+    }
+}
+
+/// What is known about a call that is given up on.
+pub(super) fn outcome_without_answer(open: &OpenCall) -> Outcome {
+    match open.call.replay {
+        _ if !open.has_begun() => Outcome::NotStarted,
+        Replay::Effect => Outcome::Unknown,
+        Replay::Read | Replay::Idempotent => Outcome::Cancelled,
+    }
+}
+
+/// What the model reads for it.
+pub(super) fn no_answer(outcome: Outcome, why: Why) -> String {
+    let why = why.text();
+    match outcome {
+        Outcome::NotStarted => format!("Not started: {why}. Make the call again if it is still wanted."),
+        Outcome::Unknown => {
+            format!("Outcome unknown: {why} while this call was running. It may or may not have taken effect; check before repeating it.")
+        }
+        Outcome::Ok | Outcome::Error | Outcome::Cancelled => {
+            format!("Stopped before it answered: {why}. It is safe to make the call again.")
+        }
+    }
+}
+
+/// The reply of a turn that ended by itself.
+pub(super) fn reply(completion: &Completion) -> String {
+    let message = &completion.message;
+    let mut text = message.text();
+    for piece in &message.pieces {
+        if let Piece::Refusal(refusal) = piece {
+            text.push_str(refusal);
+        }
+    }
+    let text = text.trim();
+    match &completion.stop {
+        Stop::MaxOutput if !text.is_empty() => format!("{text}\n\n*(The answer was cut off at the model's output limit.)*"),
+        Stop::ContentFilter if text.is_empty() => "The answer was withheld by the provider's content filter.".to_owned(),
+        Stop::Refusal(Some(reason)) if text.is_empty() => format!("The model declined to answer: {reason}"),
+        Stop::Refusal(None) if text.is_empty() => "The model declined to answer.".to_owned(),
+        _ if text.is_empty() => "The model returned an empty answer.".to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// The notice of a parked turn.
+pub(super) fn parked(reason: ParkReason, detail: Option<&str>, policy: &Policy, reference: &str) -> String {
+    let why = match reason {
+        ParkReason::Failed => detail.map_or_else(|| "The model could not be reached.".to_owned(), str::to_owned),
+        ParkReason::TooLarge => return too_large(reference),
+        ParkReason::Spend => format!("This turn has used its budget ({}).", budget(policy.turn_spend)),
+        ParkReason::Day => format!("Today's budget is used up ({}).", budget(policy.day_spend)),
+        ParkReason::Wall => format!("This turn has been working for {} minutes.", policy.turn_time.as_secs() / 60),
+        ParkReason::Steps => format!("This turn has made {} model requests.", policy.turn_steps),
+        ParkReason::Downtime => "I was interrupted for a while in the middle of this.".to_owned(),
+    };
+    let next = match reason {
+        ParkReason::Failed => "`/continue` tries again",
+        ParkReason::Day => "`/continue` goes on nevertheless",
+        _ => "`/continue` goes on",
+    };
+    format!("{why} {next}. ({reference})")
+}
+
+fn too_large(reference: &str) -> String {
+    format!("This conversation no longer fits what the model can read, even without its older parts. `/new` starts afresh. ({reference})")
+}
+
+fn budget(limit: Spend) -> String {
+    format!(
+        "{}.{:02} USD, or {} tokens without a known price",
+        limit.cost_micros / 1_000_000,
+        limit.cost_micros / 10_000 % 100,
+        limit.unpriced_tokens
+    )
+}
+
+/// The sentence about a model request that failed for good.
+pub(super) fn failed(failure: &Failure, model: &str, tries: u32) -> String {
+    let what = match failure.kind {
+        FailureKind::Denied | FailureKind::AuthExpired | FailureKind::AuthInvalid | FailureKind::Forbidden => {
+            format!("The model `{model}` refused our credentials; the operator needs to check its `api_key`")
+        }
+        FailureKind::Quota | FailureKind::UsageLimit => format!("The account of the model `{model}` has reached its limit"),
+        FailureKind::ModelNotFound => format!("The provider does not know the model configured as `{model}`"),
+        _ if tries > 1 => format!("The model `{model}` did not answer after {tries} attempts"),
+        _ => format!("The model `{model}` did not answer"),
+    };
+    let quoted: String = failure.message.chars().take(limits::FAILURE_QUOTED_CHARS).collect();
+    let quoted = quoted.trim().trim_end_matches('.');
+    if quoted.is_empty() { format!("{what}.") } else { format!("{what}: {quoted}.") }
+}
+
+/// The notice of a turn ended by the repeated-call guard.
+pub(super) fn looped(name: &str, failures: u32, reference: &str) -> String {
+    format!("I stopped here: the same call of `{name}` failed {failures} times. Tell me how to go on. ({reference})")
+}
+
+/// The notice of a turn that was set aside.
+pub(super) fn set_aside(attempts: u32, reference: &str) -> String {
+    format!(
+        "Your message was set aside: I was interrupted {attempts} times while working on it. Other messages are not affected. ({reference})"
+    )
+}
