@@ -1,0 +1,3 @@
+//! Channels: where people write, and where replies go. They parse and bound; policy is elsewhere.
+
+pub mod terminal;

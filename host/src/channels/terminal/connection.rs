@@ -1,0 +1,287 @@
+//! One attached client.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::link::{self, Reader};
+use super::protocol::{Kind, PROTOCOL, Place, Settled, ToClient, ToHost};
+use super::{CHANNEL, Outgoing, Terminal};
+use crate::delivery::{Delivery, Outcome};
+use crate::ids::CallId;
+use crate::router::{Arrival, Open, Router, Wanted};
+use crate::session::live::{Live, LiveView};
+use crate::store::{OutboxKind, Phase};
+use crate::supervise::Stopping;
+
+/// What a new client has to say hello.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+/// What a client has to take the host's last line.
+const BYE_TIME: Duration = Duration::from_millis(200);
+/// How often a client that waits for quiet is looked after when nothing is heard.
+const SETTLE_LOOK: Duration = Duration::from_millis(500);
+
+/// Serves one client from its hello to its end.
+pub(super) struct Connection {
+    terminal: Terminal,
+    router: Router,
+    delivery: Delivery,
+}
+
+/// What the client has been shown of the running turn.
+#[derive(Default)]
+struct Seen {
+    answer: u64,
+    text: usize,
+    /// Calls by whether their end was shown.
+    calls: HashMap<CallId, bool>,
+}
+
+struct Serving<'a> {
+    router: Router,
+    open: Open,
+    once: bool,
+    view: LiveView,
+    writer: &'a mut OwnedWriteHalf,
+    seen: Seen,
+    written: Written,
+    settle: bool,
+}
+
+/// Parts that were written, at least in part, and not acknowledged. What is left at the end is unknown.
+#[derive(Default)]
+struct Written(HashMap<(String, u32), oneshot::Sender<Outcome>>);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (_, outcome) in self.0.drain() {
+            // Delivery may have given up waiting.
+            let _: Result<(), Outcome> = outcome.send(Outcome::Unknown);
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(terminal: Terminal, router: Router, delivery: Delivery) -> Self {
+        Self { terminal, router, delivery }
+    }
+
+    /// Serves the client until it leaves, is detached, or the host stops, whatever it is doing then.
+    pub(super) async fn run(self, stream: UnixStream, mut stopping: Stopping) -> io::Result<()> {
+        let user = stream.peer_cred()?.uid();
+        let (reader, mut writer) = stream.into_split();
+        tokio::select! {
+            ended = self.serve(user, Reader::new(reader), &mut writer) => ended,
+            () = stopping.wait() => {
+                // A line may be half written; a client that cannot read this reads the end.
+                let bye = tokio::time::timeout(BYE_TIME, link::write(&mut writer, &ToClient::Bye)).await;
+                bye.unwrap_or(Ok(()))
+            }
+        }
+    }
+
+    async fn serve(self, user: u32, mut reader: Reader<OwnedReadHalf>, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+        let hello = tokio::time::timeout(HELLO_TIME, reader.next::<ToHost>()).await;
+        let Some(hello) = hello.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no hello"))?? else { return Ok(()) };
+        let (open, once) = match self.open(user, hello).await {
+            Ok(open) => open,
+            Err(reason) => return link::write(writer, &ToClient::Refused { reason }).await,
+        };
+        let conversation = open.conversation.id;
+        link::write(writer, &self.welcome(&open)).await?;
+        let (deliver, mut outgoing) = mpsc::unbounded_channel();
+        let changed = Arc::new(Notify::new());
+        let view = self.router.live(conversation);
+        let mut live = view.watch();
+        let written = Written::default();
+        let mut serving = Serving { router: self.router, open, once, view, writer, seen: Seen::default(), written, settle: false };
+        serving.seen.catch_up(&live.borrow_and_update());
+        let _attachment = self.terminal.attach(conversation, deliver, changed.clone());
+        self.delivery.wake(conversation);
+        loop {
+            tokio::select! {
+                line = reader.next::<ToHost>() => match line? {
+                    Some(line) => serving.hear(line).await?,
+                    None => return Ok(()),
+                },
+                part = outgoing.recv() => match part {
+                    Some(part) => serving.deliver(part).await?,
+                    // Detached: it did not acknowledge what it was sent.
+                    None => return Ok(()),
+                },
+                Ok(()) = live.changed() => {
+                    let events = serving.seen.events(&live.borrow_and_update());
+                    serving.say_all(&events).await?;
+                }
+                () = changed.notified() => {}
+                // Whatever ends without a reply or a change that can be seen.
+                () = tokio::time::sleep(SETTLE_LOOK), if serving.settle => {}
+            }
+            serving.settle().await?;
+        }
+    }
+
+    /// The conversation that a hello asks for.
+    async fn open(&self, user: u32, hello: ToHost) -> Result<(Open, bool), String> {
+        let ToHost::Hello { protocol, version, place, mounts } = hello else { return Err("the first line must be a hello".to_owned()) };
+        if protocol != PROTOCOL {
+            let ours = env!("CARGO_PKG_VERSION");
+            return Err(format!(
+                "this host ({ours}) and the client ({version}) are of different versions; restart the host or use its version"
+            ));
+        }
+        let (address, passing) = match place {
+            Place::Chat { name: None } => (user.to_string(), false),
+            Place::Chat { name: Some(name) } => (format!("{user}/{name}"), false),
+            Place::Ask { id } => (format!("ask/{id}"), true),
+        };
+        let wanted = Wanted { channel: CHANNEL, address, mounts, passing };
+        self.router.open(wanted).await.map(|open| (open, passing)).map_err(|error| error.to_string())
+    }
+
+    fn welcome(&self, open: &Open) -> ToClient {
+        let alias = open.conversation.model.clone();
+        ToClient::Welcome {
+            conversation: open.conversation.id.to_string(),
+            workspace: open.workspace.clone(),
+            provider: self.router.provider_of(&alias),
+            model: alias,
+            created: open.created,
+            preparing: self.router.preparing(),
+        }
+    }
+}
+
+impl Serving<'_> {
+    async fn say(&mut self, line: ToClient) -> io::Result<()> {
+        link::write(self.writer, &line).await
+    }
+
+    async fn say_all(&mut self, lines: &[ToClient]) -> io::Result<()> {
+        for line in lines {
+            link::write(self.writer, line).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, line: ToHost) -> io::Result<()> {
+        match line {
+            ToHost::Say { id, text } => {
+                let arrival = Arrival {
+                    conversation: self.open.conversation.id,
+                    source: CHANNEL.to_owned(),
+                    external_id: id.clone(),
+                    text,
+                    sender: None,
+                };
+                let line = match self.router.accept(arrival).await {
+                    Ok(()) => ToClient::Receipt { id },
+                    Err(error) => ToClient::Rejected { id, reason: error.to_string() },
+                };
+                self.say(line).await
+            }
+            ToHost::Ack { key, part } => {
+                if let Some(outcome) = self.written.0.remove(&(key, part)) {
+                    // Delivery may have given up waiting; then the part comes again, marked.
+                    let _: Result<(), Outcome> = outcome.send(Outcome::Sent(None));
+                }
+                Ok(())
+            }
+            ToHost::Settle => {
+                self.settle = true;
+                Ok(())
+            }
+            ToHost::Hello { .. } => Err(io::Error::new(io::ErrorKind::InvalidData, "a second hello")),
+        }
+    }
+
+    async fn deliver(&mut self, outgoing: Outgoing) -> io::Result<()> {
+        let Outgoing { part, outcome } = outgoing;
+        let kind = match part.kind {
+            OutboxKind::Final => Kind::Final,
+            OutboxKind::Notice => Kind::Notice,
+            OutboxKind::Question => Kind::Question,
+            OutboxKind::Tell => Kind::Tell,
+        };
+        // From the first byte on it may arrive.
+        self.written.0.insert((part.key.clone(), part.n), outcome);
+        self.say(ToClient::Deliver { key: part.key, part: part.n, kind, text: part.body }).await
+    }
+
+    /// Says that nothing is going on, if somebody wants to know and it is so.
+    async fn settle(&mut self) -> io::Result<()> {
+        // The store is asked only when the answer could be yes.
+        if !self.settle || self.view.is_working() {
+            return Ok(());
+        }
+        let id = self.open.conversation.id;
+        let state = match self.router.settled(id).await {
+            Ok(Some(Phase::Parked)) => Settled::Parked,
+            Ok(Some(_)) => Settled::Idle,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(io::Error::other(error.to_string())),
+        };
+        self.settle = false;
+        if self.once
+            && state == Settled::Idle
+            && let Err(error) = self.router.close(id).await
+        {
+            tracing::warn!(conversation = %id, %error, "a conversation that is used once stays open");
+        }
+        let failure = self.router.live(id).last_failure().filter(|_| state == Settled::Parked);
+        self.say(ToClient::Settled { state, failure }).await
+    }
+}
+
+impl Seen {
+    /// What happened before a client attached is not shown to it as news.
+    fn catch_up(&mut self, live: &Live) {
+        self.answer = live.answer;
+        self.text = live.text.len();
+        self.calls = live.calls.iter().map(|call| (call.call.clone(), call.ended.is_some())).collect();
+    }
+
+    /// What changed since the last look.
+    fn events(&mut self, live: &Live) -> Vec<ToClient> {
+        let mut events = Vec::new();
+        if live.answer != self.answer {
+            self.answer = live.answer;
+            if live.discarded && self.text > 0 {
+                events.push(ToClient::Discard);
+            }
+            self.text = 0;
+        }
+        if let Some(append) = live.text.get(self.text..)
+            && !append.is_empty()
+        {
+            events.push(ToClient::Text { append: append.to_owned() });
+            self.text = live.text.len();
+        }
+        if live.calls.is_empty() {
+            self.calls.clear();
+        }
+        for call in &live.calls {
+            let id = call.call.to_string();
+            if !self.calls.contains_key(&call.call) {
+                self.calls.insert(call.call.clone(), false);
+                events.push(ToClient::ToolStarted { call: id.clone(), name: call.name.clone(), argument: call.argument.clone() });
+            }
+            if let (Some(end), Some(false)) = (&call.ended, self.calls.get(&call.call)) {
+                self.calls.insert(call.call.clone(), true);
+                events.push(ToClient::ToolEnded {
+                    call: id,
+                    name: call.name.clone(),
+                    ok: end.ok,
+                    duration_ms: end.duration_ms,
+                    summary: end.summary.clone(),
+                });
+            }
+        }
+        events
+    }
+}

@@ -1,0 +1,188 @@
+//! Delivery: outbox → parts → channel, one lane per conversation.
+//!
+//! - Replies of a conversation go out in order, one part at a time; conversations do not wait for each other.
+//! - A part is marked `sending` and committed before its request leaves. A process that dies in between finds it `unknown`.
+//! - An unmarked part is sent again only when it certainly did not arrive. One whose outcome is unknown is sent once more,
+//!   marked "(may repeat)", and never a third time.
+//! - A part that a channel refuses does not hold up the others.
+//! - No value of a secret leaves in a message, whoever wrote it.
+//!
+//! How a reply is rendered and cut is the channel's business.
+
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::ids::{BootId, ConversationId};
+use crate::secrets::Redactor;
+use crate::store::{OutboxKind, Store};
+use crate::supervise::{Budget, Fatal, Supervisor};
+
+/// How one sending ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It arrived, under the channel's own id if it has one.
+    Sent(Option<String>),
+    /// It certainly did not. Again after this time, or when the channel says that the address can be reached.
+    NotSent(Option<Duration>),
+    /// The channel will never take it.
+    Refused { code: u16, text: String },
+    /// It may or may not have arrived.
+    Unknown,
+}
+
+/// A reply to plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
+    pub kind: OutboxKind,
+    /// Markdown.
+    pub body: &'a str,
+}
+
+/// A part to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub conversation: ConversationId,
+    pub address: String,
+    /// The reply's key: unique for ever.
+    pub key: String,
+    pub n: u32,
+    pub kind: OutboxKind,
+    /// As planned, with the mark if it may repeat.
+    pub body: String,
+}
+
+/// Where replies go.
+pub trait Channel: Send + Sync {
+    /// Renders a reply and cuts it into parts; at least one.
+    fn plan(&self, reply: Reply<'_>) -> Vec<String>;
+
+    /// Can something be sent there now? When not, the reply waits without a trace in the store, and
+    /// [`Delivery::wake`] has to be called when it can.
+    fn is_reachable(&self, conversation: ConversationId) -> bool;
+
+    /// Sends a part, once.
+    fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome>;
+
+    /// Everything of the conversation has been sent.
+    fn drained(&self, conversation: ConversationId);
+}
+
+/// What is put before a part that may have arrived before.
+pub const MAY_REPEAT: &str = "(may repeat)";
+
+/// The handle: wakes lanes.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    wake: mpsc::UnboundedSender<ConversationId>,
+}
+
+/// Everything a lane needs.
+#[derive(Clone)]
+struct Deps {
+    store: Store,
+    boot: BootId,
+    redactor: Redactor,
+    /// By the name in the conversation's row.
+    channels: Arc<HashMap<&'static str, Arc<dyn Channel>>>,
+}
+
+impl Delivery {
+    /// Starts delivering for `channels`. Nothing moves before the first wake.
+    #[must_use]
+    pub fn start(
+        store: Store,
+        boot: BootId,
+        redactor: Redactor,
+        channels: HashMap<&'static str, Arc<dyn Channel>>,
+        supervisor: &Supervisor,
+    ) -> Self {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let woken = Arc::new(tokio::sync::Mutex::new(woken));
+        let deps = Deps { store, boot, redactor, channels: Arc::new(channels) };
+        let owner = supervisor.clone();
+        supervisor.keep("delivery", move || run(deps.clone(), woken.clone(), owner.clone()));
+        Self { wake }
+    }
+
+    /// There may be something to deliver, or an address can be reached again.
+    pub fn wake(&self, conversation: ConversationId) {
+        // Delivery ends after everybody who wakes it.
+        let _: Result<(), _> = self.wake.send(conversation);
+    }
+}
+
+/// Starts lanes, and wakes those that run. A lane ends when its conversation has nothing pending.
+async fn run(deps: Deps, woken: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<ConversationId>>>, supervisor: Supervisor) {
+    let mut woken = woken.lock().await;
+    let mut lanes: HashMap<ConversationId, Arc<Notify>> = HashMap::new();
+    let (ended, mut has_ended) = mpsc::unbounded_channel();
+    let mut budget = Budget::default();
+    // A run that follows a panic finds its work in the store.
+    for conversation in deps.store.lanes().await.unwrap_or_default() {
+        start_lane(&deps, &mut lanes, &ended, conversation, &supervisor);
+    }
+    loop {
+        tokio::select! {
+            conversation = woken.recv() => {
+                let Some(conversation) = conversation else { return };
+                match lanes.get(&conversation) {
+                    Some(notify) => notify.notify_one(),
+                    None => start_lane(&deps, &mut lanes, &ended, conversation, &supervisor),
+                }
+            }
+            Some((conversation, panicked)) = has_ended.recv() => {
+                if panicked && !budget.allows(Instant::now()) {
+                    supervisor.fail(Fatal::GaveUp { task: "delivery" });
+                    return;
+                }
+                // A wake that came while the lane was ending is kept in its `Notify`.
+                if let Some(notify) = lanes.remove(&conversation)
+                    && (panicked || is_notified(&notify))
+                {
+                    start_lane(&deps, &mut lanes, &ended, conversation, &supervisor);
+                }
+            }
+        }
+    }
+}
+
+fn start_lane(
+    deps: &Deps,
+    lanes: &mut HashMap<ConversationId, Arc<Notify>>,
+    ended: &mpsc::UnboundedSender<(ConversationId, bool)>,
+    conversation: ConversationId,
+    supervisor: &Supervisor,
+) {
+    let notify = Arc::new(Notify::new());
+    lanes.insert(conversation, notify.clone());
+    let (deps, ended, mut stopping) = (deps.clone(), ended.clone(), supervisor.stopping());
+    supervisor.spawn(async move {
+        let lane = async {
+            tokio::select! {
+                () = lane::run(&deps, conversation, &notify) => {}
+                () = stopping.wait() => {}
+            }
+        };
+        let panicked = AssertUnwindSafe(lane).catch_unwind().await.is_err();
+        // Delivery may have ended before its lane.
+        let _: Result<(), _> = ended.send((conversation, panicked));
+    });
+}
+
+/// Was the notification given and not taken? Takes it.
+fn is_notified(notify: &Notify) -> bool {
+    let notified = std::pin::pin!(notify.notified());
+    let mut notified = notified;
+    notified.as_mut().enable()
+}

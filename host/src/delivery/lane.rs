@@ -1,0 +1,222 @@
+//! One conversation's replies, in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Channel, Deps, MAY_REPEAT, Outcome, Part, Reply};
+use crate::crash;
+use crate::ids::ConversationId;
+use crate::limits::FULL_PAUSE;
+use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
+use crate::supervise::Budget;
+
+/// Replies read at a time.
+const BATCH: u32 = 16;
+/// Between tries of a part that its channel could not send, when the channel does not say.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Delivers until nothing is pending or the address cannot be reached.
+pub(super) async fn run(deps: &Deps, conversation: ConversationId, notify: &Notify) {
+    let mut budget = Budget::default();
+    while let Err(error) = drain(deps, conversation, notify).await {
+        tracing::error!(%conversation, %error, "delivery of a conversation failed and is tried again");
+        if matches!(error, StoreError::Closed | StoreError::Broken(_)) || !budget.allows(Instant::now()) {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Does something to the store, and again while it has no room: what is known of a sending must not be forgotten.
+macro_rules! durably {
+    ($what:expr) => {
+        loop {
+            match $what.await {
+                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => {
+                    tracing::warn!(%error, "delivery waits");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                other => break other,
+            }
+        }
+    };
+}
+
+async fn drain(deps: &Deps, id: ConversationId, notify: &Notify) -> Result<(), StoreError> {
+    let Some(conversation) = deps.store.conversation(id).await? else { return Ok(()) };
+    let Some(channel) = deps.channels.get(conversation.channel.as_str()).cloned() else { return Ok(()) };
+    loop {
+        if !channel.is_reachable(id) {
+            return Ok(());
+        }
+        let pending = deps.store.pending_outbox(id, BATCH).await?;
+        if pending.is_empty() {
+            channel.drained(id);
+            return Ok(());
+        }
+        for row in pending {
+            let lane = Lane { deps, conversation: &conversation, channel: &channel, row: &row, notify };
+            if !lane.deliver().await? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+struct Lane<'a> {
+    deps: &'a Deps,
+    conversation: &'a Conversation,
+    channel: &'a Arc<dyn Channel>,
+    row: &'a OutboxRow,
+    notify: &'a Notify,
+}
+
+impl Lane<'_> {
+    /// Delivers one reply. False: the address cannot be reached, the reply waits.
+    async fn deliver(&self) -> Result<bool, StoreError> {
+        let store = self.deps.store.at(|| format!("plan@{}", self.row.key));
+        let mut parts = self.row.parts.clone();
+        if parts.is_empty() {
+            let body = self.deps.redactor.text(&self.row.body);
+            let bodies = self.channel.plan(Reply { kind: self.row.kind, body: &body });
+            let next = durably!(store.plan_and_send(self.row.id, bodies.clone(), self.deps.boot))?;
+            parts = planned(bodies);
+            return self.send_from(parts, next).await;
+        }
+        // Parts of an earlier run or try: begin with the first that is not settled.
+        let Some(open) = parts.iter().position(is_open) else {
+            self.finish(&parts).await?;
+            return Ok(true);
+        };
+        let part = &mut parts[open];
+        // Left by a lane that ended in the middle.
+        if part.state == PartState::Sending {
+            part.state = PartState::Unknown;
+            durably!(store.part_ended(self.row.id, part.n, PartOutcome::Unknown))?;
+        }
+        // A part that was marked before and is unknown again was sent twice; that is the most.
+        if part.state == PartState::Unknown && part.marked {
+            part.state = PartState::Refused;
+            durably!(store.part_ended(self.row.id, part.n, PartOutcome::Refused))?;
+            return Box::pin(self.resume(parts)).await;
+        }
+        let marked = part.marked || part.state == PartState::Unknown;
+        (part.marked, part.state) = (marked, PartState::Sending);
+        let n = part.n;
+        durably!(store.send_part(self.row.id, n, self.deps.boot, marked))?;
+        self.send_from(parts, Next::Part(n)).await
+    }
+
+    async fn resume(&self, parts: Vec<PartRow>) -> Result<bool, StoreError> {
+        let row = OutboxRow { parts, ..self.row.clone() };
+        Lane { row: &row, ..*self }.deliver().await
+    }
+
+    /// Sends parts that are marked `sending`, one after the other.
+    async fn send_from(&self, mut parts: Vec<PartRow>, mut next: Next) -> Result<bool, StoreError> {
+        let mut pause = PAUSE;
+        loop {
+            let n = match next {
+                Next::Part(n) => n,
+                Next::Done => return Ok(true),
+                Next::Unsettled => return Box::pin(self.resume(parts)).await,
+            };
+            let Some(part) = parts.iter_mut().find(|part| part.n == n) else { return Ok(true) };
+            let outcome = self.send(part).await;
+            let store = self.deps.store.at(|| format!("sent@{}.{n}", self.row.key));
+            match outcome {
+                Outcome::Sent(remote_id) => {
+                    part.state = PartState::Sent;
+                    next = durably!(store.part_sent(self.row.id, n, remote_id.clone(), self.deps.boot))?;
+                    pause = PAUSE;
+                }
+                Outcome::NotSent(after) => {
+                    durably!(store.part_ended(self.row.id, n, PartOutcome::NotSent))?;
+                    if !self.wait(after.unwrap_or(pause)).await {
+                        return Ok(false);
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    durably!(store.send_part(self.row.id, n, self.deps.boot, part.marked))?;
+                }
+                Outcome::Unknown if part.marked => {
+                    durably!(store.part_ended(self.row.id, n, PartOutcome::Refused))?;
+                    part.state = PartState::Refused;
+                    return Box::pin(self.resume(parts)).await;
+                }
+                Outcome::Unknown => {
+                    durably!(store.part_ended(self.row.id, n, PartOutcome::Unknown))?;
+                    part.state = PartState::Unknown;
+                    if !self.channel.is_reachable(self.conversation.id) {
+                        return Ok(false);
+                    }
+                    return Box::pin(self.resume(parts)).await;
+                }
+                Outcome::Refused { code, text } => {
+                    tracing::warn!(key = self.row.key, part = n, code, text, "a channel refused a part");
+                    durably!(store.part_ended(self.row.id, n, PartOutcome::Refused))?;
+                    part.state = PartState::Refused;
+                    return Box::pin(self.resume(parts)).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, part: &PartRow) -> Outcome {
+        let body = if part.marked { format!("{MAY_REPEAT}\n{}", part.body) } else { part.body.clone() };
+        crash::point(|| format!("send.before@{}.{}", self.row.key, part.n));
+        let outcome = self
+            .channel
+            .deliver(Part {
+                conversation: self.conversation.id,
+                address: self.conversation.address.clone(),
+                key: self.row.key.clone(),
+                n: part.n,
+                kind: self.row.kind,
+                body,
+            })
+            .await;
+        crash::point(|| format!("send.after@{}.{}", self.row.key, part.n));
+        outcome
+    }
+
+    /// Waits before the next try. False: it has to wait until the address can be reached.
+    async fn wait(&self, pause: Duration) -> bool {
+        if !self.channel.is_reachable(self.conversation.id) {
+            return false;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.notify.notified() => {}
+        }
+        self.channel.is_reachable(self.conversation.id)
+    }
+
+    /// Every part is settled, and at least one was refused.
+    async fn finish(&self, parts: &[PartRow]) -> Result<(), StoreError> {
+        let sent = parts.iter().any(|part| part.state == PartState::Sent);
+        let state = if sent { OutboxState::Sent } else { OutboxState::Failed };
+        self.deps.store.at(|| format!("finish@{}", self.row.key)).finish_outbox(self.row.id, state).await
+    }
+}
+
+fn is_open(part: &PartRow) -> bool {
+    matches!(part.state, PartState::Pending | PartState::Sending | PartState::Unknown)
+}
+
+fn planned(bodies: Vec<String>) -> Vec<PartRow> {
+    let mut n = 0;
+    bodies
+        .into_iter()
+        .map(|body| {
+            let state = if n == 0 { PartState::Sending } else { PartState::Pending };
+            let part = PartRow { n, body, state, boot: None, tries: 0, marked: false, remote_id: None };
+            n += 1;
+            part
+        })
+        .collect()
+}

@@ -1,0 +1,148 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::clock;
+use crate::store::{NewConversation, NewOutbox, Options, OutboxState, PartState};
+use crate::workdir::WorkDir;
+
+/// A channel that cuts replies at `|` and ends sendings as it was told; then everything is sent.
+#[derive(Default)]
+struct Scripted {
+    outcomes: Mutex<VecDeque<Outcome>>,
+    sent: Mutex<Vec<String>>,
+    unreachable: AtomicBool,
+    drained: Notify,
+}
+
+impl Channel for Scripted {
+    fn plan(&self, reply: Reply<'_>) -> Vec<String> {
+        reply.body.split('|').map(str::to_owned).collect()
+    }
+    fn is_reachable(&self, _conversation: ConversationId) -> bool {
+        !self.unreachable.load(Ordering::Relaxed)
+    }
+    fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome> {
+        self.sent.lock().unwrap().push(part.body);
+        let outcome = self.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Sent(None));
+        async move { outcome }.boxed()
+    }
+    fn drained(&self, _conversation: ConversationId) {
+        self.drained.notify_one();
+    }
+}
+
+struct Rig {
+    _folder: tempfile::TempDir,
+    store: Store,
+    boot: BootId,
+    channel: Arc<Scripted>,
+    conversation: ConversationId,
+    delivery: Delivery,
+    _supervisor: Supervisor,
+}
+
+impl Rig {
+    async fn new(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&WorkDir::open(folder.path()).unwrap(), Options::default()).unwrap();
+        let boot = store.recover("test", clock::now()).await.unwrap().boot;
+        let new = NewConversation { channel: "scripted".into(), address: "a".into(), model: "m".into(), expires_at: None };
+        let conversation = store.get_or_create(new, clock::now()).await.unwrap().0.id;
+        let channel = Arc::new(Scripted { outcomes: Mutex::new(outcomes.into_iter().collect()), ..Scripted::default() });
+        let channels = HashMap::from([("scripted", channel.clone() as Arc<dyn Channel>)]);
+        let supervisor = Supervisor::default();
+        let secret = crate::secrets::Secret::new("canary-secret-value", "test").unwrap();
+        let delivery = Delivery::start(store.clone(), boot, Redactor::new([&secret]), channels, &supervisor);
+        Self { _folder: folder, store, boot, channel, conversation, delivery, _supervisor: supervisor }
+    }
+
+    async fn put(&self, key: &str, body: &str) -> crate::ids::OutboxId {
+        let new =
+            NewOutbox { key: key.into(), conversation: self.conversation, kind: OutboxKind::Final, body: body.into(), blobs: Vec::new() };
+        self.store.tell(new, clock::now()).await.unwrap()
+    }
+
+    /// Delivers until nothing is pending. What was sent, in order.
+    async fn deliver(&self) -> Vec<String> {
+        self.delivery.wake(self.conversation);
+        self.channel.drained.notified().await;
+        self.channel.sent.lock().unwrap().clone()
+    }
+
+    async fn state(&self, id: crate::ids::OutboxId) -> (OutboxState, Vec<PartState>) {
+        let row = self.store.outbox(id).await.unwrap().unwrap();
+        (row.state, row.parts.iter().map(|part| part.state).collect())
+    }
+}
+
+#[tokio::test]
+async fn replies_and_their_parts_arrive_in_order_and_once() {
+    let rig = Rig::new([]).await;
+    let first = rig.put("s1.t1.final", "one|two").await;
+    rig.put("s1.t2.final", "three").await;
+    assert_eq!(rig.deliver().await, ["one", "two", "three"]);
+    assert_eq!(rig.state(first).await, (OutboxState::Sent, vec![PartState::Sent, PartState::Sent]));
+    assert_eq!(rig.deliver().await.len(), 3, "a second wake sends nothing");
+}
+
+#[tokio::test]
+async fn what_certainly_did_not_arrive_is_sent_again_without_a_mark() {
+    let rig = Rig::new([Outcome::NotSent(Some(Duration::ZERO)), Outcome::NotSent(Some(Duration::ZERO))]).await;
+    rig.put("k", "hello").await;
+    assert_eq!(rig.deliver().await, ["hello", "hello", "hello"]);
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_sent_once_more_with_the_mark_and_never_a_third_time() {
+    let rig = Rig::new([Outcome::Unknown]).await;
+    let once = rig.put("k1", "hello").await;
+    assert_eq!(rig.deliver().await, ["hello".to_owned(), format!("{MAY_REPEAT}\nhello")]);
+    assert_eq!(rig.state(once).await.0, OutboxState::Sent);
+
+    let rig = Rig::new([Outcome::Unknown, Outcome::Unknown]).await;
+    let twice = rig.put("k2", "hello").await;
+    assert_eq!(rig.deliver().await.len(), 2);
+    assert_eq!(rig.state(twice).await, (OutboxState::Failed, vec![PartState::Refused]));
+}
+
+#[tokio::test]
+async fn a_refused_part_does_not_hold_up_the_others() {
+    let rig = Rig::new([Outcome::Sent(None), Outcome::Refused { code: 400, text: "no".into() }]).await;
+    let id = rig.put("k", "one|two|three").await;
+    assert_eq!(rig.deliver().await, ["one", "two", "three"]);
+    assert_eq!(rig.state(id).await, (OutboxState::Sent, vec![PartState::Sent, PartState::Refused, PartState::Sent]));
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_reached_costs_nothing_until_it_can() {
+    let rig = Rig::new([]).await;
+    rig.channel.unreachable.store(true, Ordering::Relaxed);
+    let id = rig.put("k", "hello").await;
+    let commits = rig.store.stats().jobs;
+    rig.delivery.wake(rig.conversation);
+    tokio::task::yield_now().await;
+    assert_eq!(rig.state(id).await.0, OutboxState::Pending);
+    rig.channel.unreachable.store(false, Ordering::Relaxed);
+    assert_eq!(rig.deliver().await, ["hello"]);
+    assert_eq!(rig.store.stats().jobs - commits, 2, "plan and sent");
+}
+
+#[tokio::test]
+async fn a_part_that_an_older_run_was_sending_is_marked() {
+    let rig = Rig::new([]).await;
+    let id = rig.put("k", "one|two").await;
+    rig.store.plan_and_send(id, vec!["one".into(), "two".into()], rig.boot).await.unwrap();
+    let later = rig.store.recover("test", clock::now()).await.unwrap();
+    assert_eq!(later.unknown_parts, 1);
+    assert_eq!(rig.deliver().await, [format!("{MAY_REPEAT}\none"), "two".to_owned()]);
+}
+
+#[tokio::test]
+async fn no_secret_leaves_in_a_message() {
+    let rig = Rig::new([]).await;
+    rig.put("k", "the key is canary-secret-value, he said").await;
+    let sent = rig.deliver().await.concat();
+    assert!(!sent.contains("canary-secret-value") && sent.contains("he said"), "{sent}");
+}

@@ -1,0 +1,233 @@
+//! The host, assembled: who holds the work directory's lock, opens the store, runs the components and serves the socket.
+//!
+//! The order of a start is that of recovery: lock, store (migrated), components, the new boot with the parts of older
+//! ones made unknown, delivery, open commands, open turns, and only then new messages. Nothing is served in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::channels::terminal::{self, Socket, Terminal};
+use crate::clock;
+use crate::config::Config;
+use crate::delivery::{Channel, Delivery};
+use crate::ids::BootId;
+use crate::limits::{MAINTENANCE, SEEN, STOP_BOUND};
+use crate::plugins::{self, Plugins};
+use crate::router::Router;
+use crate::secrets::Redactor;
+use crate::session::ledger::Ledger;
+use crate::session::{Deps, Opening};
+use crate::store::{self, Recovered, Store, StoreError, Wake, Wakes};
+use crate::supervise::{Fatal, Supervisor};
+use crate::workdir::{Lock, WorkDir, WorkDirError};
+
+/// What a host is started from.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub workdir: WorkDir,
+    pub config: Arc<Config>,
+    pub store: store::Options,
+}
+
+/// Why a host cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("another host has the work directory")]
+    Locked,
+    #[error(transparent)]
+    WorkDir(#[from] WorkDirError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Plugins(#[from] plugins::StartError),
+    #[error("cannot serve {path}: {source}", path = path.display())]
+    Socket { path: std::path::PathBuf, source: std::io::Error },
+}
+
+/// A running host.
+pub struct Kernel {
+    plugins: Plugins,
+    store: Store,
+    boot: BootId,
+    supervisor: Supervisor,
+    // In the order in which they are let go.
+    _socket: Socket,
+    _lock: Lock,
+}
+
+impl Kernel {
+    /// Becomes the host and recovers.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Locked`] when there is one already; otherwise what went wrong, with nothing changed.
+    pub async fn start(setup: Setup) -> Result<Self, StartError> {
+        let Setup { workdir, config, store: options } = setup;
+        let lock = workdir.lock()?.ok_or(StartError::Locked)?;
+        raise_open_files();
+        let for_store = workdir.clone();
+        let opening = tokio::task::spawn_blocking(move || Store::open(&for_store, options));
+        let plugins = Plugins::start(&plugins::Setup { workdir: workdir.root().to_owned(), config: config.clone(), bundled: true })?;
+        let (store, opened) = opening.await.map_err(|error| StoreError::Broken(error.to_string()))??;
+        report(&opened);
+        let supervisor = Supervisor::default();
+        watch_store(&store, &supervisor);
+        let wakes = store.wakes();
+        let now = clock::now();
+        let recovered = store.at(|| "recover@start".to_owned()).recover(env!("CARGO_PKG_VERSION"), now).await?;
+        let boot = recovered.boot;
+        let history = config.session.history;
+        let ledger = Ledger::load(&store, now).await?;
+        let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect();
+        let redactor = Redactor::new(&secrets);
+        let deps = Deps {
+            redactor: redactor.clone(),
+            store: store.clone(),
+            plugins: plugins.clone(),
+            config,
+            workdir: workdir.clone(),
+            boot,
+            ledger,
+            careful: Arc::new(Semaphore::new(1)),
+        };
+        let router = Router::new(deps, supervisor.clone());
+        let terminal = Terminal::default();
+        let channels: HashMap<&'static str, Arc<dyn Channel>> =
+            HashMap::from([(terminal::CHANNEL, Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
+        let delivery = Delivery::start(store.clone(), boot, redactor, channels, &supervisor);
+        resume(&store, &router, &recovered).await?;
+        pump(wakes, &router, &delivery, &supervisor);
+        maintain(&store, boot, history, &workdir, &supervisor);
+        let path = workdir.socket();
+        let socket = terminal.serve(path.clone(), router, delivery, &supervisor).map_err(|source| StartError::Socket { path, source })?;
+        Ok(Self { plugins, store, boot, supervisor, _socket: socket, _lock: lock })
+    }
+
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits for a reason to end the process.
+    pub async fn failed(&self) -> Fatal {
+        self.supervisor.failed().await
+    }
+
+    /// Stops: turns are parked where they are, within a bound, and the store is closed.
+    ///
+    /// # Errors
+    ///
+    /// What the store fails with; everything that was accepted is in it.
+    pub async fn shutdown(self) -> Result<(), StoreError> {
+        self.supervisor.stop(STOP_BOUND).await;
+        let ended = self.store.end_boot(self.boot, clock::now()).await;
+        self.store.close().await;
+        ended
+    }
+}
+
+/// Allows the process as many open files as the system lets it have: each of many calls at once may hold many.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, current = limit.current, "the limit of open files cannot be raised");
+    }
+}
+
+/// Says what opening the store found.
+fn report(opened: &store::Opened) {
+    if let Some(from) = opened.migrated_from {
+        tracing::info!(from, to = store::SCHEMA_VERSION, "the store was migrated; the version before is kept beside it");
+    }
+    if let Some(lost) = &opened.lost {
+        tracing::error!(
+            inbox_known = lost.inbox_known,
+            inbox_now = lost.inbox_now,
+            journal_known = lost.journal_known,
+            journal_now = lost.journal_now,
+            "the end of the store is missing: rows that were committed are gone"
+        );
+    }
+}
+
+/// A store that cannot be trusted ends the process.
+fn watch_store(store: &Store, supervisor: &Supervisor) {
+    let (store, owner, mut stopping) = (store.clone(), supervisor.clone(), supervisor.stopping());
+    supervisor.spawn(async move {
+        tokio::select! {
+            reason = store.broken() => owner.fail(Fatal::Disk(reason)),
+            () = stopping.wait() => {}
+        }
+    });
+}
+
+/// Open commands before open turns, and then what was waiting.
+async fn resume(store: &Store, router: &Router, recovered: &Recovered) -> Result<(), StoreError> {
+    let opening = Opening::Restarted { last_seen: recovered.last_seen, clean: !recovered.crashed };
+    let open: Vec<_> = recovered.open.iter().map(|session| session.conversation).collect();
+    let commands = store.waiting_conversations(Some(store::InboxKind::Command)).await?;
+    for conversation in commands.iter().chain(&open) {
+        let opening = if open.contains(conversation) { opening } else { Opening::Woken };
+        router.resume(*conversation, opening);
+    }
+    for conversation in store.waiting_conversations(None).await? {
+        router.wake(conversation);
+    }
+    Ok(())
+}
+
+/// Carries the store's wake-ups to those they are for.
+fn pump(wakes: Wakes, router: &Router, delivery: &Delivery, supervisor: &Supervisor) {
+    let (router, delivery, mut stopping) = (router.clone(), delivery.clone(), supervisor.stopping());
+    let mut wakes = wakes;
+    supervisor.spawn(async move {
+        loop {
+            tokio::select! {
+                wake = wakes.next() => match wake {
+                    Some(Wake::Inbox(conversation)) => router.wake(conversation),
+                    Some(Wake::Outbox(conversation)) => delivery.wake(conversation),
+                    None => return,
+                },
+                () = stopping.wait() => return,
+            }
+        }
+    });
+}
+
+/// Notes that the host lives, and forgets what need not be kept.
+fn maintain(store: &Store, boot: BootId, history: Option<Duration>, workdir: &WorkDir, supervisor: &Supervisor) {
+    let (store, workdir, mut stopping) = (store.clone(), workdir.clone(), supervisor.stopping());
+    supervisor.spawn(async move {
+        let mut seen = tokio::time::interval(SEEN);
+        let mut prune = tokio::time::interval_at(tokio::time::Instant::now() + Duration::from_secs(60), MAINTENANCE);
+        loop {
+            tokio::select! {
+                _ = seen.tick() => store.seen(boot, clock::now()),
+                _ = prune.tick() => forget(&store, history, &workdir).await,
+                () = stopping.wait() => return,
+            }
+        }
+    });
+}
+
+async fn forget(store: &Store, history: Option<Duration>, workdir: &WorkDir) {
+    match store.prune(clock::now(), history).await {
+        Ok(pruned) => {
+            for conversation in pruned.conversations {
+                if let Err(error) = std::fs::remove_dir_all(workdir.workspace(conversation)) {
+                    tracing::warn!(%conversation, %error, "a workspace could not be removed");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "maintenance of the store failed"),
+    }
+}

@@ -1,0 +1,25 @@
+//! The Stellaclaw host: the kernel around sandboxed components.
+//!
+//! Imports point one way:
+//! `cli → kernel → channels → {router, delivery} → session → plugins → {store, observe} → secrets →
+//! {config, workdir, supervise} → {chat, commands, ids, limits, clock, crash}`.
+
+pub mod channels;
+pub mod chat;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod crash;
+pub mod delivery;
+pub mod ids;
+pub mod kernel;
+pub mod limits;
+pub mod observe;
+pub mod plugins;
+pub mod router;
+pub mod secrets;
+pub mod session;
+pub mod store;
+pub mod supervise;
+pub mod workdir;
