@@ -1,0 +1,213 @@
+//! The command line: verbs and options, without what they do.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A self-hosted agent server whose every tool and model provider is a sandboxed component.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "stellaclaw", version, after_help = super::exit::HELP)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do; `run` when left out.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Options of every verb.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The configuration; else $STELLACLAW_CONFIG, ~/.config/stellaclaw/config.toml, /etc/stellaclaw/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything is kept; else $STELLACLAW_WORKDIR, ~/.local/share/stellaclaw
+    #[arg(long, global = true, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// How log lines look; text on a terminal, else json
+    #[arg(long, global = true, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Log more; twice for everything. Wins over RUST_LOG
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Log errors only. Wins over RUST_LOG
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Colours; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// See [`Common::log_format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// See [`Common::color`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Verb {
+    /// Serve every channel, in the foreground
+    Run(RunArgs),
+    /// Talk in the terminal
+    Chat(ChatArgs),
+    /// Ask one thing; only the answer goes to standard output
+    Ask(AskArgs),
+    /// Show what the host is doing
+    Status(StatusArgs),
+    /// Check everything and say how to repair it
+    Doctor(DoctorArgs),
+    /// Work with the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Work with components
+    #[command(subcommand)]
+    Plugin(PluginVerb),
+}
+
+/// `run`
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {}
+
+/// `chat`
+#[derive(Debug, Clone, Default, Args)]
+pub struct ChatArgs {
+    /// The conversation to go on with; made when there is none of that name
+    #[arg(long, value_name = "NAME")]
+    pub conversation: Option<String>,
+    /// A directory to show the agent as mounts/NAME, read-only unless :rw follows
+    #[arg(long, value_name = "DIR[:ro|:rw]")]
+    pub mount: Vec<MountArg>,
+}
+
+/// `ask`
+#[derive(Debug, Clone, Args)]
+pub struct AskArgs {
+    /// What to ask
+    pub text: String,
+    /// Print the answer with its usage as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `status`
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `doctor`
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Ask every model a short question, too
+    #[arg(long)]
+    pub online: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `config …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigVerb {
+    /// Say whether the configuration is right, and what is wrong with it
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `plugin …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum PluginVerb {
+    /// List every component that was found
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a component is, the most it could do, and what it may do here
+    Inspect {
+        /// The name of a plugin, or a file
+        #[arg(value_name = "NAME|FILE")]
+        plugin: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make one tool call without a model; the answer is JSON on standard output
+    Call(CallArgs),
+}
+
+/// `plugin call`
+#[derive(Debug, Clone, Args)]
+pub struct CallArgs {
+    /// The name of a plugin, or a file
+    #[arg(value_name = "NAME|FILE")]
+    pub plugin: String,
+    /// The tool
+    pub tool: String,
+    /// Its arguments
+    #[arg(value_name = "JSON", default_value = "{}")]
+    pub arguments: String,
+    /// The directory that the call sees as its workspace
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub workspace: PathBuf,
+    /// Instead of the default grants: `fs=workspace:ro`, `http=https://api.example.com`; may be repeated
+    #[arg(long, value_name = "GRANT")]
+    pub grant: Vec<String>,
+}
+
+/// `DIR`, `DIR:ro` or `DIR:rw`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountArg {
+    pub path: PathBuf,
+    pub writable: bool,
+}
+
+impl FromStr for MountArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, writable) = match text.rsplit_once(':') {
+            Some((path, "ro")) => (path, false),
+            Some((path, "rw")) => (path, true),
+            _ => (text, false),
+        };
+        if path.is_empty() { Err("the directory is missing".into()) } else { Ok(Self { path: path.into(), writable }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mount_is_read_only_unless_it_says_otherwise() {
+        let check = |text: &str| text.parse::<MountArg>().map(|mount| (mount.path.to_str().unwrap().to_owned(), mount.writable));
+        assert_eq!(check("/a"), Ok(("/a".into(), false)));
+        assert_eq!(check("/a:ro"), Ok(("/a".into(), false)));
+        assert_eq!(check("/a:b:rw"), Ok(("/a:b".into(), true)));
+        assert_eq!(check("/a:b"), Ok(("/a:b".into(), false)));
+        assert!(check(":rw").is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! `doctor`: checks everything that a working host needs, one line each, and says how to repair what is wrong.
+//!
+//! It repairs nothing and makes no work directory. In one that exists the store is opened for reading, and components are
+//! compiled where the host would look for them.
+
+mod checks;
+mod online;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::args::DoctorArgs;
+use super::{Context, ExitCode, output};
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Check {
+    name: String,
+    level: Level,
+    /// What was found.
+    why: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<String>,
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { name: name.into(), level: Level::Ok, why: why.into(), repair: None }
+    }
+
+    fn warn(name: impl Into<String>, why: impl Into<String>, repair: impl Into<String>) -> Self {
+        Self { name: name.into(), level: Level::Warn, why: why.into(), repair: Some(repair.into()) }
+    }
+
+    fn fail(name: impl Into<String>, why: impl Into<String>, repair: impl Into<String>) -> Self {
+        Self { name: name.into(), level: Level::Fail, why: why.into(), repair: Some(repair.into()) }
+    }
+}
+
+/// Runs the verb.
+pub(super) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let checks = examine(context, args.online).await;
+    if args.json {
+        output::json(&checks)?;
+    } else {
+        output::text(&render(&checks, context.color))?;
+    }
+    let failed = checks.iter().any(|check| check.level == Level::Fail);
+    Ok(if failed { ExitCode::Failed } else { ExitCode::Ok })
+}
+
+async fn examine(context: &Context, online: bool) -> Vec<Check> {
+    let mut report = Vec::new();
+    let config = checks::config(context, &mut report);
+    checks::workdir(context, &mut report).await;
+    checks::disk(context, &mut report);
+    let Some(config) = config else { return report };
+    checks::secrets(&config, &mut report);
+    if let Some(runtime) = checks::components(context, &config, &mut report).await
+        && online
+    {
+        online::models(&config, &runtime, &mut report).await;
+    }
+    report
+}
+
+fn render(checks: &[Check], color: bool) -> String {
+    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let (word, code) = match check.level {
+            Level::Ok => ("ok  ", "32"),
+            Level::Warn => ("warn", "33"),
+            Level::Fail => ("fail", "31"),
+        };
+        let word = if color { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };
+        let why = check.why.replace('\n', "\n      ");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{word}  {:width$}  {why}", check.name);
+        if let Some(repair) = &check.repair {
+            let _ = writeln!(text, "      → {repair}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_a_line_per_check_and_one_per_repair() {
+        let checks = [Check::ok("disk", "9 GiB free"), Check::fail("configuration", "wrong", "mend it")];
+        insta::assert_snapshot!(render(&checks, false), @r"
+        ok    disk           9 GiB free
+        fail  configuration  wrong
+              → mend it
+        ");
+    }
+}

@@ -1,0 +1,72 @@
+//! Asks every model one short question.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Check;
+use crate::chat::{Failure, FailureKind, Message, Piece, Request, Role, TextPiece};
+use crate::cli::components::Components;
+use crate::cli::plugin::nobody;
+use crate::config::{Config, Model};
+use crate::limits;
+use crate::plugins::stop::stop;
+
+pub(super) async fn models(config: &Config, runtime: &Components, report: &mut Vec<Check>) {
+    for model in config.models.values() {
+        report.push(ask(model, runtime).await);
+    }
+}
+
+async fn ask(model: &Model, runtime: &Components) -> Check {
+    let name = format!("model {}", model.alias);
+    let began = Instant::now();
+    let (stop, signal) = stop();
+    let context = nobody::context(runtime.scratch.path().to_owned());
+    let question = question();
+    let asking = runtime.plugins.complete(model, &question, context, signal, Arc::new(|_| {}));
+    let answer = tokio::time::timeout(limits::DOCTOR_MODEL_TIME, asking).await;
+    stop.stop(limits::STOP_GRACE);
+    match answer {
+        Ok(Ok(_)) => Check::ok(name, format!("{} answered in {} ms", model.id, began.elapsed().as_millis())),
+        Ok(Err(failure)) => Check::fail(name, failure.message.clone(), repair(model, &failure)),
+        Err(_) => {
+            Check::fail(name, format!("no answer within {} s", limits::DOCTOR_MODEL_TIME.as_secs()), "try again, or use another model")
+        }
+    }
+}
+
+fn repair(model: &Model, failure: &Failure) -> String {
+    let alias = &model.alias;
+    match failure.kind {
+        FailureKind::AuthExpired | FailureKind::AuthInvalid | FailureKind::Forbidden | FailureKind::Denied => {
+            format!("mend models.{alias}.api_key")
+        }
+        FailureKind::ModelNotFound => format!("mend models.{alias}.model or models.{alias}.provider"),
+        FailureKind::Quota | FailureKind::UsageLimit => "the account has nothing left: top it up, or use another model".into(),
+        FailureKind::Transport | FailureKind::Timeout => format!("look at the network, and at models.{alias}.base_url"),
+        _ => "try again, or use another model".into(),
+    }
+}
+
+fn question() -> Request {
+    let text = |text: &str| TextPiece { text: text.into(), annotations: None };
+    Request {
+        id: "doctor.1".into(),
+        session: "doctor".into(),
+        turn: "doctor".into(),
+        system: vec![text("Answer with one word.")],
+        messages: vec![Message {
+            id: "doctor".into(),
+            role: Role::User,
+            phase: None,
+            origin: None,
+            pieces: vec![Piece::text("Say: ready")],
+            cache_break: false,
+        }],
+        tools: Vec::new(),
+        parallel_tools: false,
+        max_output: Some(64),
+        temperature: None,
+        effort: None,
+    }
+}

@@ -1,0 +1,24 @@
+//! Standard output: the result of a verb, nothing else.
+//!
+//! A reader that went away (`| head`) is not an error: there is nobody left to tell.
+
+use std::io::{self, Write};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// Prints `text` as it is.
+pub(super) fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("failed to write to standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// Prints `value` as indented JSON.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string_pretty(value).context("failed to write JSON")?;
+    line.push('\n');
+    text(&line)
+}

@@ -1,0 +1,149 @@
+//! `status`: what the host is doing, read from the work directory. It changes nothing, whether a host runs or not.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::args::StatusArgs;
+use super::{Context, ExitCode, output};
+use crate::clock;
+use crate::store::{Phase, SCHEMA_VERSION, Store};
+use crate::workdir::WorkDir;
+
+/// The whole report.
+#[derive(Debug, Serialize)]
+struct Status {
+    version: &'static str,
+    workdir: String,
+    workdir_version: u32,
+    config: Option<String>,
+    default_model: String,
+    /// A process holds the lock.
+    running: bool,
+    /// It serves verbs of other processes.
+    socket: bool,
+    store: Option<Stored>,
+    /// Components in the plugin directories and the configuration.
+    plugins: Vec<String>,
+}
+
+/// What the store says; none before the first start.
+#[derive(Debug, Serialize)]
+struct Stored {
+    conversations: Vec<Chat>,
+    /// Messages that no turn has taken yet, by conversation.
+    waiting: Vec<String>,
+    /// Conversations with replies that are not delivered.
+    undelivered: Vec<String>,
+    open: Vec<Open>,
+    today: Today,
+}
+
+#[derive(Debug, Serialize)]
+struct Chat {
+    id: String,
+    channel: String,
+    address: String,
+    model: String,
+}
+
+/// A session with an unfinished turn.
+#[derive(Debug, Serialize)]
+struct Open {
+    session: String,
+    conversation: String,
+    phase: Phase,
+}
+
+/// Used since midnight, UTC.
+#[derive(Debug, Serialize)]
+struct Today {
+    requests: u64,
+    cost_micros: u64,
+    unpriced_tokens: u64,
+}
+
+/// Runs the verb.
+pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    let workdir = if context.workdir.exists() { Some(WorkDir::existing(&context.workdir)?) } else { None };
+    let running = workdir.as_ref().map(super::is_held).transpose()?.unwrap_or(false);
+    let store = match &workdir {
+        Some(workdir) if workdir.database().exists() => Some(stored(&Store::open_read_only(workdir)?).await?),
+        _ => None,
+    };
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        workdir: context.workdir.display().to_string(),
+        workdir_version: SCHEMA_VERSION,
+        config: context.config_file.as_ref().map(|path| path.display().to_string()),
+        default_model: config.default_model.clone(),
+        running,
+        socket: running && workdir.is_some_and(|workdir| workdir.socket().exists()),
+        store,
+        plugins: super::plugin::names(context, &config),
+    };
+    if args.json {
+        output::json(&status)?;
+    } else {
+        output::text(&render(&status))?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+async fn stored(store: &Store) -> anyhow::Result<Stored> {
+    let ids = |ids: Vec<crate::ids::ConversationId>| ids.iter().map(ToString::to_string).collect();
+    let today = store.usage_of_day(clock::now()).await?;
+    let conversations = store.conversations().await?.into_iter();
+    let open = store.open_sessions().await?.into_iter();
+    Ok(Stored {
+        conversations: conversations
+            .map(|chat| Chat { id: chat.id.to_string(), channel: chat.channel, address: chat.address, model: chat.model })
+            .collect(),
+        waiting: ids(store.waiting_conversations(None).await?),
+        undelivered: ids(store.lanes().await?),
+        open: open
+            .map(|session| Open { session: session.id.to_string(), conversation: session.conversation.to_string(), phase: session.phase })
+            .collect(),
+        today: Today { requests: today.requests, cost_micros: today.cost_micros, unpriced_tokens: today.unpriced_tokens },
+    })
+}
+
+fn render(status: &Status) -> String {
+    let host = match (status.running, status.socket) {
+        (false, _) => "not running",
+        (true, true) => "running",
+        (true, false) => "starting or stopping",
+    };
+    let mut lines = vec![
+        ("stellaclaw", format!("{}, {host}", status.version)),
+        ("work directory", format!("{} (version {})", status.workdir, status.workdir_version)),
+        ("configuration", status.config.clone().unwrap_or_else(|| "none, the embedded default".into())),
+        ("default model", status.default_model.clone()),
+        ("plugins", status.plugins.join(", ")),
+    ];
+    match &status.store {
+        None => lines.push(("store", "made at the first start".into())),
+        Some(store) => {
+            let today = &store.today;
+            let (dollars, cents) = (today.cost_micros / 1_000_000, today.cost_micros % 1_000_000 / 10_000);
+            let tokens =
+                if today.unpriced_tokens > 0 { format!(", {} tokens of unknown price", today.unpriced_tokens) } else { String::new() };
+            lines.push(("today", format!("{} model requests, {dollars}.{cents:02} USD{tokens}", today.requests)));
+            for (title, ids) in [("waiting", &store.waiting), ("undelivered", &store.undelivered)] {
+                lines.push((title, if ids.is_empty() { "nothing".into() } else { ids.join(", ") }));
+            }
+            lines.extend(
+                store.open.iter().map(|open| ("open turn", format!("{} of {}, {:?}", open.session, open.conversation, open.phase))),
+            );
+            let chats = store.conversations.iter();
+            lines
+                .extend(chats.map(|chat| ("conversation", format!("{} {} {}, model {}", chat.id, chat.channel, chat.address, chat.model))));
+        }
+    }
+    lines.iter().fold(String::new(), |mut text, (title, value)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{title:<15} {value}");
+        text
+    })
+}
