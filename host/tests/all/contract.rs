@@ -1,0 +1,76 @@
+//! What is said in two places is said the same: the contract, the versions, the first plugin of the README.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::support::{read, root};
+
+/// The files of a folder by name.
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn the_sdk_carries_the_contract() {
+    assert_eq!(files("sdk/wit"), files("wit"), "copy wit/ to sdk/wit/");
+}
+
+#[test]
+fn every_interface_and_world_says_since_when_it_exists() {
+    for (name, text) in files("wit") {
+        assert!(text.contains("package stellaclaw:plugin@0.1.0;"), "{name} names another version");
+        let mut before = "";
+        for line in text.lines() {
+            if line.starts_with("interface ") || line.starts_with("world ") {
+                assert!(before.starts_with("@since(version = "), "{name}: {line}");
+            }
+            before = line;
+        }
+    }
+}
+
+#[test]
+fn the_versions_agree() {
+    let version = read("VERSION");
+    let version = version.trim();
+    assert_eq!(env!("CARGO_PKG_VERSION"), version);
+    assert_eq!(stellaclaw_version(), format!("stellaclaw {version}\n"));
+    let changes = read("CHANGELOG.md");
+    let newest = changes.lines().find(|line| line.starts_with("## [")).unwrap();
+    assert!(newest.starts_with(&format!("## [{version}]")), "{newest}");
+    let section: String = changes.lines().skip_while(|line| *line != newest).skip(1).take_while(|line| !line.starts_with("## [")).collect();
+    let config = stellaclaw::config::CONFIG_VERSION;
+    assert!(section.contains(&format!("Configuration: {config}")), "the newest section does not say `Configuration: {config}`");
+    let workdir = stellaclaw::store::SCHEMA_VERSION;
+    assert!(section.contains(&format!("Work directory: {workdir}")), "the newest section does not say `Work directory: {workdir}`");
+}
+
+fn stellaclaw_version() -> String {
+    let done = assert_cmd::Command::new(env!("CARGO_BIN_EXE_stellaclaw")).arg("--version").output().unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn the_readme_shows_the_plugin_that_the_sdk_tests() {
+    let readme = read("README.md");
+    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let sdk = read("sdk/src/lib.rs");
+    let tested = sdk.split("//! ```\n").nth(1).unwrap();
+    let tested: String = tested
+        .lines()
+        .map(|line| line.strip_prefix("//!").unwrap_or_default())
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .filter(|line| !line.starts_with("# "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(shown.trim(), tested.trim());
+    let lines = shown.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines <= 15, "a first plugin of {lines} lines");
+}
+
+#[test]
+fn the_lock_file_stays_under_its_ceiling() {
+    let packages = read("Cargo.lock").lines().filter(|line| *line == "[[package]]").count();
+    assert!(packages <= 450, "{packages} packages; remove a dependency, or say in the commit why the ceiling must rise");
+}

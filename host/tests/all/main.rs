@@ -1,0 +1,15 @@
+//! The promises of the host, one module each, driven through the binary or the library's public interface.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests tell what they counted, and what was left when they failed")]
+
+mod cli;
+mod config;
+mod contract;
+mod crashes;
+mod house;
+mod models;
+mod release;
+mod stops;
+mod support;
+mod terminal;
+mod turns;

@@ -1,0 +1,129 @@
+//! A version is released once: when VERSION changed and its tag is missing, with sums that match.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::support::root;
+
+/// A repository with the script, and the bare one that it pushes to.
+struct Project(TempDir);
+
+impl Project {
+    fn new(version: &str) -> Self {
+        let project = Self(tempfile::tempdir().unwrap());
+        project.git(&["init", "-q", "--bare", "origin.git"], ".");
+        project.git(&["init", "-q", "-b", "main", "work"], ".");
+        project.git(&["remote", "add", "origin", "../origin.git"], "work");
+        fs::create_dir(project.path("scripts")).unwrap();
+        fs::copy(root().join("scripts/release.sh"), project.path("scripts/release.sh")).unwrap();
+        fs::write(project.path("example_config.toml"), "version = \"0.5\"\n").unwrap();
+        project.bump(version);
+        project
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join("work").join(name)
+    }
+
+    /// A commit in which everything names `version`.
+    fn bump(&self, version: &str) {
+        fs::write(self.path("VERSION"), format!("{version}\n")).unwrap();
+        fs::write(self.path("Cargo.toml"), format!("[workspace.package]\nversion = \"{version}\"\n")).unwrap();
+        fs::write(self.path("CHANGELOG.md"), format!("# Changes\n\n## [{version}]\n\n- new in {version}\n\n## [0.0.1]\n\n- old\n"))
+            .unwrap();
+        self.commit();
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "-A"], "work");
+        self.git(&["commit", "-q", "--allow-empty", "-m", "change"], "work");
+    }
+
+    fn git(&self, args: &[&str], folder: &str) {
+        let done = self.command("git", folder).args(args).output().unwrap();
+        assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn release(&self, args: &[&str]) -> Output {
+        self.command("bash", "work").arg("scripts/release.sh").args(args).output().unwrap()
+    }
+
+    fn plan(&self) -> String {
+        let done = self.release(&["plan"]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// A command that no configuration of this machine reaches.
+    fn command(&self, program: &str, folder: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.0.path().join(folder));
+        command.envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_SYSTEM", "/dev/null")]);
+        for role in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{role}_NAME"), "t").env(format!("GIT_{role}_EMAIL"), "t@example.org");
+        }
+        for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+            command.env_remove(inherited);
+        }
+        command
+    }
+}
+
+#[test]
+fn a_version_is_released_once_and_the_next_one_again() {
+    let project = Project::new("0.1.0");
+    assert_eq!(project.plan(), "release=yes\ntag=v0.1.0\nreason=VERSION is 0.1.0\n");
+    assert!(project.release(&["tag"]).status.success());
+    assert_eq!(project.plan(), "release=no\nreason=v0.1.0 exists\n");
+    project.commit();
+    assert_eq!(project.plan(), "release=no\nreason=v0.1.0 exists\n");
+    project.bump("0.2.0");
+    assert_eq!(project.plan(), "release=yes\ntag=v0.2.0\nreason=VERSION is 0.2.0, the last release was v0.1.0\n");
+}
+
+#[test]
+fn a_tag_that_only_the_origin_has_counts() {
+    let project = Project::new("0.1.0");
+    assert!(project.release(&["tag"]).status.success());
+    project.git(&["tag", "-d", "v0.1.0"], "work");
+    assert_eq!(project.plan(), "release=no\nreason=v0.1.0 exists\n");
+    assert!(!project.release(&["tag"]).status.success());
+}
+
+#[test]
+fn versions_that_disagree_are_not_released() {
+    let project = Project::new("0.1.0");
+    fs::write(project.path("VERSION"), "0.2.0\n").unwrap();
+    project.commit();
+    let done = project.release(&["plan"]);
+    assert!(!done.status.success());
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "release: VERSION says 0.2.0, Cargo.toml something else\n");
+}
+
+#[test]
+fn the_files_of_a_release_match_their_sums() {
+    let project = Project::new("0.1.0");
+    let binary = project.path("program");
+    fs::write(&binary, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(project.release(&["pack", "program", "dist"]).status.success());
+    let dist = project.path("dist");
+    let mut names: Vec<_> = fs::read_dir(&dist).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(&names[..3], ["SHA256SUMS", "VERSION", "example_config.toml"]);
+    assert!(names[3].starts_with("stellaclaw-0.1.0-") && names.len() == 4, "{names:?}");
+    let check = |folder: &Path| Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(folder).status().unwrap();
+    assert!(check(&dist).success());
+    fs::write(dist.join("VERSION"), "0.1.1\n").unwrap();
+    assert!(!check(&dist).success());
+}
+
+#[test]
+fn the_notes_are_the_section_of_the_version() {
+    let project = Project::new("0.1.0");
+    assert_eq!(String::from_utf8(project.release(&["notes"]).stdout).unwrap().trim(), "- new in 0.1.0");
+}

@@ -1,0 +1,227 @@
+//! A server that speaks OpenAI's chat completions, faults included, and is strict where the vendor is strict.
+//!
+//! What it answers is scripted by what users write and depends on the request alone, as with a real model; only faults
+//! count the requests they are for. Every accepted request is kept, in memory and in a file: that log is what the checker
+//! reads. An answer can be held until the test releases it by name.
+
+mod http;
+mod script;
+mod strict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::http::{Connection, Request};
+pub use self::script::{Answer, Fault, Script, text_of};
+use super::within;
+
+/// The key that requests must bring.
+pub const API_KEY: &str = "sk-canary-openai-7f3a91c2d4";
+
+/// A request that was accepted.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Since the server started.
+    pub at: Duration,
+    pub body: Value,
+    /// The entry of the script that answers it.
+    pub key: String,
+    /// Which answer of the entry.
+    pub round: usize,
+    /// What was done to it in place of the answer.
+    pub fault: Option<&'static str>,
+}
+
+/// What tests wait for.
+#[derive(Debug, Default, Clone)]
+struct Signals {
+    released: BTreeSet<String>,
+    /// Requests that were held, by the name that releases them.
+    held: BTreeMap<String, usize>,
+    /// Requests whose client went away while they were held.
+    left: BTreeMap<String, usize>,
+}
+
+struct Shared {
+    script: Script,
+    started: Instant,
+    asks: Mutex<Vec<Ask>>,
+    refusals: Mutex<Vec<String>>,
+    file: Mutex<File>,
+    signals: watch::Sender<Signals>,
+}
+
+/// The server, until it is dropped.
+pub struct FakeOpenAi {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for FakeOpenAi {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl FakeOpenAi {
+    /// Serves `script`; its log goes to `folder`.
+    pub async fn start(folder: &Path, script: Script) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let shared = Arc::new(Shared {
+            script,
+            started: Instant::now(),
+            asks: Mutex::default(),
+            refusals: Mutex::default(),
+            file: Mutex::new(File::create(folder.join("asks.jsonl")).unwrap()),
+            signals: watch::Sender::default(),
+        });
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(listener, shared.clone()));
+        Self { address, shared, serving }
+    }
+
+    /// What goes into `base_url`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The requests that were accepted so far.
+    pub fn asks(&self) -> Vec<Ask> {
+        self.shared.asks.lock().unwrap().clone()
+    }
+
+    /// The accepted requests of one entry.
+    pub fn asks_of(&self, key: &str) -> Vec<Ask> {
+        self.asks().into_iter().filter(|ask| ask.key == key).collect()
+    }
+
+    /// Why requests were refused that the script did not want to fail.
+    pub fn refusals(&self) -> Vec<String> {
+        self.shared.refusals.lock().unwrap().clone()
+    }
+
+    /// Lets the answers go that wait for this name, now and from now on.
+    pub fn release(&self, name: &str) {
+        self.shared.signals.send_modify(|signals| {
+            signals.released.insert(name.to_owned());
+        });
+    }
+
+    /// Waits until `count` requests were held under this name.
+    pub async fn held(&self, name: &str, count: usize) {
+        let enough = |signals: &Signals| signals.held.get(name).is_some_and(|held| *held >= count);
+        self.wait(&format!("request {count} to be held as {name}"), enough).await;
+    }
+
+    /// How many requests were held under this name so far.
+    pub fn held_count(&self, name: &str) -> usize {
+        self.shared.signals.borrow().held.get(name).copied().unwrap_or(0)
+    }
+
+    /// How many clients left while they were held under this name.
+    pub fn left_count(&self, name: &str) -> usize {
+        self.shared.signals.borrow().left.get(name).copied().unwrap_or(0)
+    }
+
+    async fn wait(&self, what: &str, reached: impl Fn(&Signals) -> bool) {
+        let mut signals = self.shared.signals.subscribe();
+        let waiting = async { drop(signals.wait_for(|signals| reached(signals)).await.unwrap()) };
+        within(what, waiting).await;
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            // A client that goes away is what some tests are about.
+            drop(connection(stream, &shared).await);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    let mut connection = Connection::new(stream);
+    while let Some(request) = connection.request().await? {
+        shared.answer(&mut connection, &request).await?;
+    }
+    Ok(())
+}
+
+impl Shared {
+    async fn answer(&self, connection: &mut Connection, request: &Request) -> io::Result<()> {
+        let body = match self.admit(request) {
+            Ok(body) => body,
+            Err((status, message)) => {
+                self.refusals.lock().unwrap().push(message.clone());
+                let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": null}});
+                return connection.json(status, &[], &error).await;
+            }
+        };
+        let Some((key, round, answer)) = self.script.answer(&body) else {
+            let message = format!("the script has no answer to {}", body["messages"]);
+            self.refusals.lock().unwrap().push(message.clone());
+            return connection.json(400, &[], &json!({"error": {"message": message}})).await;
+        };
+        let fault = self.accept(&body, key, round, answer);
+        let model = body["model"].as_str().unwrap_or_default().to_owned();
+        let usage = body["stream_options"]["include_usage"].as_bool().unwrap_or(false);
+        let mut stream = script::Stream { model, usage, key, round, answer };
+        match fault {
+            Some(fault) => stream.fail(connection, &fault).await,
+            None => stream.play(connection, self).await,
+        }
+    }
+
+    /// Checks a request as the vendor does.
+    fn admit(&self, request: &Request) -> Result<Value, (u16, String)> {
+        if (request.method.as_str(), request.path.as_str()) != ("POST", "/v1/chat/completions") {
+            return Err((404, format!("Unknown request URL: {} {}", request.method, request.path)));
+        }
+        if request.header("authorization") != Some(&format!("Bearer {API_KEY}")) {
+            return Err((401, "Incorrect API key provided".to_owned()));
+        }
+        let body: Value =
+            serde_json::from_slice(&request.body).map_err(|error| (400, format!("We could not parse the JSON body: {error}")))?;
+        strict::check(&body).map_err(|message| (400, message))?;
+        Ok(body)
+    }
+
+    /// Logs a request. The fault that is due for it, if one is.
+    fn accept(&self, body: &Value, key: &str, round: usize, answer: &Answer) -> Option<Fault> {
+        let at = self.started.elapsed();
+        let mut asks = self.asks.lock().unwrap();
+        let before = asks.iter().filter(|ask| ask.key == key && ask.round == round).count();
+        let fault = answer.faults.get(before).cloned();
+        let name = fault.as_ref().map(Fault::name);
+        let line = json!({"at_ms": at.as_millis() as u64, "key": key, "round": round, "fault": name, "body": body});
+        writeln!(self.file.lock().unwrap(), "{line}").unwrap();
+        asks.push(Ask { at, body: body.clone(), key: key.to_owned(), round, fault: name });
+        fault
+    }
+
+    /// Holds a request until its name is released. An error: its client went away.
+    async fn hold(&self, name: &str, connection: &mut Connection) -> io::Result<()> {
+        self.signals.send_modify(|signals| *signals.held.entry(name.to_owned()).or_default() += 1);
+        let mut signals = self.signals.subscribe();
+        tokio::select! {
+            _ = signals.wait_for(|signals| signals.released.contains(name)) => Ok(()),
+            error = connection.closed() => {
+                self.signals.send_modify(|signals| *signals.left.entry(name.to_owned()).or_default() += 1);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A plugin as its author makes it: a crate of its own that depends on the SDK and is built with cargo.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{read, root};
+
+/// Tools that take their time, or never end.
+const PROBE: &str = r#"
+//! Tools for tests.
+
+use std::time::Duration;
+
+use stellaclaw_sdk::{Batching, Call, Output, Replay, Result, Tool, plugin, schemars, serde};
+
+/// Sleeps, and says what it was told.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Nap {
+    /// How long, in milliseconds.
+    ms: u64,
+    /// What to say afterwards.
+    #[serde(default)]
+    say: String,
+}
+
+impl Tool for Nap {
+    fn call(self, _call: &Call) -> Result<Output> {
+        std::thread::sleep(Duration::from_millis(self.ms));
+        Ok(Output::text(self.say))
+    }
+}
+
+/// Computes for ever.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Spin {}
+
+impl Tool for Spin {
+    const BATCHING: Batching = Batching::Parallel;
+    const REPLAY: Replay = Replay::Read;
+
+    fn call(self, call: &Call) -> Result<Output> {
+        let mut number = call.id.len() as u64;
+        loop {
+            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+}
+
+/// Says something loudly.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Shout {
+    /// What to say.
+    text: String,
+}
+
+impl Tool for Shout {
+    const BATCHING: Batching = Batching::Parallel;
+    const REPLAY: Replay = Replay::Read;
+
+    fn call(self, _call: &Call) -> Result<Output> {
+        Ok(Output::text(self.text.to_uppercase()))
+    }
+}
+
+plugin! { tools: [Nap, Spin, Shout] }
+"#;
+
+/// The component of the tools `nap`, `spin` and `shout`.
+pub fn probe() -> &'static Path {
+    static PROBE_WASM: OnceLock<PathBuf> = OnceLock::new();
+    PROBE_WASM.get_or_init(|| build("tools-probe", PROBE))
+}
+
+/// Builds a crate with this one file, without the network. With the profile of the bundled components and beside them, so
+/// that the SDK has been built already.
+fn build(name: &str, source: &str) -> PathBuf {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let target = temporary.parent().unwrap().join("components");
+    // A place of its own per checkout, and always the same one: cargo then knows what it has built.
+    let folder = temporary.join(format!("guests-{:016x}", hash(&root()))).join(name);
+    fs::create_dir_all(folder.join("src")).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\ndescription = \"Tools for tests\"\nlicense = \"MIT\"\n\n\
+         [lib]\ncrate-type = [\"cdylib\"]\n\n[dependencies]\nstellaclaw-sdk = {{ path = {:?} }}\n\n[workspace]\n\n{}",
+        root().join("sdk"),
+        profile()
+    );
+    write(&folder.join("Cargo.toml"), &manifest);
+    write(&folder.join("src/lib.rs"), source);
+    // The versions of the workspace, which are there.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(&folder)
+        .args(["build", "--offline", "--profile", "component", "--target", "wasm32-wasip2", "--target-dir"])
+        .arg(&target);
+    for (variable, _) in std::env::vars_os() {
+        let text = variable.to_string_lossy();
+        if (text.starts_with("CARGO_") && text != "CARGO_HOME") || text.ends_with("RUSTFLAGS") || text.starts_with("RUSTC_") {
+            cargo.env_remove(&variable);
+        }
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{name} was not built:\n{}", String::from_utf8_lossy(&output.stderr));
+    target.join("wasm32-wasip2/component").join(format!("{}.wasm", name.replace('-', "_")))
+}
+
+/// How bundled components are built, in the words of the workspace.
+fn profile() -> String {
+    let workspace = read("Cargo.toml");
+    let from = workspace.find("[profile.component]").unwrap();
+    let section = &workspace[from..];
+    section[..section[1..].find("\n[").map_or(section.len(), |end| end + 1)].to_owned()
+}
+
+/// An unchanged file keeps its time, so that nothing is built anew.
+fn write(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|present| present == text) {
+        return;
+    }
+    fs::write(path, text).unwrap();
+}
+
+fn hash(path: &Path) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
