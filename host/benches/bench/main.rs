@@ -1,0 +1,38 @@
+//! What the kernel costs, beside native code and subprocesses in the same run. `cargo bench` runs everything,
+//! `cargo bench -- calls grep stream turns commits start idle` the parts that are named. The figures are in
+//! `docs/benchmarks.md`.
+
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a bench prints its figures and fails by panicking")]
+
+mod calls;
+mod measure;
+mod rig;
+mod start;
+mod stream;
+mod turns;
+
+use std::process::ExitCode;
+
+type Part = fn(&tokio::runtime::Runtime);
+
+fn main() -> ExitCode {
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let _entered = runtime.enter();
+    let parts: [(&str, Part); 7] = [
+        ("calls", calls::calls),
+        ("grep", calls::grep),
+        ("stream", stream::stream),
+        ("turns", turns::turns),
+        ("commits", turns::commits),
+        ("start", start::start),
+        ("idle", start::idle),
+    ];
+    for (name, part) in parts {
+        if wanted(name) {
+            part(&runtime);
+        }
+    }
+    ExitCode::SUCCESS
+}
