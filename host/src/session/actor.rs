@@ -7,6 +7,8 @@
 //!
 //! Recovery is a fold of the journal, then `step` with `Input::Restarted`, then this same driver.
 
+mod commit;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -26,9 +28,9 @@ use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
 use super::{Deps, Exit, Opening, inbox, places};
 use crate::clock::{self, Moment};
 use crate::crash;
-use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, FULL_PAUSE, SHUTDOWN_GRACE, STOP_GRACE};
+use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, SHUTDOWN_GRACE, STOP_GRACE};
 use crate::plugins::Places;
-use crate::store::{Append, Appended, Conversation, NewEvent, NewOutbox, NewUsage, Session, Store, StoreError};
+use crate::store::{Append, Appended, Conversation, Session, StoreError};
 use crate::supervise::Stopping;
 
 /// One session in memory.
@@ -346,105 +348,6 @@ impl Actor {
         }
     }
 
-    async fn commit(&mut self, step: &Step, now: Moment, rides: bool) -> Result<(), StoreError> {
-        let append = self.append(step, now)?;
-        let store = self.labelled(step);
-        if rides {
-            let pending = store.append_unawaited(append.clone()).await?;
-            self.riding.push_back(Box::pin(async move { (append, pending.wait().await) }));
-            return Ok(());
-        }
-        match self.durably(&store, &append).await {
-            // An earlier commit that nobody waited for may have found the disk full.
-            Err(StoreError::Conflict(_)) if !self.riding.is_empty() => {
-                self.settle_riding().await?;
-                self.durably(&store, &append).await
-            }
-            other => other,
-        }
-    }
-
-    /// Appends, and waits for room: nothing of the step happened yet.
-    async fn durably(&mut self, store: &Store, append: &Append) -> Result<(), StoreError> {
-        loop {
-            match store.append(append.clone()).await {
-                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) if !self.stopping.is_stopping() => {
-                    self.wait_for_room(&error).await
-                }
-                other => return other.map(|_| ()),
-            }
-        }
-    }
-
-    pub(super) async fn wait_for_room(&mut self, error: &StoreError) {
-        tracing::warn!(session = %self.row.id, %error, "a session waits");
-        tokio::time::sleep(FULL_PAUSE).await;
-    }
-
-    /// A commit that nobody waited for ended. One that found the disk full is made again, with all that followed it.
-    async fn ridden(&mut self, (append, result): (Append, Result<Appended, StoreError>)) -> Result<(), StoreError> {
-        match result {
-            Ok(_) => return Ok(()),
-            Err(StoreError::Full(_) | StoreError::Busy(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let mut again = vec![append];
-        while let Some((append, result)) = self.riding.next().await {
-            if result.is_err() {
-                again.push(append);
-            }
-        }
-        let store = self.deps.store.clone();
-        for append in again {
-            self.durably(&store, &append).await?;
-        }
-        Ok(())
-    }
-
-    /// The store, with the crash points of this step.
-    fn labelled(&self, step: &Step) -> Store {
-        self.deps.store.at(|| {
-            let number = self.state.head.turn.as_ref().map_or(0, |turn| turn.step);
-            let place = format!("{}.{}.{number}", self.row.id, step.turn);
-            match step.events.first().map(|recorded| &recorded.event) {
-                Some(Event::CallEnded { call, .. }) => format!("call_ended@{call}"),
-                Some(Event::Answered { .. }) if step.events.iter().any(|recorded| matches!(recorded.event, Event::TurnEnded { .. })) => {
-                    format!("turn_ended@{place}")
-                }
-                Some(event) => format!("{}@{place}", event.kind()),
-                None => format!("rows@{place}"),
-            }
-        })
-    }
-
-    fn append(&self, step: &Step, now: Moment) -> Result<Append, StoreError> {
-        let mut append = Append::new(&self.row, step.turn, now);
-        append.expected_seq = self.state.head.next_seq;
-        for Recorded { event, .. } in &step.events {
-            let body = serde_json::to_string(event).map_err(|error| StoreError::Constraint(error.to_string()))?;
-            append.events.push(NewEvent { kind: event.kind().to_owned(), body, blobs: Vec::new() });
-            if let Event::Compacted { cut, .. } = event {
-                append.fold_from = Some(*cut);
-            }
-        }
-        let rows = &step.rows;
-        append.take.clone_from(&rows.taken);
-        append.done.clone_from(&rows.done);
-        append.aside.clone_from(&rows.aside);
-        append.phase = rows.phase;
-        append.outbox = rows.outbox.iter().map(|row| self.outbox(row.key.clone(), row.kind, row.body.clone())).collect();
-        append.usage = rows
-            .usage
-            .iter()
-            .map(|row| NewUsage { step: row.step, model: row.model.clone(), usage: row.usage.clone(), estimated: row.estimated })
-            .collect();
-        Ok(append)
-    }
-
-    pub(super) fn outbox(&self, key: String, kind: crate::store::OutboxKind, body: String) -> NewOutbox {
-        NewOutbox { key, conversation: self.conversation.id, kind, body, blobs: Vec::new() }
-    }
-
     /// Acts on one effect. True: look at the inbox again.
     fn act(&mut self, effect: Effect) -> bool {
         match effect {
@@ -496,13 +399,6 @@ impl Actor {
             Phase::Calling => Activity::Calling,
             Phase::Parked => Activity::Parked,
         });
-    }
-
-    pub(super) async fn settle_riding(&mut self) -> Result<(), StoreError> {
-        while let Some(ridden) = self.riding.next().await {
-            self.ridden(ridden).await?;
-        }
-        Ok(())
     }
 
     /// The host stops: what runs is stopped, and what it returns in time is still remembered.
