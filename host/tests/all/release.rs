@@ -105,6 +105,15 @@ fn versions_that_disagree_are_not_released() {
 }
 
 #[test]
+fn what_the_changelog_calls_unreleased_is_not_released() {
+    let project = Project::new("0.1.0");
+    fs::write(project.path("CHANGELOG.md"), "## [0.1.0] - unreleased\n\n- new in 0.1.0\n").unwrap();
+    project.commit();
+    assert_eq!(project.plan(), "release=no\nreason=CHANGELOG.md says that 0.1.0 is unreleased\n");
+    assert!(!project.release(&["tag"]).status.success());
+}
+
+#[test]
 fn the_files_of_a_release_match_their_sums() {
     let project = Project::new("0.1.0");
     let binary = project.path("program");
