@@ -136,9 +136,7 @@ pub enum Event {
         boot: BootId,
     },
     /// Newer messages became part of the running turn.
-    InputsJoined {
-        inputs: Vec<TurnInput>,
-    },
+    InputsJoined { inputs: Vec<TurnInput> },
     Answered {
         message: Message,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -158,9 +156,7 @@ pub enum Event {
         usage: Option<Usage>,
     },
     /// These calls may have had effects from here on.
-    CallsBegan {
-        calls: Vec<CallId>,
-    },
+    CallsBegan { calls: Vec<CallId> },
     CallEnded {
         call: CallId,
         outcome: Outcome,
@@ -183,12 +179,12 @@ pub enum Event {
         carry: Box<Carry>,
     },
     /// Everything before `cut` (a seq) left the context, except what the running turn was asked.
-    ContextDropped {
-        cut: u64,
-        reason: String,
-    },
+    ContextDropped { cut: u64, reason: String },
     CancelRequested {
         by: String,
+        /// The command: messages that came before it end with the turn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command: Option<InboxId>,
     },
     TurnResumed {
         attempt: u32,
@@ -212,14 +208,9 @@ pub enum Event {
         reason: Option<String>,
     },
     /// Announced once: not again with this hash.
-    Noticed {
-        component: String,
-        hash: String,
-    },
+    Noticed { component: String, hash: String },
     /// The session takes no more messages.
-    Closed {
-        by: String,
-    },
+    Closed { by: String },
 }
 
 impl Event {

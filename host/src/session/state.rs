@@ -69,9 +69,17 @@ pub struct Turn {
     pub day_grants: u32,
     /// Active milliseconds until the last event.
     pub active_ms: u64,
-    /// Who asked for the cancellation.
-    pub cancel: Option<String>,
+    pub cancel: Option<Cancel>,
     pub parked: Option<ParkReason>,
+}
+
+/// A person's stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    pub by: String,
+    /// The command's place in the inbox: messages before it are stopped too. None in journals of early builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<InboxId>,
 }
 
 /// Everything but the history.
@@ -256,7 +264,7 @@ impl Turn {
                 self.step += 1;
                 self.drop_rounds += 1;
             }
-            Event::CancelRequested { by } => self.cancel = Some(by.clone()),
+            Event::CancelRequested { by, command } => self.cancel = Some(Cancel { by: by.clone(), command: *command }),
             Event::TurnResumed { attempt, by, lost, .. } => self.resume(*attempt, by.is_some(), lost.as_ref()),
             Event::TurnParked { reason, .. } => self.parked = Some(*reason),
             // These are the session's, not the turn's.

@@ -26,19 +26,24 @@ impl Draft<'_> {
         }
     }
 
-    /// `/cancel`
+    /// `/cancel`: what runs, and what was said before it and is still waiting.
     pub(super) fn cancel(&mut self, by: String, command: InboxId) {
         self.done(command);
         match self.head.phase {
             Phase::Asking | Phase::Calling => {
-                if !self.is_cancelled() {
-                    self.push(Event::CancelRequested { by });
-                }
+                // Said again, it also stops what was said in between.
+                self.push(Event::CancelRequested { by, command: Some(command) });
                 self.halt(limits::STOP_GRACE);
                 self.arm(Timer::Cancel, limits::CANCEL_GRACE);
             }
             Phase::Parked => {
-                self.push(Event::CancelRequested { by });
+                self.push(Event::CancelRequested { by, command: Some(command) });
+                self.end_cancelled();
+            }
+            Phase::Idle if self.waits_before(command) => {
+                let inputs = self.take_before(command);
+                self.push(Event::TurnBegan { inputs, notices: Vec::new(), boot: self.facts.boot });
+                self.push(Event::CancelRequested { by, command: Some(command) });
                 self.end_cancelled();
             }
             Phase::Idle | Phase::Compacting | Phase::Closed => self.reply(command, words::NOTHING_RUNNING),

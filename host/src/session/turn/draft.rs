@@ -68,6 +68,10 @@ impl<'a> Draft<'a> {
         !self.waiting.is_empty()
     }
 
+    pub(super) fn waits_before(&self, command: InboxId) -> bool {
+        self.waiting.iter().any(|input| input.inbox < command)
+    }
+
     pub(super) fn newest_waiting(&self) -> Option<InboxId> {
         self.waiting.last().map(|input| input.inbox)
     }
@@ -127,6 +131,15 @@ impl<'a> Draft<'a> {
         let inputs = std::mem::take(&mut self.waiting);
         self.rows.taken.extend(inputs.iter().map(|input| input.inbox));
         inputs
+    }
+
+    /// Takes the messages that came before a command out of the inbox.
+    pub(super) fn take_before(&mut self, command: InboxId) -> Vec<TurnInput> {
+        let (before, after) = std::mem::take(&mut self.waiting).into_iter().partition(|input| input.inbox < command);
+        self.waiting = after;
+        let before: Vec<TurnInput> = before;
+        self.rows.taken.extend(before.iter().map(|input| input.inbox));
+        before
     }
 
     /// The waiting messages are for another session.
@@ -190,6 +203,7 @@ impl<'a> Draft<'a> {
 
     /// The turn ends. Its calls are closed before.
     pub(super) fn end(&mut self, ending: Ending, reason: Option<String>, kind: OutboxKind, body: String) {
+        self.join_stopped();
         let Some(inputs) = self.head.turn.as_ref().map(|turn| turn.inputs.clone()) else { return };
         self.push(Event::TurnEnded { ending, reason });
         match ending {
@@ -201,11 +215,20 @@ impl<'a> Draft<'a> {
         self.look_again();
     }
 
+    /// Messages that came before the person's stop end with the turn: nobody wants them answered any more.
+    fn join_stopped(&mut self) {
+        let stop = self.head.turn.as_ref().and_then(|turn| turn.cancel.as_ref()?.command);
+        if let Some(command) = stop.filter(|command| self.waits_before(*command)) {
+            let inputs = self.take_before(command);
+            self.push(Event::InputsJoined { inputs });
+        }
+    }
+
     /// The person's stop: what is open is closed, and the turn ends.
     pub(super) fn end_cancelled(&mut self) {
         self.end_calls(Why::Cancelled, |_| true);
         let by = self.head.turn.as_ref().and_then(|turn| turn.cancel.clone());
-        self.end(Ending::Cancelled, by.map(|by| format!("stopped by {by}")), OutboxKind::Notice, words::STOPPED.to_owned());
+        self.end(Ending::Cancelled, by.map(|cancel| format!("stopped by {}", cancel.by)), OutboxKind::Notice, words::STOPPED.to_owned());
     }
 
     /// Messages that still wait can now be taken.

@@ -331,6 +331,40 @@ fn cancel_ends_the_turn_when_its_work_has_closed_or_the_time_is_up() {
 }
 
 #[test]
+fn cancel_also_stops_what_was_said_before_it_and_nobody_had_looked_at() {
+    let mut rig = Rig::new();
+    let said = rig.say("hello");
+    let command = rig.command();
+    let later = rig.say("never mind, this");
+    let step = rig.step(Input::Cancel { by: ada(), command });
+    assert_eq!(kinds(&step), ["turn_began", "cancel_requested", "turn_ended"]);
+    assert_eq!((step.rows.taken.as_slice(), step.rows.done.as_slice()), ([said].as_slice(), [command, said].as_slice()));
+    assert_eq!(outbox(&step), ["s4.t1.final"]);
+    assert_eq!(step.effects, [Effect::Show, Effect::Wake], "what was said after it is looked at");
+    assert_eq!(rig.wake().rows.taken, [later]);
+}
+
+#[test]
+fn messages_that_wait_for_a_cancelled_turn_end_with_it() {
+    let mut rig = Rig::calling(&[RUN]);
+    let waiting = rig.say("and this");
+    cancel(&mut rig);
+    let later = rig.say("something else");
+    let closed = rig.end(0, Outcome::Unknown);
+    assert_eq!(kinds(&closed), ["call_ended", "inputs_joined", "turn_ended"]);
+    assert_eq!((closed.rows.taken.as_slice(), closed.rows.done.as_slice()), ([waiting].as_slice(), [InboxId(1), waiting].as_slice()));
+    assert_eq!(rig.wake().rows.taken, [later]);
+
+    // A second stop also counts for what was said after the first.
+    let mut rig = Rig::asking();
+    cancel(&mut rig);
+    rig.say("quickly");
+    cancel(&mut rig);
+    assert_eq!(kinds(&rig.fail(FailureKind::Cancelled)), ["inputs_joined", "turn_ended"]);
+    assert!(rig.facts.waiting.is_empty());
+}
+
+#[test]
 fn an_answer_after_cancel_starts_nothing() {
     let mut rig = Rig::asking();
     cancel(&mut rig);
