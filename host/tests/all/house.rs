@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::root;
+use crate::support::{read, root};
 
 /// Modules of the host from the lowest layer to the highest. A module uses those on its own line and below.
 const LAYERS: &[&[&str]] = &[
@@ -147,4 +147,46 @@ fn few_modules_read_the_environment() {
             assert!(!code(text).contains(call), "{} reads the environment; ask config::environment", path.display());
         }
     }
+}
+
+/// `SECURITY.md` promises only what a test shows, and names it.
+#[test]
+fn every_promise_names_a_test_that_there_is() {
+    let tests: Vec<(PathBuf, String)> =
+        ours().into_iter().flat_map(|(path, text)| tests_in(&text).map(move |name| (path.clone(), name)).collect::<Vec<_>>()).collect();
+    let there_is = |named: &str| {
+        let (modules, test) = named.rsplit_once("::").unwrap_or(("", named));
+        tests.iter().any(|(path, name)| name == test && lies_in(path, modules))
+    };
+    let security = read("SECURITY.md");
+    let rows: Vec<&str> = security.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise")).collect();
+    assert!(rows.len() > 10, "the table of SECURITY.md is not where it is looked for");
+    for row in rows {
+        let shown_by = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
+        let named: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test is named for: {row}");
+        for test in named {
+            assert!(there_is(test), "there is no test {test}: {row}");
+        }
+    }
+}
+
+/// The names of the test functions in a file.
+fn tests_in(text: &str) -> impl Iterator<Item = String> {
+    let heads = ["#[test]", "#[tokio::test"];
+    let mut marked = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim_start();
+        marked |= heads.iter().any(|head| line.starts_with(head));
+        let rest = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn ")).filter(|_| marked)?;
+        marked = false;
+        rest.split(['(', '<']).next().map(str::to_owned)
+    })
+}
+
+/// Has the path of a file these modules, in this order?
+fn lies_in(path: &Path, modules: &str) -> bool {
+    let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs")).collect();
+    let mut left = parts.iter();
+    modules.split("::").filter(|module| !module.is_empty()).all(|module| left.any(|part| *part == module))
 }
