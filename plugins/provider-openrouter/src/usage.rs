@@ -46,8 +46,9 @@ fn cost(usage: &Value) -> Option<String> {
         |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).filter(|cost: &f64| cost.is_finite() && *cost >= 0.0);
     let fee = usage.get("cost").and_then(dollars)?;
     let upstream = usage.pointer("/cost_details/upstream_inference_cost").and_then(dollars).unwrap_or(0.0);
-    if usage.get("is_byok") == Some(&Value::Bool(true)) && upstream > 0.0 {
-        let sum = format!("{:.12}", fee + upstream);
+    let sum = fee + upstream;
+    if usage.get("is_byok") == Some(&Value::Bool(true)) && upstream > 0.0 && sum.is_finite() {
+        let sum = format!("{sum:.12}");
         return Some(sum.trim_end_matches('0').trim_end_matches('.').to_owned());
     }
     // `{}` of a float never has an exponent and always gives the number back.
@@ -94,6 +95,10 @@ mod tests {
         assert_eq!(cost(r#"{"cost":0.00492}"#), "0.00492");
         assert_eq!(cost(r#"{"cost":"0.5"}"#), "0.5");
         assert_eq!(cost(r#"{"cost":0.1,"is_byok":true,"cost_details":{"upstream_inference_cost":0.2}}"#), "0.3");
+        assert!(
+            cost(r#"{"cost":1e308,"is_byok":true,"cost_details":{"upstream_inference_cost":1e308}}"#).starts_with('1'),
+            "no sum is infinite"
+        );
         assert_eq!(cost(r#"{"cost":0.1,"is_byok":false,"cost_details":{"upstream_inference_cost":0.2}}"#), "0.1");
     }
 }
