@@ -213,7 +213,9 @@ impl Usage {
     /// All tokens together.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        self.input_uncached + self.cache_read + self.cache_write.iter().map(|(_, tokens)| tokens).sum::<u64>() + self.output
+        let counts =
+            [self.input_uncached, self.cache_read, self.output].into_iter().chain(self.cache_write.iter().map(|(_, tokens)| *tokens));
+        counts.fold(0, u64::saturating_add)
     }
 }
 

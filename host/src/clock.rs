@@ -17,7 +17,7 @@ impl Moment {
     /// The milliseconds from `earlier` to this; 0 when the wall clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
-        u64::try_from(self.0 - earlier.0).unwrap_or(0)
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 

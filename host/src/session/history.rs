@@ -94,7 +94,7 @@ impl Context {
         for item in droppable() {
             dropped += item.chars;
             if dropped * 2 >= total {
-                return Some(item.seq + 1);
+                return Some(item.seq.saturating_add(1));
             }
         }
         None

@@ -176,7 +176,7 @@ impl Head {
                 }
             }
         }
-        self.next_seq = recorded.seq + 1;
+        self.next_seq = recorded.seq.saturating_add(1);
         self.last_at = recorded.at_ms;
     }
 
@@ -237,7 +237,7 @@ impl Turn {
         match event {
             Event::InputsJoined { inputs } => {
                 self.inputs.extend(inputs.iter().map(|input| input.inbox));
-                self.step += 1;
+                self.step = self.step.saturating_add(1);
                 self.renew_guards();
                 if self.parked.take().is_some() {
                     self.attempt = 1;
@@ -256,13 +256,13 @@ impl Turn {
             }
             Event::CallsBegan { calls } => {
                 for open in self.open.iter_mut().filter(|open| calls.contains(&open.call.id)) {
-                    open.starts += 1;
+                    open.starts = open.starts.saturating_add(1);
                 }
             }
             Event::CallEnded { call, outcome, .. } => self.end_call(call, *outcome),
             Event::ContextDropped { .. } => {
-                self.step += 1;
-                self.drop_rounds += 1;
+                self.step = self.step.saturating_add(1);
+                self.drop_rounds = self.drop_rounds.saturating_add(1);
             }
             Event::CancelRequested { by, command } => self.cancel = Some(Cancel { by: by.clone(), command: *command }),
             Event::TurnResumed { attempt, by, lost, .. } => self.resume(*attempt, by.is_some(), lost.as_ref()),
@@ -274,8 +274,8 @@ impl Turn {
 
     /// A model request is over, with or without an answer.
     fn asked(&mut self, usage: Option<&Usage>) {
-        self.step += 1;
-        self.steps += 1;
+        self.step = self.step.saturating_add(1);
+        self.steps = self.steps.saturating_add(1);
         if let Some(usage) = usage {
             self.spend.add(usage);
         }
@@ -287,7 +287,8 @@ impl Turn {
         match outcome {
             Outcome::Error => {
                 let key = guards::key(&call.name, &call.arguments);
-                self.repeats.entry(key).or_insert(Repeats { name: call.name, failures: 0 }).failures += 1;
+                let repeats = self.repeats.entry(key).or_insert(Repeats { name: call.name, failures: 0 });
+                repeats.failures = repeats.failures.saturating_add(1);
             }
             Outcome::Ok if !self.repeats.is_empty() => {
                 self.repeats.remove(&guards::key(&call.name, &call.arguments));
@@ -299,7 +300,7 @@ impl Turn {
     fn resume(&mut self, attempt: u32, by_person: bool, lost: Option<&Usage>) {
         self.attempt = attempt;
         if by_person {
-            self.day_grants += u32::from(self.parked == Some(ParkReason::Day));
+            self.day_grants = self.day_grants.saturating_add(u32::from(self.parked == Some(ParkReason::Day)));
             self.spend = Spend::default();
             self.renew_guards();
             self.renew_limits();
@@ -307,11 +308,11 @@ impl Turn {
         self.parked = None;
         // What was running is started again, or ended by the next event.
         for open in self.open.iter_mut().filter(|open| open.has_begun()) {
-            open.starts += 1;
+            open.starts = open.starts.saturating_add(1);
         }
         match lost {
             Some(usage) => self.asked(Some(usage)),
-            None => self.step += 1,
+            None => self.step = self.step.saturating_add(1),
         }
     }
 
