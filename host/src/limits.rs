@@ -91,6 +91,8 @@ pub const DATA_BYTES: u64 = 256 << 20;
 pub const COMPONENT_BYTES: u64 = 64 << 20;
 /// Its manifest.
 pub const MANIFEST_BYTES: usize = 256 << 10;
+/// A text in it that people see, such as a name or a request; and the name of an interface.
+pub const MANIFEST_TEXT_BYTES: usize = 4 << 10;
 /// A tool's description.
 pub const DESCRIPTION_BYTES: usize = 4 << 10;
 /// A tool's schema.

@@ -209,8 +209,8 @@ impl Request {
     /// `digest`: what the grants still have to be tied to; none where they are.
     fn missing(&self, plugin: &str, digest: Option<&str>) -> Option<Missing> {
         let list = |key: &str, items: Vec<String>| {
-            let quoted: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
-            (!items.is_empty()).then(|| format!("{key} = [{}]", quoted.join(", ")))
+            let quoted: Vec<_> = items.into_iter().map(|item| toml::Value::String(item).to_string()).collect();
+            (!quoted.is_empty()).then(|| format!("{key} = [{}]", quoted.join(", ")))
         };
         let fs = list("fs", self.fs.iter().map(ToString::to_string).collect());
         let asked: Vec<_> = fs.into_iter().chain(list("http", self.http_texts.clone())).collect();

@@ -88,6 +88,12 @@ pub(super) enum ManifestError {
     ToolName(String),
     #[error("its manifest names the tool {0:?} twice")]
     ToolTwice(String),
+    #[error("its manifest: {0} has over {most} bytes", most = limits::MANIFEST_TEXT_BYTES)]
+    Long(&'static str),
+    #[error("its manifest: {0} has a control character, or one that is not seen")]
+    Control(&'static str),
+    #[error("the name of an import or export of it has a control character or over {most} bytes", most = limits::MANIFEST_TEXT_BYTES)]
+    InterfaceName,
 }
 
 /// Reads a component's outside without validating its inside.
@@ -128,6 +134,9 @@ pub(super) fn read(wasm: &[u8]) -> Result<Surface, ManifestError> {
         (Some(outer), Some(inner)) if outer != inner => return Err(ManifestError::Two),
         (outer, inner) => outer.or(inner).ok_or(ManifestError::Missing)?,
     };
+    if imports.iter().chain(&exports).any(|name| name.len() > limits::MANIFEST_TEXT_BYTES || name.chars().any(char::is_control)) {
+        return Err(ManifestError::InterfaceName);
+    }
     Ok(Surface { manifest: parse(json)?, imports, exports })
 }
 
@@ -135,7 +144,8 @@ fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
     if json.len() > limits::MANIFEST_BYTES {
         return Err(ManifestError::TooLarge(json.len()));
     }
-    let manifest: Manifest = serde_json::from_slice(json).map_err(|error| ManifestError::Invalid(error.to_string()))?;
+    let manifest: Manifest = serde_json::from_slice(json).map_err(|error| ManifestError::Invalid(cut(&error.to_string()).to_owned()))?;
+    check_texts(&manifest)?;
     let mut seen = BTreeSet::new();
     for name in &manifest.tools {
         if !is_tool_name(name) {
@@ -152,6 +162,36 @@ fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
         }
     }
     Ok(manifest)
+}
+
+/// What it says about itself is shown to people and quoted in refusals.
+fn check_texts(manifest: &Manifest) -> Result<(), ManifestError> {
+    let Manifest { contract, name, version, description, license, tools, requests, slots, .. } = manifest;
+    let one = [("contract", contract), ("name", name), ("version", version), ("description", description), ("license", license)];
+    let slots =
+        slots.iter().flat_map(|slot| slot.origins.iter().map(|origin| ("an origin of a slot", origin)).chain([("a slot", &slot.name)]));
+    let requests = requests.fs.iter().chain(&requests.http).map(|request| ("a request", request));
+    let tools = tools.iter().map(|tool| ("a tool name", tool));
+    for (what, text) in one.into_iter().chain(slots).chain(requests).chain(tools) {
+        if text.len() > limits::MANIFEST_TEXT_BYTES {
+            return Err(ManifestError::Long(what));
+        }
+        // A description may have lines, and emoji that are put together.
+        let (lines, unseen) = if what == "description" { ("\n", false) } else { ("", true) };
+        if text.chars().any(|c| (c.is_control() && !lines.contains(c)) || (unseen && is_unseen(c))) {
+            return Err(ManifestError::Control(what));
+        }
+    }
+    Ok(())
+}
+
+/// Characters that show nothing, or turn what follows around: a text with them is not the one that is seen.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(limits::MANIFEST_TEXT_BYTES)]
 }
 
 /// `[a-z0-9_]{1,64}`
@@ -221,6 +261,10 @@ pub(super) mod tests {
         assert!(with("{}").to_string().contains("missing field `contract`"));
         assert_eq!(with(&manifest(r#"["Bad-Name"]"#)), ManifestError::ToolName("Bad-Name".into()));
         assert_eq!(with(&manifest(r#"["a","a"]"#)), ManifestError::ToolTwice("a".into()));
+        assert_eq!(with(&MANIFEST.replace("1.0.0", "\\u001b[2J")), ManifestError::Control("version"));
+        assert_eq!(with(&MANIFEST.replace("\"t\"", "\"t\\u202e\"")), ManifestError::Control("name"));
+        assert_eq!(with(&MANIFEST.replace("b_2", &"b".repeat(5000))), ManifestError::Long("a tool name"));
+        assert!(with(&format!(r#"{{"{}":1"#, "x".repeat(5000))).to_string().len() < 200);
         let large = " ".repeat(limits::MANIFEST_BYTES + 1);
         assert_eq!(with(&large), ManifestError::TooLarge(limits::MANIFEST_BYTES + 1));
     }

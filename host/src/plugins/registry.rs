@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::schema::cut;
 use super::status::Source;
 use crate::config::{Config, is_name};
 use crate::limits;
@@ -126,10 +127,12 @@ fn settings_beside(wasm: &Path) -> Result<Option<Value>, RegistryError> {
     if text.len() as u64 > limits::BESIDE_BYTES {
         return Err(RegistryError::Settings { path, reason: format!("it has over {} bytes", limits::BESIDE_BYTES) });
     }
-    match toml::from_str::<Beside>(&text) {
-        Ok(beside) => Ok(Some(beside.settings)),
-        Err(error) => Err(RegistryError::Settings { path, reason: error.message().to_owned() }),
-    }
+    beside(&text).map(Some).map_err(|reason| RegistryError::Settings { path, reason })
+}
+
+/// The settings in the text of a `NAME.toml`.
+pub(super) fn beside(text: &str) -> Result<Value, String> {
+    toml::from_str::<Beside>(text).map(|beside| beside.settings).map_err(|error| cut(error.message()))
 }
 
 /// Opens a regular file. Anything else is seen as what it is without waiting: opening a pipe would wait for its writer.

@@ -131,7 +131,7 @@ fn problems(validator: &Validator, value: &Value) -> Result<(), String> {
             let message = cut(&error.to_string());
             match error.instance_path().to_string() {
                 path if path.is_empty() => message,
-                path => format!("{path}: {message}"),
+                path => format!("{}: {message}", cut(&path)),
             }
         })
         .collect();
@@ -145,12 +145,17 @@ fn problems(validator: &Validator, value: &Value) -> Result<(), String> {
     Err(lines.join("\n"))
 }
 
-/// A problem quotes the value it is about, which may be long.
-fn cut(text: &str) -> String {
-    match text.floor_char_boundary(limits::SCHEMA_PROBLEM_BYTES) {
-        end if end < text.len() => format!("{}…", &text[..end]),
-        _ => text.to_owned(),
+/// A problem quotes what it is about: that may be long, and steer the terminal on which it is read.
+pub(super) fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(limits::SCHEMA_PROBLEM_BYTES);
+    let mut plain = String::with_capacity(end);
+    for c in text[..end].chars() {
+        if c.is_control() { plain.extend(c.escape_default()) } else { plain.push(c) }
     }
+    if end < text.len() {
+        plain.push('…');
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -168,6 +173,8 @@ mod tests {
         assert_eq!(schemas.check(SCHEMA, r#"{"path":"a","n":0}"#).unwrap_err(), "/n: 0 is less than the minimum of 1");
         let missing = schemas.check(SCHEMA, r#"{"paht":"a"}"#).unwrap_err();
         assert!(missing.contains("\"path\" is a required property") && missing.contains("paht"), "{missing}");
+        let odd = check_value(&serde_json::json!({"required": ["a\u{7f}b"]}), &serde_json::json!({})).unwrap_err();
+        assert_eq!(odd, "\"a\\u{7f}b\" is a required property");
         let long = format!(r#"{{"path":"a","n":"{}"}}"#, "x".repeat(10_000));
         assert!(schemas.check(SCHEMA, &long).unwrap_err().len() < 1000);
     }
