@@ -169,6 +169,19 @@ fn a_call_ends_with_the_code_of_its_outcome() {
     let nothing = call("file_read", "{\"path\": \"note.txt\"}", &["--grant", "http=https://x.example"]);
     assert!(nothing.code == 8 && nothing.out.contains("[plugins.tools-fs] fs = "), "{} {}", nothing.out, nothing.err);
     assert_eq!(call("file_write", write, &[]).code, 0);
+    let diff = |old: &str| {
+        let rename = "diff --git a/note.txt b/d/note.md\nrename from note.txt\nrename to d/note.md";
+        let rest = "--- a/new.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n\\ No newline at end of file";
+        let diff = format!(
+            "{rename}\n--- a/note.txt\n+++ b/d/note.md\n@@ -1 +1 @@\n-{old}\n+bye\n{rest}\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+n\n"
+        );
+        call("apply_patch", &serde_json::json!({ "patch": diff }).to_string(), &[])
+    };
+    let space = || crate::support::files(&user.0.path().join("space")).into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>();
+    assert!(diff("hallo").code == 1 && space().contains(&b"hello\n".to_vec()) && space().contains(&b"x".to_vec()), "all or nothing");
+    let patched = diff("hello");
+    assert_eq!((patched.code, space().len()), (0, 2), "{} {}", patched.out, patched.err);
+    assert!(space().contains(&b"bye\n".to_vec()) && space().contains(&b"n\n".to_vec()));
     assert_eq!(user.run(&["plugin", "call", "no-such-plugin", "x", "--workdir", "work"]).code, 7);
     assert_eq!(user.run(&["plugin", "call", "./none.wasm", "x", "--workdir", "work"]).code, 7);
 }

@@ -11,6 +11,9 @@ mod glob;
 mod globs;
 mod grep;
 mod ls;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod memory;
 mod newest;
 mod patch;
 mod paths;

@@ -1,4 +1,4 @@
-//! `apply_patch`: changes several files at once by a patch in the `*** Begin Patch` envelope.
+//! `apply_patch`: changes several files at once by a unified diff, or by a patch in the `*** Begin Patch` envelope.
 
 use stellaclaw_sdk::serde::{Deserialize, Serialize};
 use stellaclaw_sdk::{Call, Output, Result, Tool, schemars};
@@ -13,8 +13,8 @@ pub(crate) mod seek;
 #[cfg(test)]
 mod tests;
 
-/// Changes files by a patch. All of it is checked first; if any part does not fit, nothing is changed. After success
-/// there is no need to read the files again.
+/// Changes files by a patch, in either of two formats. All of it is checked first; if any part does not fit, nothing is
+/// changed. After success there is no need to read the files again.
 ///
 /// ```text
 /// *** Begin Patch
@@ -33,12 +33,27 @@ mod tests;
 ///
 /// `Move to` is optional. A hunk starts with `@@`, optionally followed by a line that comes before the place (such as
 /// the function's head), and has about 3 lines of context around each change: ` ` keeps, `-` removes, `+` adds a line.
-/// Hunks come in the order of the file. `*** End of File` after a hunk ties it to the end. Paths are relative to the
-/// workspace.
+/// Hunks come in the order of the file. `*** End of File` after a hunk ties it to the end.
+///
+/// Or a unified diff, as `git diff` prints it:
+///
+/// ```text
+/// --- a/src/a.rs
+/// +++ b/src/a.rs
+/// @@ -10,3 +10,3 @@ fn greet() {
+///      let name = "you";
+/// -    print(name);
+/// +    println(name);
+///  }
+/// ```
+///
+/// Line numbers and counts may be off as long as the lines say which place is meant. `/dev/null` on one side makes or
+/// deletes a file; a rename has `diff --git`, `rename from` and `rename to` lines. Modes, links, copies and binary files
+/// are not served. Paths are relative to the workspace.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(crate = "stellaclaw_sdk::serde")]
 pub(crate) struct ApplyPatch {
-    /// The patch, from `*** Begin Patch` to `*** End Patch`.
+    /// The patch: from `*** Begin Patch` to `*** End Patch`, or a unified diff.
     patch: String,
     /// Only check whether it fits.
     #[serde(default)]
@@ -60,7 +75,12 @@ struct Applied {
 }
 
 impl ApplyPatch {
-    fn run(self, files: &dyn Files) -> Result<Output> {
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn new(patch: String, check: bool) -> Self {
+        Self { patch, check }
+    }
+
+    pub(crate) fn run(self, files: &dyn Files) -> Result<Output> {
         let sections = parse::parse(&self.patch)?;
         let plan = plan::Plan::new(files, &sections)?;
         if self.check {

@@ -8,6 +8,10 @@ use std::fmt;
 
 use stellaclaw_sdk::{Error, Result};
 
+use crate::text::cut_bytes;
+
+/// How much of a path an error repeats.
+const MAX_SHOWN_PATH_BYTES: usize = 1024;
 /// Mounts beside the workspace that are named by their absolute path.
 const MOUNTS: [&str; 2] = ["skill", "data"];
 
@@ -132,6 +136,7 @@ pub(crate) fn argument(name: &str, value: Option<&str>, alias: &str, other: Opti
 }
 
 fn outside(text: &str) -> Error {
+    let text = cut_bytes(text, MAX_SHOWN_PATH_BYTES);
     Error::invalid(format!(
         "`{text}` is outside the workspace; give a path relative to the workspace (absolute paths only beneath /workspace, /skill or /data)"
     ))

@@ -3,16 +3,19 @@
 //! What a patch does not name stays byte for byte: context lines keep the file's own white space, even when the patch
 //! spells it differently, and every line keeps its ending. New lines get the ending of the lines around them.
 
-use super::parse::{Hunk, Line};
+use super::parse::{Ending, Hunk, Line, Which, shown};
 use super::seek;
-use crate::text::{BOM, cut_bytes};
+use crate::text::BOM;
+
+mod problem;
 
 #[cfg(test)]
 mod tests;
 
-/// How much of a hunk an error repeats.
-const MAX_SHOWN_LINES: usize = 8;
-const MAX_SHOWN_LINE_BYTES: usize = 200;
+/// A place this many lines from the stated one is near.
+const NEAR_LINES: usize = 20;
+/// More places that fit than this are as good as any number.
+const MAX_PLACES: usize = 1000;
 
 /// A line without its ending, and the ending: empty where the file stops without one.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,9 @@ struct Replacement<'a> {
     start: usize,
     count: usize,
     lines: Vec<TextLine<'a>>,
+    /// Where the hunk, with the lines that it keeps, begins, and the line behind it.
+    place: usize,
+    behind: usize,
 }
 
 /// The text with the hunks applied.
@@ -34,21 +40,27 @@ struct Replacement<'a> {
 ///
 /// Which hunk does not fit, and what it looks for.
 pub(crate) fn apply(content: &str, hunks: &[Hunk]) -> Result<String, String> {
+    // A diff names the mark as what it is: the beginning of the first line.
     let (bom, body) = match content.strip_prefix(BOM) {
-        Some(body) => (true, body),
-        None => (false, content),
+        Some(body) if !hunks.iter().flat_map(|hunk| &hunk.lines).any(|line| line.text().starts_with(BOM)) => (true, body),
+        _ => (false, content),
     };
     let lines: Vec<TextLine<'_>> = body.split_inclusive('\n').map(split_ending).collect();
     let texts: Vec<&str> = lines.iter().map(|line| line.text).collect();
     let usual = usual_ending(&lines);
     let mut replacements: Vec<Replacement<'_>> = Vec::new();
     let mut next = 0;
+    let mut drift = 0;
     for (index, hunk) in hunks.iter().enumerate() {
-        let fitted =
-            fit(&lines, &texts, hunk, next, usual).map_err(|problem| format!("hunk {} of {}: {problem}", index + 1, hunks.len()))?;
+        let fitted = fit(&lines, &texts, hunk, (next, drift), usual)
+            .map_err(|problem| format!("hunk {} of {}: {problem}", index + 1, hunks.len()))?;
+        if let Which::Stated(stated) = hunk.which {
+            drift = fitted.place.cast_signed().saturating_sub(stated.cast_signed());
+        }
         // What is added at the end of the file says nothing about where the next hunk is.
-        if fitted.start < lines.len() {
-            next = next.max(fitted.start + fitted.count);
+        if fitted.place < lines.len() {
+            // Of two close changes each may have the other's lines as context. A first place must not be found twice.
+            next = next.max(if hunk.which == Which::First { fitted.behind } else { fitted.start + fitted.count });
         }
         replacements.push(fitted);
     }
@@ -69,47 +81,118 @@ fn usual_ending<'a>(lines: &[TextLine<'_>]) -> &'a str {
     if crlf > lf { "\r\n" } else { "\n" }
 }
 
-fn fit<'a>(lines: &[TextLine<'a>], texts: &[&str], hunk: &'a Hunk, next: usize, usual: &'a str) -> Result<Replacement<'a>, String> {
-    let mut start = next;
-    for anchor in &hunk.anchors {
-        let Some(found) = seek::find(texts, &[anchor], start, false) else {
-            return Err(format!("there is no line `{}` {}", shown(anchor), whence(texts, &[anchor], start)));
-        };
-        start = found + 1;
-    }
+/// Finds the place of a hunk. `next`: where it can be at the earliest; `drift`: how far the one before was from its line.
+fn fit<'a>(
+    lines: &[TextLine<'a>],
+    texts: &[&str],
+    hunk: &'a Hunk,
+    (next, drift): (usize, isize),
+    usual: &'a str,
+) -> Result<Replacement<'a>, String> {
+    let start = match hunk.which {
+        Which::First => after_anchors(texts, hunk, next)?,
+        Which::Only if !hunk.anchors.is_empty() => after_anchors(texts, hunk, next)?,
+        // What it keeps may be above; what it changes is not.
+        Which::Only | Which::Stated(_) => next.saturating_sub(hunk.lines.iter().take_while(|line| matches!(line, Line::Keep(_))).count()),
+    };
     let mut changes = &hunk.lines[..];
-    let mut wanted: Vec<&str> = changes.iter().filter_map(old).collect();
+    let mut wanted: Vec<&str> = changes.iter().filter_map(Line::old).collect();
     if wanted.is_empty() {
+        if hunk.which != Which::First && !lines.is_empty() {
+            return Err("it only adds lines and does not say between which; give the lines before and after them".to_owned());
+        }
         // Nothing to look for: after the named line, else at the end of the file.
         let at = if hunk.anchors.is_empty() || hunk.at_end { lines.len() } else { start };
         return Ok(replace(lines, at, changes, usual));
     }
-    let mut found = seek::find(texts, &wanted, start, hunk.at_end);
-    if found.is_none()
+    let mut found = choose(texts, hunk, &wanted, start, drift)?;
+    while found.is_none()
         && let Some((Line::Keep(last) | Line::Drop(last), rest)) = changes.split_last()
         && last.is_empty()
     {
         // A blank last line often stands for the end of the file, or for nothing but the end of the hunk.
         changes = rest;
         wanted.pop();
-        found = if wanted.is_empty() { None } else { seek::find(texts, &wanted, start, hunk.at_end) };
+        found = if wanted.is_empty() { break } else { choose(texts, hunk, &wanted, start, drift)? };
     }
     match found {
         Some(at) => Ok(replace(lines, at, changes, usual)),
-        None => Err(not_there(texts, hunk, start)),
+        None => Err(problem::not_there(texts, hunk, start)),
     }
 }
 
-fn old(line: &Line) -> Option<&str> {
-    match line {
-        Line::Keep(text) | Line::Drop(text) => Some(text),
-        Line::Put(_) => None,
+/// The line after those that come before the place.
+fn after_anchors(texts: &[&str], hunk: &Hunk, next: usize) -> Result<usize, String> {
+    let mut start = next;
+    for anchor in &hunk.anchors {
+        let Some(found) = seek::find(texts, &[anchor], start, false) else {
+            return Err(format!("there is no line `{}` {}", shown(anchor), problem::whence(texts, &[anchor], start)));
+        };
+        start = found + 1;
+    }
+    Ok(start)
+}
+
+/// The place that is meant of those that fit; an error when it could be more than one.
+fn choose(texts: &[&str], hunk: &Hunk, wanted: &[&str], start: usize, drift: isize) -> Result<Option<usize>, String> {
+    let stated = match hunk.which {
+        Which::First => return Ok(seek::find(texts, wanted, start, hunk.at_end)),
+        Which::Only if !hunk.anchors.is_empty() => return Ok(seek::find(texts, wanted, start, hunk.at_end)),
+        Which::Only => None,
+        Which::Stated(line) => Some(line),
+    };
+    let places = seek::places(texts, wanted, start, hunk.at_end, MAX_PLACES);
+    if let [] | [_] = places[..] {
+        return Ok(places.first().copied());
+    }
+    let drifted = stated.and_then(|line| line.checked_add_signed(drift));
+    if let Some(exact) = [drifted, stated].into_iter().flatten().find(|line| places.contains(line)) {
+        return Ok(Some(exact));
+    }
+    let near: Vec<usize> = places.iter().copied().filter(|place| drifted.is_some_and(|line| line.abs_diff(*place) <= NEAR_LINES)).collect();
+    if let [only] = near[..] {
+        return Ok(Some(only));
+    }
+    // The words behind the numbers are a line before the place, such as the function's head.
+    if let [heading] = &hunk.anchors[..]
+        && let [head] = seek::places(texts, &[heading], 0, false, 2)[..]
+        && let Some(place) = places.iter().find(|place| **place > head)
+    {
+        return Ok(Some(*place));
+    }
+    Err(problem::several(&places))
+}
+
+impl Line {
+    /// The line as the file has it; none for a new one.
+    fn old(&self) -> Option<&str> {
+        match self {
+            Self::Keep(text) | Self::Drop(text) => Some(text),
+            Self::Put(..) => None,
+        }
+    }
+
+    /// The line as the file will have it; none for a removed one.
+    fn new_text(&self) -> Option<&str> {
+        match self {
+            Self::Keep(text) | Self::Put(text, _) => Some(text),
+            Self::Drop(_) => None,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Keep(text) | Self::Drop(text) | Self::Put(text, _) => text,
+        }
     }
 }
 
 /// The new lines from `at` on.
 fn replace<'a>(lines: &[TextLine<'a>], at: usize, changes: &'a [Line], usual: &'a str) -> Replacement<'a> {
     let ending_of = |index: usize| lines.get(index).map(|line| line.ending).filter(|ending| !ending.is_empty());
+    // Only the last line of a file has none.
+    let around =
+        |at: usize| at.checked_sub(1).and_then(ending_of).or_else(|| ending_of(at)).or_else(|| at.checked_sub(2).and_then(ending_of));
     let mut count = 0;
     let mut new = Vec::with_capacity(changes.len());
     for change in changes {
@@ -119,14 +202,23 @@ fn replace<'a>(lines: &[TextLine<'a>], at: usize, changes: &'a [Line], usual: &'
                 count += 1;
             }
             Line::Drop(_) => count += 1,
-            Line::Put(text) => {
-                let before = (at + count).checked_sub(1).and_then(ending_of);
-                let ending = before.or_else(|| ending_of(at + count)).unwrap_or(usual);
+            Line::Put(text, ending) => {
+                let ending = match ending {
+                    Ending::Around => around(at + count).unwrap_or(usual),
+                    Ending::Lf => "\n",
+                    Ending::CrLf => "\r\n",
+                    Ending::None => "",
+                };
                 new.push(TextLine { text, ending });
             }
         }
     }
-    Replacement { start: at, count, lines: new }
+    let is_kept = |line: &&Line| matches!(line, Line::Keep(_));
+    let before = changes.iter().take_while(is_kept).count();
+    let after = changes[before..].iter().rev().take_while(is_kept).count();
+    new.truncate(new.len() - after);
+    new.drain(..before);
+    Replacement { start: at + before, count: count - before - after, lines: new, place: at, behind: at + count }
 }
 
 fn assemble(bom: bool, size: usize, lines: &[TextLine<'_>], replacements: Vec<Replacement<'_>>, usual: &str) -> String {
@@ -152,43 +244,4 @@ fn assemble(bom: bool, size: usize, lines: &[TextLine<'_>], replacements: Vec<Re
     }
     lines[next..].iter().for_each(&mut push);
     text
-}
-
-fn shown(line: &str) -> &str {
-    cut_bytes(line, MAX_SHOWN_LINE_BYTES)
-}
-
-/// Where was looked, and whether the lines are further up.
-fn whence(texts: &[&str], wanted: &[&str], start: usize) -> String {
-    if start == 0 {
-        return "in the file".to_owned();
-    }
-    match seek::find(texts, wanted, 0, false) {
-        Some(found) => format!("after line {start}, but there is at line {}; hunks come in the order of the file", found + 1),
-        None => format!("after line {start} (or before it)"),
-    }
-}
-
-fn not_there(texts: &[&str], hunk: &Hunk, start: usize) -> String {
-    let wanted: Vec<&str> = hunk.lines.iter().filter_map(old).collect();
-    let mut problem = if hunk.at_end && seek::find(texts, &wanted, start, false).is_some() {
-        "these lines are not the end of the file, as `*** End of File` says".to_owned()
-    } else {
-        format!("these lines are not {}", whence(texts, &wanted, start))
-    };
-    problem.push(':');
-    for line in wanted.iter().take(MAX_SHOWN_LINES) {
-        problem.push_str("\n  ");
-        problem.push_str(shown(line));
-    }
-    if wanted.len() > MAX_SHOWN_LINES {
-        problem.push_str("\n  …");
-    }
-    if let Some(line) = wanted.iter().find(|line| !line.trim().is_empty())
-        && wanted.len() > 1
-        && let Some(found) = seek::find(texts, &[line], 0, false)
-    {
-        problem.push_str(&format!("\n(`{}` is at line {})", shown(line), found + 1));
-    }
-    problem
 }

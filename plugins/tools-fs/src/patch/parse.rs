@@ -1,36 +1,82 @@
-//! Reads the text of a patch: the `*** Begin Patch` envelope.
+//! Reads the text of a patch: which of the two formats it is, and what it says.
 
 use stellaclaw_sdk::{Error, Result};
 
 use crate::paths::Place;
+use crate::text::cut_bytes;
 
+mod envelope;
+mod names;
 #[cfg(test)]
 mod tests;
+mod unified;
 
-const BEGIN: &str = "*** Begin Patch";
-const END: &str = "*** End Patch";
-const ADD: &str = "*** Add File: ";
-const DELETE: &str = "*** Delete File: ";
-const UPDATE: &str = "*** Update File: ";
-const MOVE: &str = "*** Move to: ";
-const END_OF_FILE: &str = "*** End of File";
+/// How much of a line an error repeats.
+const MAX_SHOWN_LINE_BYTES: usize = 200;
 
-/// One section of a patch.
+/// What a patch does to one file.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Section {
-    Add { place: Place, content: String },
-    Delete { place: Place },
-    Update { place: Place, to: Option<Place>, hunks: Vec<Hunk> },
+pub(crate) struct Section {
+    pub(crate) change: Change,
+    /// May a file that is there be replaced by a new or moved one? The envelope says so, a diff knows what was there.
+    pub(crate) replaces: bool,
+    /// A mode that the patch wants and that cannot be set.
+    pub(crate) mode: Option<&'static str>,
+}
+
+/// See [`Section`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add {
+        place: Place,
+        content: String,
+    },
+    /// With hunks: only a file that they empty.
+    Delete {
+        file: Named,
+        hunks: Vec<Hunk>,
+    },
+    Update {
+        file: Named,
+        to: Option<Place>,
+        hunks: Vec<Hunk>,
+    },
+}
+
+/// A file that should be there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) place: Place,
+    /// What the name means when there is no such file: `a/x` may be the file `x` or the file `a/x`.
+    pub(crate) otherwise: Option<Place>,
+}
+
+impl From<Place> for Named {
+    fn from(place: Place) -> Self {
+        Self { place, otherwise: None }
+    }
 }
 
 /// Lines to look for and what to make of them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Hunk {
-    /// The `@@` lines before it: lines that come somewhere before the place, in this order.
+    /// The `@@` lines before it: lines that come somewhere before the place, in this order. Beside a stated line they only help.
     pub(crate) anchors: Vec<String>,
     pub(crate) lines: Vec<Line>,
     /// Must the place be the end of the file?
     pub(crate) at_end: bool,
+    pub(crate) which: Which,
+}
+
+/// Which of several places that fit is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The first one.
+    First,
+    /// The one at this line (from 0) of the file as it was, or the only one.
+    Stated(usize),
+    /// The only one.
+    Only,
 }
 
 /// A line of a hunk.
@@ -38,7 +84,27 @@ pub(crate) struct Hunk {
 pub(crate) enum Line {
     Keep(String),
     Drop(String),
-    Put(String),
+    Put(String, Ending),
+}
+
+/// How a new line ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As the lines around it.
+    Around,
+    Lf,
+    CrLf,
+    /// It is the last of the file, and open.
+    None,
+}
+
+/// The lines of a patch, without what is wrapped around it.
+#[derive(Debug, Clone, Copy)]
+struct Text<'a> {
+    /// Without their line feeds.
+    lines: &'a [&'a str],
+    /// How many lines of what the model wrote come before.
+    before: usize,
 }
 
 /// Reads a patch.
@@ -47,179 +113,47 @@ pub(crate) enum Line {
 ///
 /// `invalid`, with the line of the patch and what was expected there.
 pub(crate) fn parse(patch: &str) -> Result<Vec<Section>> {
-    let lines: Vec<&str> = patch.trim().lines().collect();
-    let (lines, before) = without_heredoc(&lines);
-    let Some((begin, rest)) = lines.split_first() else {
-        return Err(Error::invalid(format!("the patch is empty; it starts with `{BEGIN}`")));
+    let lines: Vec<&str> = patch.strip_suffix('\n').unwrap_or(patch).split('\n').collect();
+    let text = unwrapped(Text { lines: &lines, before: 0 });
+    let Some(first) = text.lines.first().filter(|line| !line.trim().is_empty()) else {
+        return Err(Error::invalid(format!("the patch is empty; {FORMATS}")));
     };
-    if begin.trim() != BEGIN {
-        return Err(Error::invalid(format!("the first line of the patch is `{begin}`; it must be `{BEGIN}`")));
+    if first.trim() != envelope::BEGIN {
+        return unified::parse(text)?.ok_or_else(|| Error::invalid(format!("the patch starts with `{}`; {FORMATS}", shown(first))));
     }
-    let Some((end, body)) = rest.split_last().filter(|(end, _)| end.trim() == END) else {
-        let last = lines.last().copied().unwrap_or_default();
-        return Err(Error::invalid(format!("the last line of the patch is `{last}`; it must be `{END}`")));
-    };
-    debug_assert_eq!(end.trim(), END);
-    let mut reader = Reader { lines: body, next: 0, before: before + 1 };
-    let mut sections = Vec::new();
-    while let Some(line) = reader.peek() {
-        if line.trim().is_empty() {
-            reader.next += 1;
-            continue;
-        }
-        sections.push(reader.section()?);
-    }
-    if sections.is_empty() {
-        return Err(Error::invalid("the patch changes no file"));
-    }
-    Ok(sections)
-}
-
-/// Models that write shell commands wrap the patch in a here-document. Answers how many lines are before the rest.
-fn without_heredoc<'a, 'b>(lines: &'a [&'b str]) -> (&'a [&'b str], usize) {
-    if let [first, inner @ .., last] = lines
-        && let Some((_, marker)) = first.split_once("<<")
-        && marker.trim().trim_matches(['\'', '"']) == last.trim()
+    // A diff in an envelope is a diff.
+    let body = Text { lines: &text.lines[1..], before: text.before + 1 };
+    let begun = body.lines.iter().find(|line| !line.trim().is_empty());
+    if begun.is_some_and(|line| unified::starts_file(line))
+        && let Some(sections) = unified::parse(body)?
     {
-        return (inner, 1);
+        return Ok(sections);
     }
-    (lines, 0)
+    envelope::parse(text)
 }
 
-struct Reader<'a> {
-    lines: &'a [&'a str],
-    next: usize,
-    /// Lines of the patch before `lines`.
-    before: usize,
-}
+const FORMATS: &str =
+    "it is either a unified diff, with `--- a/PATH` and `+++ b/PATH` before the hunks of each file, or begins with `*** Begin Patch`";
 
-impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<&'a str> {
-        self.lines.get(self.next).copied()
-    }
-
-    fn error(&self, message: impl std::fmt::Display) -> Error {
-        Error::invalid(format!("line {} of the patch: {message}", self.before + self.next + 1))
-    }
-
-    fn place(&self, path: &str) -> Result<Place> {
-        let place = Place::parse(path.trim()).map_err(|error| self.error(error.message))?;
-        if place.is_workspace() {
-            return Err(self.error("the name of the file is missing"));
-        }
-        Ok(place)
-    }
-
-    fn section(&mut self) -> Result<Section> {
-        let line = self.peek().unwrap_or_default().trim();
-        if let Some(path) = line.strip_prefix(ADD) {
-            let place = self.place(path)?;
-            self.next += 1;
-            return Ok(Section::Add { place, content: self.content()? });
-        }
-        if let Some(path) = line.strip_prefix(DELETE) {
-            let place = self.place(path)?;
-            self.next += 1;
-            return Ok(Section::Delete { place });
-        }
-        if let Some(path) = line.strip_prefix(UPDATE) {
-            let place = self.place(path)?;
-            self.next += 1;
-            return self.update(place);
-        }
-        Err(self.error(format_args!("`{line}` starts no section; expected `{ADD}PATH`, `{DELETE}PATH` or `{UPDATE}PATH`")))
-    }
-
-    /// The lines of a new file.
-    fn content(&mut self) -> Result<String> {
-        let mut content = String::new();
-        while let Some(line) = self.peek() {
-            if let Some(text) = line.strip_prefix('+') {
-                content.push_str(text);
-                content.push('\n');
-            } else if line.starts_with("***") || self.rest_is_blank() {
-                break;
-            } else {
-                return Err(self.error(format_args!("`{line}` is in a new file, where every line starts with `+`")));
-            }
-            self.next += 1;
-        }
-        Ok(content)
-    }
-
-    /// Is there nothing but blank lines up to the next section?
-    fn rest_is_blank(&self) -> bool {
-        self.lines[self.next..].iter().take_while(|line| !line.starts_with("***")).all(|line| line.trim().is_empty())
-    }
-
-    fn update(&mut self, place: Place) -> Result<Section> {
-        let mut to = None;
-        if let Some(path) = self.peek().and_then(|line| line.trim().strip_prefix(MOVE)) {
-            to = Some(self.place(path)?);
-            self.next += 1;
-        }
-        let mut hunks: Vec<Hunk> = Vec::new();
-        while let Some(line) = self.peek() {
-            if line.starts_with("***") {
-                break;
-            }
-            if line.trim().is_empty() && (self.rest_is_blank() || hunks.is_empty()) {
-                self.next += 1;
-                continue;
-            }
-            if !line.starts_with("@@") && !hunks.is_empty() {
-                return Err(
-                    self.error(format_args!("`{line}` is not part of a hunk; a hunk starts with `@@`, its lines with ` `, `-` or `+`"))
-                );
-            }
-            hunks.push(self.hunk()?);
-        }
-        if hunks.is_empty() && to.is_none() {
-            return Err(self.error(format_args!("the update of {place} has no hunk")));
-        }
-        Ok(Section::Update { place, to, hunks })
-    }
-
-    fn hunk(&mut self) -> Result<Hunk> {
-        let mut hunk = Hunk::default();
-        while let Some(line) = self.peek().filter(|line| line.starts_with("@@")) {
-            let anchor = anchor(line);
-            if !anchor.trim().is_empty() {
-                hunk.anchors.push(anchor.to_owned());
-            }
-            self.next += 1;
-        }
-        while let Some(line) = self.peek() {
-            if line.trim_end() == END_OF_FILE {
-                hunk.at_end = true;
-                self.next += 1;
-                break;
-            }
-            let parsed = match line.as_bytes().first() {
-                None if self.rest_is_blank() => break,
-                None => Line::Keep(String::new()),
-                Some(b' ') => Line::Keep(line[1..].to_owned()),
-                Some(b'-') => Line::Drop(line[1..].to_owned()),
-                Some(b'+') => Line::Put(line[1..].to_owned()),
-                Some(_) => break,
-            };
-            hunk.lines.push(parsed);
-            self.next += 1;
-        }
-        if hunk.lines.is_empty() {
-            let found = self.peek().unwrap_or("the end of the patch");
-            return Err(self.error(format_args!("a hunk has no lines (found `{found}`); its lines start with ` `, `-` or `+`")));
-        }
-        Ok(hunk)
+/// Models wrap a patch in blank lines, in a code fence, or in a here-document.
+fn unwrapped(text: Text<'_>) -> Text<'_> {
+    let blank = text.lines.iter().take_while(|line| line.trim().is_empty()).count();
+    let text = Text { lines: &text.lines[blank..], before: text.before + blank };
+    let Some((first, rest)) = text.lines.split_first().filter(|(first, _)| !unified::starts_file(first)) else { return text };
+    let end = if first.starts_with("```") {
+        "```"
+    } else if let Some((_, marker)) = first.split_once("<<") {
+        marker.trim().trim_matches(['\'', '"'])
+    } else {
+        return text;
+    };
+    match rest.iter().rposition(|line| !line.trim().is_empty()) {
+        Some(last) if rest[last].trim() == end => unwrapped(Text { lines: &rest[..last], before: text.before + 1 }),
+        _ => text,
     }
 }
 
-/// What a `@@` line says to look for. Line numbers, as unified diffs have them, say nothing that can be relied on.
-fn anchor(line: &str) -> &str {
-    let text = line.strip_prefix("@@").unwrap_or(line);
-    let text = text.strip_prefix(' ').unwrap_or(text);
-    if text.starts_with('-') && text.contains(" +") && text.contains("@@") {
-        return "";
-    }
-    text.trim_end().strip_suffix("@@").unwrap_or(text)
+/// A line of a patch in an error.
+pub(crate) fn shown(line: &str) -> &str {
+    cut_bytes(line, MAX_SHOWN_LINE_BYTES)
 }

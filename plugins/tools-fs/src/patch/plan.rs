@@ -6,7 +6,7 @@ use stellaclaw_sdk::serde::Serialize;
 use stellaclaw_sdk::{Error, ErrorKind, Result};
 
 use super::fit;
-use super::parse::{Hunk, Section};
+use super::parse::{Change, Hunk, Named, Section};
 use crate::edit::read_text;
 use crate::files::{self, Files, Kind};
 use crate::paths::Place;
@@ -32,6 +32,9 @@ pub(crate) struct Changed {
     /// A file that was there before was replaced.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replaced: bool,
+    /// The mode that the patch gives it and that was not set: there is no way to set one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode_ignored: Option<&'static str>,
 }
 
 /// A file as it will be.
@@ -61,11 +64,12 @@ impl<'a> Plan<'a> {
     pub(crate) fn new(files: &'a dyn Files, sections: &[Section]) -> Result<Self> {
         let mut plan = Self { files, drafts: BTreeMap::new(), changed: Vec::new() };
         for section in sections {
-            match section {
-                Section::Add { place, content } => plan.add(place, content)?,
-                Section::Delete { place } => plan.delete(place)?,
-                Section::Update { place, to, hunks } => plan.update(place, to.as_ref(), hunks)?,
-            }
+            let changed = match &section.change {
+                Change::Add { place, content } => plan.add(place, content, section.replaces)?,
+                Change::Delete { file, hunks } => plan.delete(file, hunks)?,
+                Change::Update { file, to, hunks } => plan.update(file, to.as_ref(), hunks, section.replaces)?,
+            };
+            plan.changed.push(Changed { mode_ignored: section.mode, ..changed });
             let total: usize = plan.drafts.values().filter_map(|draft| draft.text.as_ref()).map(String::len).sum();
             if total > MAX_TOTAL_BYTES {
                 return Err(Error::too_large(format!(
@@ -76,40 +80,66 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    fn add(&mut self, place: &Place, content: &str) -> Result<()> {
+    fn add(&mut self, place: &Place, content: &str, replaces: bool) -> Result<Changed> {
         let target = self.new_file(place)?;
         let replaced = self.put(target, content.to_owned(), None);
-        self.changed.push(Changed { path: place.to_string(), action: "add", from: None, replaced });
-        Ok(())
+        if replaced && !replaces {
+            return Err(taken(place, "makes it anew, from /dev/null"));
+        }
+        Ok(Changed { replaced, ..Changed::new(place, "add") })
     }
 
-    fn delete(&mut self, place: &Place) -> Result<()> {
+    fn delete(&mut self, file: &Named, hunks: &[Hunk]) -> Result<Changed> {
+        let place = self.meant(file)?;
         if !self.exists(place)? {
             return Err(missing(place, "delete"));
         }
+        if !hunks.is_empty() {
+            let rest = self.patched(place, &write::target(self.files, place)?, hunks)?;
+            if !rest.is_empty() {
+                let lines = rest.lines().count();
+                return Err(Error::conflict(format!(
+                    "{place} has {lines} lines that the patch, which deletes it, does not name; nothing was changed. Read it again"
+                )));
+            }
+        }
         self.drop_file(place);
-        self.changed.push(Changed { path: place.to_string(), action: "delete", from: None, replaced: false });
-        Ok(())
+        Ok(Changed::new(place, "delete"))
     }
 
-    fn update(&mut self, place: &Place, to: Option<&Place>, hunks: &[Hunk]) -> Result<()> {
+    fn update(&mut self, file: &Named, to: Option<&Place>, hunks: &[Hunk], replaces: bool) -> Result<Changed> {
+        let place = self.meant(file)?;
         let source = write::target(self.files, place)?;
-        let text = self.text(place, &source)?;
-        if text.bytes().filter(|byte| *byte == b'\n').count() > MAX_LINES {
-            return Err(Error::too_large(format!("{place} has more than {MAX_LINES} lines; nothing was changed. Use edit")));
-        }
-        let changed = fit::apply(&text, hunks).map_err(|problem| Error::conflict(format!("{place}, {problem}\nNothing was changed.")))?;
+        let changed = self.patched(place, &source, hunks)?;
         let Some(to) = to.filter(|to| *to != place) else {
             self.put(source, changed, None);
-            self.changed.push(Changed { path: place.to_string(), action: "update", from: None, replaced: false });
-            return Ok(());
+            return Ok(Changed::new(place, "update"));
         };
         // A link is moved as what it shows: the link itself goes, the file it leads to stays.
         self.drop_file(place);
         let target = self.new_file(to)?;
         let replaced = self.put(target, changed, Some(place.clone()));
-        self.changed.push(Changed { path: to.to_string(), action: "move", from: Some(place.to_string()), replaced });
-        Ok(())
+        if replaced && !replaces {
+            return Err(taken(to, "moves another file there"));
+        }
+        Ok(Changed { from: Some(place.to_string()), replaced, ..Changed::new(to, "move") })
+    }
+
+    /// The file that a name means.
+    fn meant<'n>(&self, file: &'n Named) -> Result<&'n Place> {
+        match &file.otherwise {
+            Some(otherwise) if !self.exists(&file.place)? && self.exists(otherwise)? => Ok(otherwise),
+            _ => Ok(&file.place),
+        }
+    }
+
+    /// The text of a file with the hunks applied.
+    fn patched(&self, place: &Place, source: &Place, hunks: &[Hunk]) -> Result<String> {
+        let text = self.text(place, source)?;
+        if text.bytes().filter(|byte| *byte == b'\n').count() > MAX_LINES {
+            return Err(Error::too_large(format!("{place} has more than {MAX_LINES} lines; nothing was changed. Use edit")));
+        }
+        fit::apply(&text, hunks).map_err(|problem| Error::conflict(format!("{place}, {problem}\nNothing was changed.")))
     }
 
     /// The text of a file as the sections so far leave it.
@@ -236,6 +266,18 @@ impl<'a> Plan<'a> {
         }
         Ok(staged)
     }
+}
+
+impl Changed {
+    fn new(place: &Place, action: &'static str) -> Self {
+        Self { path: place.to_string(), action, from: None, replaced: false, mode_ignored: None }
+    }
+}
+
+fn taken(place: &Place, does: &str) -> Error {
+    Error::conflict(format!(
+        "{place} is there already, and the patch {does}; nothing was changed. Change the file that is there, or delete it first"
+    ))
 }
 
 fn missing(place: &Place, action: &str) -> Error {

@@ -18,6 +18,21 @@ pub(crate) fn find(lines: &[&str], wanted: &[&str], start: usize, at_end: bool) 
     PASSES.iter().find_map(|same| (first..=last).find(|place| lines[*place..].iter().zip(wanted).all(|(line, wanted)| same(line, wanted))))
 }
 
+/// Every place from `start` on, but at most `most`, where `lines` has the lines `wanted`; all are found by the strictest
+/// way that finds any.
+pub(crate) fn places(lines: &[&str], wanted: &[&str], start: usize, at_end: bool, most: usize) -> Vec<usize> {
+    let Some(last) = lines.len().checked_sub(wanted.len()) else { return Vec::new() };
+    let first = if at_end { last.max(start) } else { start };
+    let fits = |same: &fn(&str, &str) -> bool, place: usize| lines[place..].iter().zip(wanted).all(|(line, wanted)| same(line, wanted));
+    let found = PASSES.iter().map(|same| (first..=last).filter(|place| fits(same, *place)).take(most).collect::<Vec<_>>());
+    found.into_iter().find(|places| !places.is_empty()).unwrap_or_default()
+}
+
+/// Are the lines the same to anybody who does not look at white space?
+pub(crate) fn alike(line: &str, wanted: &str) -> bool {
+    PASSES[2](line, wanted)
+}
+
 /// A character as it would be typed on a plain keyboard.
 fn plain(character: char) -> char {
     match character {
@@ -46,6 +61,15 @@ mod tests {
     #[test]
     fn an_exact_place_wins_over_an_earlier_loose_one() {
         assert_eq!(find(&[" a", "a"], &["a"], 0, false), Some(1));
+    }
+
+    #[test]
+    fn all_places_are_found_by_one_way() {
+        assert_eq!(places(&["a", " a", "a", "b"], &["a"], 0, false, 9), [0, 2]);
+        assert_eq!(places(&["a", "a", "a"], &["a"], 1, false, 1), [1]);
+        assert_eq!(places(&[" a", "a "], &["a"], 0, false, 9), [1]);
+        assert_eq!(places(&["a", "b"], &["a"], 0, true, 9), [0; 0]);
+        assert_eq!(places(&["a"], &["a", "b"], 0, false, 9), [0; 0]);
     }
 
     #[test]

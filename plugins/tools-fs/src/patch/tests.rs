@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use stellaclaw_sdk::ErrorKind;
 use stellaclaw_sdk::serde_json::{Value, json};
 
+mod diffs;
+mod git;
+
 use super::*;
 use crate::files::fixture::{Fixture, value};
 

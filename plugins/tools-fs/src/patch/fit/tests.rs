@@ -2,15 +2,18 @@
 
 use proptest::prelude::*;
 
-use super::super::parse::{Section, parse};
+use super::super::parse::{Change, parse};
 use super::*;
 
-fn hunks(body: &str) -> Vec<Hunk> {
-    let mut sections = parse(&format!("*** Begin Patch\n*** Update File: a\n{body}\n*** End Patch")).unwrap();
-    match sections.pop() {
-        Some(Section::Update { hunks, .. }) => hunks,
+fn updates(patch: &str) -> Vec<Hunk> {
+    match parse(patch).unwrap().pop().map(|section| section.change) {
+        Some(Change::Update { hunks, .. }) => hunks,
         other => panic!("{other:?}"),
     }
+}
+
+fn hunks(body: &str) -> Vec<Hunk> {
+    updates(&format!("*** Begin Patch\n*** Update File: a\n{body}\n*** End Patch"))
 }
 
 fn fits(content: &str, body: &str) -> String {
@@ -68,7 +71,11 @@ fn the_end_of_the_file_is_a_place() {
 #[test]
 fn an_error_shows_the_lines_and_the_nearest_one() {
     let problem = fails("one\ntwo\nthree\n", "@@\n two\n-four\n+4");
-    assert_eq!(problem, "hunk 1 of 1: these lines are not in the file:\n  two\n  four\n(`two` is at line 2)");
+    assert_eq!(
+        problem,
+        "hunk 1 of 1: these lines are not in the file:\n  two\n  four\nMost like it is the place at line 2: where the hunk has `four`, \
+         the file has `three`. Read it again and give its lines as they are."
+    );
 }
 
 /// Some file, and which of its lines to replace by how many.
@@ -88,7 +95,7 @@ proptest! {
         let new: Vec<String> = (0..put).map(|number| format!("new {number}")).collect();
         let mut changes: Vec<Line> = lines[..start].iter().cloned().map(Line::Keep).collect();
         changes.extend(lines[start..start + dropped].iter().cloned().map(Line::Drop));
-        changes.extend(new.iter().cloned().map(Line::Put));
+        changes.extend(new.iter().cloned().map(|text| Line::Put(text, Ending::Around)));
         let mut content = lines.join(ending);
         // An only line without an ending does not say which ending the file has.
         let open = open && lines.len() > 1 && start + dropped < lines.len();
@@ -101,7 +108,7 @@ proptest! {
         if !open && !wanted.is_empty() {
             expected.push_str(ending);
         }
-        let hunk = Hunk { anchors: vec![], lines: changes, at_end: false };
+        let hunk = Hunk { anchors: vec![], lines: changes, at_end: false, which: Which::First };
         prop_assert_eq!(apply(&content, &[hunk]).unwrap(), expected);
     }
 
@@ -111,7 +118,7 @@ proptest! {
         let body = content.strip_prefix(BOM).unwrap_or(&content);
         let lines: Vec<Line> = body.split_inclusive('\n').map(|line| Line::Keep(split_ending(line).text.to_owned())).collect();
         if !lines.is_empty() {
-            prop_assert_eq!(apply(&content, &[Hunk { anchors: vec![], lines, at_end: false }]).unwrap(), content);
+            prop_assert_eq!(apply(&content, &[Hunk { anchors: vec![], lines, at_end: false, which: Which::First }]).unwrap(), content);
         }
     }
 }

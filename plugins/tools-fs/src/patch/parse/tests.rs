@@ -8,6 +8,10 @@ fn place(path: &str) -> Place {
     Place::parse(path).unwrap()
 }
 
+fn put(text: &str) -> Line {
+    Line::Put(text.to_owned(), Ending::Around)
+}
+
 fn body(text: &str) -> String {
     format!("*** Begin Patch\n{text}\n*** End Patch")
 }
@@ -20,18 +24,20 @@ fn all_sections() {
     let hunks = vec![
         Hunk {
             anchors: vec!["fn a".into(), "fn b".into()],
-            lines: vec![Line::Keep("keep".into()), Line::Drop("drop".into()), Line::Put("put".into()), Line::Keep(String::new())],
+            lines: vec![Line::Keep("keep".into()), Line::Drop("drop".into()), put("put"), Line::Keep(String::new())],
             at_end: false,
+            which: Which::First,
         },
-        Hunk { anchors: vec![], lines: vec![Line::Put("end".into())], at_end: true },
+        Hunk { anchors: vec![], lines: vec![put("end")], at_end: true, which: Which::First },
     ];
     assert_eq!(
         sections,
         [
-            Section::Add { place: place("a/new.txt"), content: "one\n\n".into() },
-            Section::Delete { place: place("old.txt") },
-            Section::Update { place: place("x.rs"), to: Some(place("y.rs")), hunks },
+            Change::Add { place: place("a/new.txt"), content: "one\n\n".into() },
+            Change::Delete { file: place("old.txt").into(), hunks: vec![] },
+            Change::Update { file: place("x.rs").into(), to: Some(place("y.rs")), hunks },
         ]
+        .map(|change| Section { change, replaces: true, mode: None })
     );
 }
 
@@ -46,14 +52,15 @@ fn what_models_add_is_tolerated() {
 #[test]
 fn a_move_needs_no_hunk() {
     let sections = parse(&body("*** Update File: a\n*** Move to: b")).unwrap();
-    assert_eq!(sections, [Section::Update { place: place("a"), to: Some(place("b")), hunks: vec![] }]);
+    let change = Change::Update { file: place("a").into(), to: Some(place("b")), hunks: vec![] };
+    assert_eq!(sections, [Section { change, replaces: true, mode: None }]);
 }
 
 #[test]
 fn what_is_no_patch_is_refused_with_its_line() {
     for (patch, part) in [
-        (String::new(), "starts with `*** Begin Patch`"),
-        ("--- a\n+++ b\n".into(), "it must be `*** Begin Patch`"),
+        (String::new(), "the patch is empty; it is either a unified diff"),
+        ("change a to b".into(), "starts with `change a to b`; it is either a unified diff"),
         ("*** Begin Patch\n*** Delete File: a".into(), "it must be `*** End Patch`"),
         (body(""), "changes no file"),
         (body("hello"), "line 2 of the patch: `hello` starts no section"),
