@@ -12,6 +12,8 @@ mod call;
 mod catalog;
 mod convert;
 mod engine;
+#[doc(hidden)]
+pub mod fuzz;
 mod grants;
 pub mod imports;
 mod inspect;

@@ -39,7 +39,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn ours() -> Vec<(PathBuf, String)> {
-    ["host", "bindings", "sdk", "plugins"].iter().flat_map(|folder| sources(folder)).collect()
+    ["host", "bindings", "sdk", "plugins", "fuzz"].iter().flat_map(|folder| sources(folder)).collect()
 }
 
 fn is_test(path: &Path) -> bool {

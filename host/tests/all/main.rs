@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod contract;
 mod crashes;
+mod fuzz;
 mod house;
 mod models;
 mod release;
