@@ -84,6 +84,8 @@ pub const DENIED_PATH_BYTES: usize = 256;
 pub const SHOWN_PATH_BYTES: usize = 1024;
 /// A plugin's `/data` in total.
 pub const DATA_BYTES: u64 = 256 << 20;
+/// What each entry of `/data` counts beside its contents: about what a file system needs for one, and it bounds their number.
+pub const DATA_ENTRY_BYTES: u64 = 4 << 10;
 
 // ── Components ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -16,6 +16,7 @@ use super::convert::{self, Identity, failed, os};
 use super::entries::{Entries, Listed};
 use super::open::{self, Node, OpenFile, Request};
 use super::place::{Directory, Root, Spot};
+use super::quota::Changing;
 use super::stream::{FileInput, FileOutput, Position, read_at};
 
 type Handle = Resource<Descriptor>;
@@ -93,9 +94,10 @@ impl FileView<'_> {
     }
 
     fn create(&self, spot: &Spot, make: impl FnOnce(&Spot) -> rustix::io::Result<()>) -> FsResult<()> {
-        open::charged(&self.files.charges, &spot.parent, &spot.name)?;
+        let _changing = changing(spot);
+        open::charged(&self.files.charges, spot.root(), || spot.shown())?;
         make(spot).map_err(|error| {
-            self.files.charges.not_created();
+            open::not_created(&self.files.charges, spot.root());
             os(error)
         })
     }
@@ -321,8 +323,12 @@ impl types::HostDescriptor for FileView<'_> {
 
     fn remove_directory_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
         let spot = self.spot(&fd, &path, "remove-directory")?;
-        self.check_movable(&spot, &spot.stat().map_err(failed)?, "remove-directory")?;
-        rustix::fs::unlinkat(&*spot.parent.dir, &spot.name, AtFlags::REMOVEDIR).map_err(os)
+        let changing = changing(&spot);
+        let removed = spot.stat().map_err(failed)?;
+        self.check_movable(&spot, &removed, "remove-directory")?;
+        rustix::fs::unlinkat(&*spot.parent.dir, &spot.name, AtFlags::REMOVEDIR).map_err(os)?;
+        release(changing, Some(&removed));
+        Ok(())
     }
 
     fn rename_at(&mut self, fd: Handle, old_path: String, new_fd: Handle, new_path: String) -> FsResult<()> {
@@ -331,21 +337,20 @@ impl types::HostDescriptor for FileView<'_> {
         if !Arc::ptr_eq(old.root(), new.root()) {
             return Err(ErrorCode::CrossDevice.into());
         }
+        let changing = changing(&new);
         let moved = old.stat().map_err(failed)?;
         self.check_movable(&old, &moved, "rename")?;
         if (old.slash || new.slash) && convert::file_type(&moved) != FileType::Directory {
             return Err(ErrorCode::NotDirectory.into());
         }
-        let _changing = new.root().budget.as_ref().map(|budget| budget.changing());
         let replaced = new.stat().ok();
         if let Some(replaced) = &replaced {
             self.check_movable(&new, replaced, "rename")?;
             keep_mode(&old, &moved, replaced);
         }
         rustix::fs::renameat(&*old.parent.dir, &old.name, &*new.parent.dir, &new.name).map_err(os)?;
-        if let Some(replaced) = replaced.filter(|replaced| convert::identity(replaced) != convert::identity(&moved)) {
-            release(&new, &replaced);
-        }
+        // Of two names of one file both stay.
+        release(changing, replaced.as_ref().filter(|replaced| convert::identity(replaced) != convert::identity(&moved)));
         Ok(())
     }
 
@@ -363,12 +368,10 @@ impl types::HostDescriptor for FileView<'_> {
         if spot.slash {
             return Err(ErrorCode::NotDirectory.into());
         }
-        let _changing = spot.root().budget.as_ref().map(|budget| budget.changing());
-        let removed = if spot.root().budget.is_some() { spot.stat().ok() } else { None };
+        let changing = changing(&spot);
+        let removed = changing.as_ref().and_then(|_| spot.stat().ok());
         rustix::fs::unlinkat(&*spot.parent.dir, &spot.name, AtFlags::empty()).map_err(os)?;
-        if let Some(removed) = removed {
-            release(&spot, &removed);
-        }
+        release(changing, removed.as_ref());
         Ok(())
     }
 
@@ -420,12 +423,14 @@ fn keep_mode(moved: &Spot, now: &rustix::fs::Stat, replaced: &rustix::fs::Stat) 
     }
 }
 
-/// A file is gone: a bounded directory holds less, unless another name keeps it.
-fn release(spot: &Spot, removed: &rustix::fs::Stat) {
-    if let Some(budget) = &spot.root().budget
-        && convert::file_type(removed) == FileType::RegularFile
-        && removed.st_nlink <= 1
-    {
-        budget.shrink(convert::size(removed));
+/// Nobody else changes a bounded directory meanwhile.
+fn changing(spot: &Spot) -> Option<Changing<'_>> {
+    spot.root().budget.as_ref().map(|budget| budget.changing())
+}
+
+/// An entry is gone: a bounded directory holds less.
+fn release(changing: Option<Changing<'_>>, removed: Option<&rustix::fs::Stat>) {
+    if let (Some(mut changing), Some(removed)) = (changing, removed) {
+        changing.removed(removed);
     }
 }

@@ -13,8 +13,9 @@ use wasmtime_wasi::p2::bindings::sync::filesystem::types::{DescriptorFlags, Open
 
 use super::convert::{self, Identity, failed};
 use super::place::{self, Directory, Root, flags};
-use super::quota::{Charges, Opened};
+use super::quota::{Budget, Charges, Opened};
 use super::stream::Position;
+use crate::limits;
 
 /// How often a file may vanish between a look and its creation before that is an error.
 const CREATE_ATTEMPTS: usize = 3;
@@ -52,6 +53,8 @@ pub(super) fn open(from: &Directory, charges: &Arc<Charges>, request: Request<'_
         charges.deny("open", from.show(request.path), None);
         failed(over)
     })?;
+    // From before it is opened: what loses its last name meanwhile must know that it is open.
+    let mut changing = from.root.budget.as_ref().map(|budget| budget.changing());
     let changes = request.flags.contains(DescriptorFlags::WRITE) || request.open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE);
     let (root, fd, stat) = if changes {
         open_to_change(from, charges, request)?
@@ -62,6 +65,10 @@ pub(super) fn open(from: &Directory, charges: &Arc<Charges>, request: Request<'_
         FileType::RegularFile => {
             let shown = place::short(from.show(request.path)).into();
             let identity = convert::identity(&stat);
+            if root.budget.is_some() {
+                changing.iter_mut().for_each(|changing| changing.opened(identity));
+            }
+            drop(changing);
             let file = OpenFile { fd, root, identity, flags: request.flags, shown, charges: charges.clone(), _opened: opened };
             if file.root.budget.is_some() && request.open.contains(OpenFlags::TRUNCATE) {
                 file.set_size(0).map_err(failed)?;
@@ -97,11 +104,11 @@ fn open_to_change(from: &Directory, charges: &Arc<Charges>, request: Request<'_>
                 opened => return opened.map_err(failed),
             }
         }
-        charged(charges, from, request.path)?;
+        charged(charges, &base.root, || from.show(request.path))?;
         match base.open_here(&path, options(request, false).create_new(true)) {
-            Err(error) if !exclusive && is(&error, Errno::EXIST) => charges.not_created(),
+            Err(error) if !exclusive && is(&error, Errno::EXIST) => not_created(charges, &base.root),
             Err(error) => {
-                charges.not_created();
+                not_created(charges, &base.root);
                 return Err(failed(error));
             }
             Ok(opened) => return Ok(opened),
@@ -111,12 +118,22 @@ fn open_to_change(from: &Directory, charges: &Arc<Charges>, request: Request<'_>
     Err(ErrorCode::NoEntry.into())
 }
 
-/// Charges a new entry; the refusal is recorded.
-pub(super) fn charged(charges: &Charges, from: &Directory, path: &str) -> Result<(), FsError> {
-    charges.create().map_err(|over| {
-        charges.deny("create", from.show(path), None);
+/// Charges a new entry to the call and to its root; the refusal is recorded.
+pub(super) fn charged(charges: &Charges, root: &Root, shown: impl FnOnce() -> String) -> Result<(), FsError> {
+    let grow = |budget: &Arc<Budget>| budget.grow(limits::DATA_ENTRY_BYTES).inspect_err(|_| charges.not_created());
+    let charged = charges.create().and_then(|()| root.budget.as_ref().map_or(Ok(()), grow));
+    charged.map_err(|over| {
+        charges.deny("create", shown(), None);
         failed(over)
     })
+}
+
+/// Gives back the charge of an entry that was not created after all.
+pub(super) fn not_created(charges: &Charges, root: &Root) {
+    charges.not_created();
+    if let Some(budget) = &root.budget {
+        budget.shrink(limits::DATA_ENTRY_BYTES);
+    }
 }
 
 fn options(request: Request<'_>, may_truncate: bool) -> OpenOptions {
@@ -158,9 +175,13 @@ impl OpenFile {
     }
 
     /// Writes all of `data`, charged to the call and to the root.
-    pub fn write_all(&self, mut data: &[u8], position: Position) -> io::Result<()> {
+    pub fn write_all(&self, data: &[u8], position: Position) -> io::Result<()> {
         let _changing = self.root.budget.as_ref().map(|budget| budget.changing());
-        self.charge(data.len() as u64, position).inspect_err(|_| self.charges.deny("write", self.shown.to_string(), None))?;
+        let end = self.charge(data.len() as u64, position).inspect_err(|_| self.charges.deny("write", self.shown.to_string(), None))?;
+        self.put(data, position).inspect_err(|_| self.not_grown(end))
+    }
+
+    fn put(&self, mut data: &[u8], position: Position) -> io::Result<()> {
         let mut done = 0_u64;
         while !data.is_empty() {
             let written = match position {
@@ -180,30 +201,51 @@ impl OpenFile {
         Ok(())
     }
 
-    fn charge(&self, bytes: u64, position: Position) -> io::Result<()> {
+    /// Charges a write; the size that the file was charged for.
+    fn charge(&self, bytes: u64, position: Position) -> io::Result<u64> {
         self.charges.write(bytes)?;
-        if let Some(budget) = &self.root.budget {
-            let size = convert::size(&rustix::fs::fstat(&self.fd)?);
-            let start = match position {
-                Position::At(start) => start,
-                Position::End => size,
-            };
-            budget.grow(start.saturating_add(bytes).saturating_sub(size))?;
+        let Some(budget) = &self.root.budget else { return Ok(0) };
+        let size = self.size()?;
+        let start = match position {
+            Position::At(start) => start,
+            Position::End => size,
+        };
+        let end = start.saturating_add(bytes).max(size);
+        budget.grow(end - size)?;
+        Ok(end)
+    }
+
+    /// Gives back what the file was charged for and does not have: the disk was full.
+    fn not_grown(&self, end: u64) {
+        if let (Some(budget), Ok(size)) = (&self.root.budget, self.size()) {
+            budget.shrink(end.saturating_sub(size));
         }
-        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(convert::size(&rustix::fs::fstat(&self.fd)?))
     }
 
     /// Cuts or extends the file. An extension is charged like bytes written: a hole can be filled later by anyone.
     pub fn set_size(&self, size: u64) -> io::Result<()> {
         let _changing = self.root.budget.as_ref().map(|budget| budget.changing());
-        let old = convert::size(&rustix::fs::fstat(&self.fd)?);
+        let old = self.size()?;
         if size > old {
             self.charge(size - old, Position::At(old)).inspect_err(|_| self.charges.deny("set-size", self.shown.to_string(), None))?;
         }
-        ftruncate(&self.fd, size)?;
+        ftruncate(&self.fd, size).inspect_err(|_| self.not_grown(size))?;
         if let Some(budget) = &self.root.budget {
             budget.shrink(old.saturating_sub(size));
         }
         Ok(())
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.root.budget {
+            let mut changing = budget.changing();
+            changing.closed(self.identity, rustix::fs::fstat(&self.fd).ok().as_ref());
+        }
     }
 }

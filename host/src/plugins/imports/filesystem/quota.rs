@@ -1,13 +1,17 @@
 //! What a call has used of its quotas, what it was refused, and what a bounded directory holds.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt as _};
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use super::convert::{self, Identity};
 use super::{Denial, FileLimits};
 use crate::limits;
 
@@ -81,20 +85,22 @@ impl Drop for Opened {
     }
 }
 
-/// Bytes that a directory may hold in total, shared by every call that sees it. Counted once; afterwards every change
-/// through this delegate is added and subtracted.
+/// What a directory may hold in total, shared by every call that sees it: the sizes of its files, and
+/// [`limits::DATA_ENTRY_BYTES`] for each entry, so that their number is bounded too. Counted once; afterwards every change
+/// through this delegate is added and subtracted. A file that is open when its last name goes counts until it is closed.
 #[derive(Debug)]
 pub struct Budget {
     limit_bytes: u64,
     used: AtomicU64,
-    /// Held from looking at a size to changing it: two calls that cut one file would both count it as their gain.
-    changing: Mutex<()>,
+    /// How often each file is open. Held from looking at a size or a name to changing it: two calls that cut one file
+    /// would both count it as their gain.
+    open: Mutex<HashMap<Identity, usize>>,
 }
 
 impl Budget {
     /// Counts what `dir` holds now.
     pub fn measure(dir: &Dir, limit_bytes: u64) -> io::Result<Self> {
-        Ok(Self { limit_bytes, used: AtomicU64::new(held(dir)?), changing: Mutex::default() })
+        Ok(Self { limit_bytes, used: AtomicU64::new(held(dir)?), open: Mutex::default() })
     }
 
     /// What the directory holds.
@@ -103,8 +109,8 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn changing(&self) -> Changing<'_> {
+        Changing { budget: self, open: self.open.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     pub(super) fn grow(&self, bytes: u64) -> io::Result<()> {
@@ -114,6 +120,41 @@ impl Budget {
     pub(super) fn shrink(&self, bytes: u64) {
         // Files that were written around this delegate are not counted, so the sum can fall short.
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(bytes)));
+    }
+}
+
+/// The right to change sizes and names below a bounded directory, until it is dropped.
+pub(super) struct Changing<'a> {
+    budget: &'a Budget,
+    open: MutexGuard<'a, HashMap<Identity, usize>>,
+}
+
+impl Changing<'_> {
+    /// A file was opened.
+    pub fn opened(&mut self, identity: Identity) {
+        *self.open.entry(identity).or_default() += 1;
+    }
+
+    /// A file was closed, of which the kernel said this just before.
+    pub fn closed(&mut self, identity: Identity, last: Option<&Stat>) {
+        if let Entry::Occupied(mut entry) = self.open.entry(identity) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+                if let Some(nameless) = last.filter(|last| last.st_nlink == 0) {
+                    self.budget.shrink(convert::size(nameless));
+                }
+            }
+        }
+    }
+
+    /// An entry is gone, and with the last name of a file that nobody has open its contents.
+    pub fn removed(&mut self, entry: &Stat) {
+        self.budget.shrink(limits::DATA_ENTRY_BYTES);
+        let last = entry.st_nlink <= 1 && !self.open.contains_key(&convert::identity(entry));
+        if last && convert::file_type(entry) == FileType::RegularFile {
+            self.budget.shrink(convert::size(entry));
+        }
     }
 }
 
@@ -127,19 +168,24 @@ pub(super) fn over_quota() -> io::Error {
     Errno::DQUOT.into()
 }
 
-/// The sizes of all files below `dir`.
+/// The entries below `dir`, and the sizes of its files; a file with several names once.
 fn held(dir: &Dir) -> io::Result<u64> {
     let mut sum = 0_u64;
+    let mut linked = HashSet::new();
     // Opened one at a time: there may be more directories than a process may have open.
     let mut waiting = vec![PathBuf::from(".")];
     while let Some(path) = waiting.pop() {
         for entry in dir.read_dir(&path)? {
             let entry = entry?;
             let kind = entry.file_type()?;
+            sum = sum.saturating_add(limits::DATA_ENTRY_BYTES);
             if kind.is_dir() {
                 waiting.push(path.join(entry.file_name()));
             } else if kind.is_file() {
-                sum = sum.saturating_add(entry.metadata()?.len());
+                let file = entry.metadata()?;
+                if file.nlink() <= 1 || linked.insert((file.dev(), file.ino())) {
+                    sum = sum.saturating_add(file.len());
+                }
             }
         }
     }
