@@ -132,7 +132,10 @@ fn bundled_components_serve_with_what_they_ask_for() {
 #[test]
 fn inspect_prints_what_it_is_could_do_and_may_do() {
     let inspection = HOST.inspect("hostile").unwrap();
-    assert_eq!(inspection.exports, ["stellaclaw:plugin/tools@0.1.0", "stellaclaw:plugin/provider@0.1.0"]);
+    let mut exports = inspection.exports.clone();
+    // In the order in which the linker met them.
+    exports.sort_unstable();
+    assert_eq!(exports, ["stellaclaw:plugin/provider@0.1.0", "stellaclaw:plugin/tools@0.1.0"]);
     assert_eq!(inspection.grants, ["fs /data (plugin-private)", "fs workspace:rw"]);
     assert!(inspection.imports.capabilities.contains(&"stellaclaw:plugin/secrets@0.1.0".to_owned()), "{:?}", inspection.imports);
     let printed = inspection.to_string();
