@@ -37,6 +37,7 @@ pub mod tool_plugin {
             "stellaclaw:plugin/http": crate::imports::stellaclaw::plugin::http,
             "stellaclaw:plugin/secrets": crate::imports::stellaclaw::plugin::secrets,
             "stellaclaw:plugin/settings": crate::imports::stellaclaw::plugin::settings,
+            "stellaclaw:plugin/storage": crate::imports::stellaclaw::plugin::storage,
             "stellaclaw:plugin/conversation": crate::imports::stellaclaw::plugin::conversation,
         },
     });
@@ -57,11 +58,12 @@ pub mod provider_plugin {
             "stellaclaw:plugin/http": crate::imports::stellaclaw::plugin::http,
             "stellaclaw:plugin/secrets": crate::imports::stellaclaw::plugin::secrets,
             "stellaclaw:plugin/settings": crate::imports::stellaclaw::plugin::settings,
+            "stellaclaw:plugin/storage": crate::imports::stellaclaw::plugin::storage,
             "stellaclaw:plugin/conversation": crate::imports::stellaclaw::plugin::conversation,
         },
     });
 }
 
-pub use imports::stellaclaw::plugin::{chat, conversation, deltas, http, log, secrets, settings, types};
+pub use imports::stellaclaw::plugin::{chat, conversation, deltas, http, log, secrets, settings, storage, types};
 pub use provider_plugin::exports::stellaclaw::plugin::provider;
 pub use tool_plugin::exports::stellaclaw::plugin::tools;

@@ -87,6 +87,17 @@ pub const DATA_BYTES: u64 = 256 << 20;
 /// What each entry of `/data` counts beside its contents: about what a file system needs for one, and it bounds their number.
 pub const DATA_ENTRY_BYTES: u64 = 4 << 10;
 
+// ── What plugins keep in the store ──────────────────────────────────────────────────────────────────────────────────
+
+/// A key, in bytes. The contract says it, as it does the next three.
+pub const STORAGE_KEY_BYTES: usize = 256;
+/// A value.
+pub const STORAGE_VALUE_BYTES: usize = 64 << 10;
+/// Keys and values of one plugin in one scope, all together.
+pub const STORAGE_SCOPE_BYTES: u64 = 1 << 20;
+/// Keys that one listing brings.
+pub const STORAGE_KEYS: usize = 1000;
+
 // ── Components ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A component file.

@@ -28,8 +28,8 @@
 //!
 //! The component lives for one call, in a sandbox of its own: nothing is left of a `static` when the next call comes.
 //! Files are ordinary `std::fs` below the mounts (the workspace is the current directory); everything else is an import
-//! with a wrapper here: [`http`], [`log`], [`secrets`], [`settings`], [`conversation`], [`deltas`]. An import that the
-//! operator has not granted answers [`ErrorKind::Denied`] with the configuration key that would allow it.
+//! with a wrapper here: [`http`], [`log`], [`secrets`], [`settings`], [`storage`], [`conversation`], [`deltas`]. An import
+//! that the operator has not granted answers [`ErrorKind::Denied`] with the configuration key that would allow it.
 //!
 //! Exports exist on `wasm32` only. Natively a plugin is a plain library, so tools and codecs are tested with
 //! `cargo test`; calling an import there panics.
@@ -45,6 +45,7 @@ mod output;
 pub mod provider;
 pub mod secrets;
 pub mod settings;
+pub mod storage;
 mod tool;
 
 /// The generated bindings. Use the wrappers; these are here for the macros and for what has no wrapper yet.
@@ -76,6 +77,7 @@ pub mod bindings {
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
+                "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,
                 "stellaclaw:plugin/conversation@0.1.0": crate::bindings::imports::stellaclaw::plugin::conversation,
             },
         });
@@ -94,6 +96,7 @@ pub mod bindings {
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
+                "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,
                 "stellaclaw:plugin/conversation@0.1.0": crate::bindings::imports::stellaclaw::plugin::conversation,
             },
         });

@@ -62,6 +62,7 @@ pub fn context(workspace: &Path) -> CallContext {
         info: info(),
         places: Places { workspace: workspace.to_owned(), shared: None, mounts: Vec::new() },
         port: Arc::new(Nobody),
+        store: None,
     }
 }
 

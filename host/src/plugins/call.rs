@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::chat::{Batching, Modality, Replay};
 use crate::ids::{CallId, ConversationId, SessionId};
 pub use crate::store::SessionKind;
+use crate::store::Store;
 
 /// The kinds of error a call can end with: the contract's `error-kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +119,8 @@ pub struct CallContext {
     pub info: SessionInfo,
     pub places: Places,
     pub port: Arc<dyn SessionPort>,
+    /// Where the plugin keeps its own values; none outside a host.
+    pub store: Option<Store>,
 }
 
 /// One tool call.

@@ -11,6 +11,7 @@ pub mod http;
 mod log;
 mod secrets;
 mod settings;
+mod storage;
 
 use stellaclaw_bindings as contract;
 use wasmtime::component::{HasSelf, Linker};
@@ -34,6 +35,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     contract::deltas::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::secrets::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::settings::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::storage::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::conversation::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
 }
 

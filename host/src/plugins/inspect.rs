@@ -52,13 +52,19 @@ pub enum InspectError {
     NotAPlugin { path: String, reason: String },
 }
 
+/// Needs no grant.
+const STORAGE: &str = "stellaclaw:plugin/storage@";
+
 /// A plugin of this host.
 pub(super) fn plugin(plugin: &Plugin) -> Inspection {
     let surface = plugin.surface.as_ref().map(AsRef::as_ref);
     let grants = plugin.serving.as_ref().map_or_else(|reason| vec![format!("nothing: {reason}")], |serving| serving.grant.lines());
     let waits =
         plugin.missing.iter().map(|missing| format!("waiting: {}; add\n    {}", missing.reason, missing.line.replace('\n', "\n    ")));
-    let grants = grants.into_iter().chain(waits).collect();
+    // Each keeps its own, as in `/data`: nothing to grant.
+    let keeps = plugin.serving.as_ref().is_ok_and(|serving| serving.surface.imports.iter().any(|name| name.starts_with(STORAGE)));
+    let keeps = keeps.then(|| "storage (plugin-private)".to_owned());
+    let grants = grants.into_iter().chain(keeps).chain(waits).collect();
     inspection(&plugin.name, plugin.digest.clone().unwrap_or_default(), surface, grants)
 }
 

@@ -20,9 +20,9 @@ use super::imports::filesystem::{FileView, Files, HasFiles};
 use super::imports::http::{HasHttp, HttpContext, HttpView};
 use super::stdio::Tail;
 use super::stop::StopSignal;
-use crate::ids::CallId;
-use crate::limits;
+use crate::ids::{CallId, ConversationId};
 use crate::secrets::{Redactor, Secret};
+use crate::{limits, store};
 
 /// The state of a store.
 pub(super) struct Guest {
@@ -57,6 +57,9 @@ pub(super) struct Call {
 /// The session of a call.
 pub(super) struct InSession {
     pub call: CallId,
+    pub conversation: ConversationId,
+    /// None outside a host: then nothing is stored.
+    pub store: Option<store::Store>,
     pub port: Arc<dyn SessionPort>,
 }
 

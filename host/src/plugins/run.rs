@@ -274,7 +274,10 @@ impl Inner {
             redactor,
             settings: serving.settings.clone(),
             stop,
-            session: session.map(|(call, context)| InSession { call, port: context.port }),
+            session: session.map(|(call, context)| {
+                let CallContext { conversation, port, store, .. } = context;
+                InSession { call, conversation, store, port }
+            }),
             deltas: deltas.map(|send| Deltas { send, kinds: BTreeMap::new(), bytes_left: serving.limits.output_bytes }),
             log_lines: 0,
             says: 0,

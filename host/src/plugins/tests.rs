@@ -4,6 +4,7 @@ mod calls;
 #[path = "../../build/components.rs"]
 mod components;
 mod loading;
+mod storage;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,18 +20,22 @@ use super::stop::{StopSignal, stop};
 use super::*;
 use crate::config::{FsGrant, FsMount};
 use crate::ids::{CallId, ConversationId, SessionId};
+use crate::store::Store;
 
 /// The runtimes under test share a runtime, a work directory, and so the code cache.
 static TOKIO: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 static WORKDIR: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let target_dir = components::target_dir(Path::new(env!("OUT_DIR")));
-    components::build(workspace, &target_dir, &["hostile"]).unwrap().remove(0)
-});
+static HOSTILE: LazyLock<PathBuf> = LazyLock::new(|| build("hostile"));
 /// A host with the hostile component, granted its workspace.
 static HOST: LazyLock<Plugins> = LazyLock::new(|| start(entry(true)));
+
+/// A crate of `tests/guests` as a component.
+fn build(guest: &str) -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let target_dir = components::target_dir(Path::new(env!("OUT_DIR")));
+    components::build(workspace, &target_dir, &[guest]).unwrap().remove(0)
+}
 
 fn entry(writable: bool) -> config::Plugin {
     config::Plugin {
@@ -85,11 +90,13 @@ impl SessionPort for Listener {
 struct Session {
     workspace: TempDir,
     listener: Arc<Listener>,
+    conversation: ConversationId,
+    store: Option<Store>,
 }
 
 impl Session {
     fn new() -> Self {
-        Self { workspace: tempfile::tempdir().unwrap(), listener: Arc::default() }
+        Self { workspace: tempfile::tempdir().unwrap(), listener: Arc::default(), conversation: ConversationId(1), store: None }
     }
 
     fn info() -> SessionInfo {
@@ -98,11 +105,12 @@ impl Session {
 
     fn context(&self) -> CallContext {
         CallContext {
-            conversation: ConversationId(1),
+            conversation: self.conversation,
             session: SessionId(1),
             info: Self::info(),
             places: Places { workspace: self.workspace.path().to_owned(), shared: None, mounts: Vec::new() },
             port: self.listener.clone(),
+            store: self.store.clone(),
         }
     }
 

@@ -65,6 +65,7 @@ impl Asking {
                 info: caller.info.clone(),
                 places: caller.places.clone(),
                 port: Arc::new(port),
+                store: Some(deps.store.clone()),
             };
             let preview = Arc::new(Mutex::new(Preview::new(&deps.redactor)));
             let (live, watched, shown) = (caller.live.clone(), signal.clone(), preview.clone());

@@ -84,6 +84,7 @@ impl Calls {
                         info: caller.info.clone(),
                         places: caller.places.clone(),
                         port: std::sync::Arc::new(port),
+                        store: Some(deps.store.clone()),
                     };
                     let asked = ToolCall { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone(), attempt };
                     deps.plugins.run_tool(tool, asked, context, signal).await

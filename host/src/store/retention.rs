@@ -11,7 +11,7 @@ use super::blobs::{self, BlobHash, Blobs};
 use super::journal::{self, RawRow};
 use super::sql::{self, int, uint};
 use super::writer::Message;
-use super::{Store, StoreError, Tx, inbox, schema};
+use super::{Store, StoreError, Tx, inbox, kv, schema};
 use crate::clock::Moment;
 use crate::ids::{ConversationId, InboxId, SessionId};
 use crate::limits;
@@ -157,6 +157,7 @@ fn prune_conversations(tx: &mut Tx<'_>, at: Moment) -> Result<Vec<ConversationId
     run(format!("DELETE FROM outbox WHERE conversation IN ({EXPIRED})"))?;
     run(format!("DELETE FROM inbox WHERE conversation IN ({EXPIRED})"))?;
     run(format!("DELETE FROM sessions WHERE conversation IN ({EXPIRED})"))?;
+    kv::forget(tx.conn, EXPIRED)?;
     sql::all(tx.conn, "DELETE FROM conversations WHERE state = 'expired' RETURNING id", [], |row| row.get(0).map(ConversationId))
 }
 

@@ -152,6 +152,7 @@ CREATE TABLE kv (
     version INTEGER NOT NULL,
     PRIMARY KEY (plugin, scope, key)
 ) STRICT;
+CREATE INDEX kv_scopes ON kv (scope) WHERE key = '';
 
 CREATE TABLE people (
     channel TEXT NOT NULL,

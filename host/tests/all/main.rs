@@ -11,6 +11,7 @@ mod house;
 mod models;
 mod release;
 mod stops;
+mod storage;
 mod support;
 mod terminal;
 mod turns;

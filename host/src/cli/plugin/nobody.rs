@@ -18,6 +18,7 @@ pub(in crate::cli) fn context(workspace: PathBuf) -> CallContext {
         info: info(),
         places: Places { workspace, shared: None, mounts: Vec::new() },
         port: Arc::new(Nobody),
+        store: None,
     }
 }
 

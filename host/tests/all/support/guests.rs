@@ -76,6 +76,12 @@ pub fn probe() -> &'static Path {
     PROBE_WASM.get_or_init(|| build("tools-probe", PROBE))
 }
 
+/// The component of the tool `keep`, which keeps values in the store.
+pub fn keeper() -> &'static Path {
+    static KEEPER_WASM: OnceLock<PathBuf> = OnceLock::new();
+    KEEPER_WASM.get_or_init(|| build("tools-keeper", include_str!("../../guests/keeper/src/lib.rs")))
+}
+
 /// Builds a crate with this one file, without the network. With the profile of the bundled components and beside them, so
 /// that the SDK has been built already.
 fn build(name: &str, source: &str) -> PathBuf {
