@@ -1,10 +1,13 @@
 //! What the kernel costs, beside native code and subprocesses in the same run. `cargo bench` runs everything,
-//! `cargo bench -- calls grep stream turns commits start idle` the parts that are named. The figures are in
+//! `cargo bench -- calls grep stream turns commits start idle late epoch` the parts that are named. The figures are in
 //! `docs/benchmarks.md`.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a bench prints its figures and fails by panicking")]
 
 mod calls;
+#[path = "../../build/components.rs"]
+mod components;
+mod epochs;
 mod measure;
 mod rig;
 mod start;
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let _entered = runtime.enter();
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 9] = [
         ("calls", calls::calls),
         ("grep", calls::grep),
         ("stream", stream::stream),
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         ("commits", turns::commits),
         ("start", start::start),
         ("idle", start::idle),
+        ("late", epochs::late),
+        ("epoch", epochs::epoch),
     ];
     for (name, part) in parts {
         if wanted(name) {
