@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use stellaclaw_bindings::deltas::ItemKind;
@@ -154,11 +155,17 @@ impl Call {
 /// Waits for a call: to its end, or for `time`, or for a stop and then its grace and `leeway`.
 pub(super) async fn bounded<R>(call: impl Future<Output = R>, time: Duration, mut stop: StopSignal, leeway: Duration) -> Result<R, Ended> {
     let mut call = std::pin::pin!(call);
-    let mut timer = std::pin::pin!(time::sleep(time.saturating_add(leeway)));
+    let time = time.saturating_add(leeway);
+    let (end, mut timer) = (time::Instant::now().checked_add(time), std::pin::pin!(time::sleep(time)));
+    // A guest that computes yields at every epoch. Then the clock is asked: on a busy machine no worker may have fired the timer.
+    let mut over = std::pin::pin!(std::future::poll_fn(|context| match end {
+        Some(end) if time::Instant::now() >= end => Poll::Ready(()),
+        _ => timer.as_mut().poll(context),
+    }));
     let mut stopping = tokio::select! {
         biased;
         answer = &mut call => return Ok(answer),
-        () = &mut timer => return Err(Ended::TimedOut),
+        () = &mut over => return Err(Ended::TimedOut),
         stopping = stop.stopped() => stopping,
     };
     let begin = time::Instant::now();
@@ -166,7 +173,7 @@ pub(super) async fn bounded<R>(call: impl Future<Output = R>, time: Duration, mu
         tokio::select! {
             biased;
             answer = &mut call => return Ok(answer),
-            () = &mut timer => return Err(Ended::TimedOut),
+            () = &mut over => return Err(Ended::TimedOut),
             () = time::sleep_until(begin + stopping.grace + leeway) => return Err(Ended::Stopped),
             hastened = stop.hastened(stopping) => stopping = hastened,
         }
@@ -287,6 +294,19 @@ mod tests {
         let begin = time::Instant::now();
         assert_eq!(bounded(never(), LONG, signal, SHORT).await, Err(Ended::Stopped));
         assert!(begin.elapsed() >= 3 * SHORT, "the leeway comes on top");
+    }
+
+    #[tokio::test]
+    async fn the_clock_is_asked_whenever_a_guest_yields() {
+        let mut polls = 0;
+        let computes = std::future::poll_fn(|context| {
+            polls += 1;
+            std::thread::sleep(2 * SHORT);
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!(bounded(computes, SHORT, stop().1, Duration::ZERO).await, Err(Ended::TimedOut));
+        assert_eq!(polls, 1, "nobody has to fire a timer first");
     }
 
     #[tokio::test]
