@@ -7,6 +7,7 @@ mod config;
 mod contract;
 mod crashes;
 mod fuzz;
+mod hostile;
 mod house;
 mod models;
 mod release;

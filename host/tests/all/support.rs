@@ -7,6 +7,7 @@ pub mod guests;
 pub mod host;
 pub mod scene;
 pub mod warm;
+pub mod wasm;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -153,7 +153,7 @@ fn a_refused_file_does_not_hide_that_the_time_was_over() {
 fn a_catalogue_is_made_where_the_clock_stands_still() {
     let catalog = TOKIO.block_on(HOST.tools(&Session::info()));
     let names: Vec<_> = catalog.tools().iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["misbehave", "look", "touch", "clock_stands"]);
+    assert_eq!(names, ["misbehave", "dawdle", "look", "touch", "clock_stands"]);
     let moves = Session::new().call(&HOST, "clock_stands", &json!({})).unwrap();
     assert_eq!(text(&moves), "false", "and a call has the real one");
     let again = TOKIO.block_on(HOST.tools(&Session::info()));

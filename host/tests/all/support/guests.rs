@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 
 use super::{read, root};
 
+#[path = "../../../build/components.rs"]
+mod components;
+
 /// Tools that take their time, or never end.
 const PROBE: &str = r#"
 //! Tools for tests.
@@ -78,8 +81,20 @@ pub fn probe() -> &'static Path {
 
 /// The component of the tool `keep`, which keeps values in the store.
 pub fn keeper() -> &'static Path {
-    static KEEPER_WASM: OnceLock<PathBuf> = OnceLock::new();
-    KEEPER_WASM.get_or_init(|| build("tools-keeper", include_str!("../../guests/keeper/src/lib.rs")))
+    static KEEPER: OnceLock<PathBuf> = OnceLock::new();
+    KEEPER.get_or_init(|| of_the_workspace("keeper"))
+}
+
+/// The component of `host/tests/guests/hostile`, which does what a component should not do.
+pub fn hostile() -> &'static Path {
+    static HOSTILE: OnceLock<PathBuf> = OnceLock::new();
+    HOSTILE.get_or_init(|| of_the_workspace("hostile"))
+}
+
+/// Builds a crate of `host/tests/guests`.
+fn of_the_workspace(package: &str) -> PathBuf {
+    let target_dir = components::target_dir(Path::new(env!("OUT_DIR")));
+    components::build(&root(), &target_dir, &[package]).unwrap().remove(0)
 }
 
 /// Builds a crate with this one file, without the network. With the profile of the bundled components and beside them, so

@@ -205,6 +205,10 @@ impl Host {
         self.child.signal(signal);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.child.id()
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.child.try_wait().unwrap()

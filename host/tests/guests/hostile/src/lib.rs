@@ -22,57 +22,79 @@ impl Tool for Misbehave {
     const REPLAY: Replay = Replay::Read;
 
     fn call(self, _call: &Call) -> Result<Output> {
-        let done = |text: &str| Ok(Output::text(text.to_owned()));
-        match self.how.as_str() {
-            "panic" => panic!("on purpose"),
-            "loop" => loop {
-                std::hint::black_box(0);
-            },
-            "sleep" => {
-                std::thread::sleep(Duration::from_secs(3600));
-                done("slept")
-            }
-            "obey" => {
-                while !conversation::interrupted() {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                done("obeyed")
-            }
-            "allocate" => {
-                let bytes = std::hint::black_box(vec![1_u8; 100 << 20]);
-                done(&bytes.len().to_string())
-            }
-            "recurse" => done(&recurse(0).to_string()),
-            "flood" => {
-                for _ in 0..10_000 {
-                    println_to_stdout(&"x".repeat(1000));
-                }
-                done("flooded")
-            }
-            "large" => done(&"x".repeat(9 << 20)),
-            "exit" => std::process::exit(3),
-            "fail" => Err(Error::conflict("it exists")),
-            "chatter" => {
-                let said = (0..200).take_while(|_| conversation::say("again").is_ok()).count();
-                conversation::progress(&"x".repeat(1 << 20));
-                done(&said.to_string())
-            }
-            "shout" => conversation::say(&"x".repeat(2 << 20)).map(|()| Output::text("heard")),
-            "refused" => {
-                let _ = std::fs::write("mounts", "");
-                loop {
-                    std::hint::black_box(0);
-                }
-            }
-            "stat" => loop {
-                let _ = std::fs::metadata(".");
-            },
-            "call" => {
-                while conversation::interrupted() || !secrets::exists("api-key") {}
-                done("called")
-            }
-            other => Err(Error::invalid(format!("unknown: {other}"))),
+        misbehave(&self.how)
+    }
+}
+
+/// Misbehaves as told, and has half a second for it.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde", deny_unknown_fields)]
+struct Dawdle {
+    /// See misbehave.
+    how: String,
+}
+
+impl Tool for Dawdle {
+    const BATCHING: Batching = Batching::Parallel;
+    const REPLAY: Replay = Replay::Read;
+    const TIMEOUT_MS: Option<u64> = Some(500);
+
+    fn call(self, _call: &Call) -> Result<Output> {
+        misbehave(&self.how)
+    }
+}
+
+fn misbehave(how: &str) -> Result<Output> {
+    let done = |text: &str| Ok(Output::text(text.to_owned()));
+    match how {
+        "panic" => panic!("on purpose"),
+        "loop" => loop {
+            std::hint::black_box(0);
+        },
+        "sleep" => {
+            std::thread::sleep(Duration::from_secs(3600));
+            done("slept")
         }
+        "obey" => {
+            while !conversation::interrupted() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done("obeyed")
+        }
+        "allocate" => {
+            let bytes = std::hint::black_box(vec![1_u8; 100 << 20]);
+            done(&bytes.len().to_string())
+        }
+        "recurse" => done(&recurse(0).to_string()),
+        "flood" => {
+            for _ in 0..10_000 {
+                println_to_stdout(&"x".repeat(1000));
+            }
+            done("flooded")
+        }
+        "large" => done(&"x".repeat(9 << 20)),
+        "exit" => std::process::exit(3),
+        "fail" => Err(Error::conflict("it exists")),
+        "chatter" => {
+            let said = (0..200).take_while(|_| conversation::say("again").is_ok()).count();
+            conversation::progress(&"x".repeat(1 << 20));
+            done(&said.to_string())
+        }
+        "shout" => conversation::say(&"x".repeat(2 << 20)).map(|()| Output::text("heard")),
+        "refused" => {
+            let _ = std::fs::write("mounts", "");
+            loop {
+                std::hint::black_box(0);
+            }
+        }
+        "stat" => loop {
+            let _ = std::fs::metadata(".");
+        },
+        "call" => {
+            while conversation::interrupted() || !secrets::exists("api-key") {}
+            done("called")
+        }
+        other => Err(Error::invalid(format!("unknown: {other}"))),
     }
 }
 
@@ -198,7 +220,7 @@ fn said(request: &Request, text: String) -> Completion {
 }
 
 plugin! {
-    tools: [Misbehave, Look, Touch, ClockStands],
+    tools: [Misbehave, Dawdle, Look, Touch, ClockStands],
     provider: Parrot,
     fs: ["workspace:rw"],
     http: ["https://example.com"],
