@@ -213,9 +213,9 @@ impl Usage {
     /// All tokens together.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        let counts =
-            [self.input_uncached, self.cache_read, self.output].into_iter().chain(self.cache_write.iter().map(|(_, tokens)| *tokens));
-        counts.fold(0, u64::saturating_add)
+        let written = self.cache_write.iter().map(|(_, tokens)| *tokens);
+        // A provider's figures: nonsense is to be much, not little.
+        [self.input_uncached, self.cache_read, self.output].into_iter().chain(written).fold(0, u64::saturating_add)
     }
 }
 

@@ -45,6 +45,12 @@ pub const LOG_LINES: u32 = 1000;
 pub const LOG_LINE_BYTES: usize = 4 << 10;
 /// A tool's answer before it is shortened for the model.
 pub const OUTPUT_BYTES: usize = 8 << 20;
+/// Parts of a tool's answer: also an empty one is kept and shown.
+pub const OUTPUT_PARTS: usize = 256;
+/// The media type or name of a file in a tool's answer.
+pub const FILE_WORD_BYTES: usize = 256;
+/// Calls that one answer of a model may ask for; vendors give at most 128.
+pub const ANSWER_CALLS: usize = 256;
 /// What the model sees of one answer, in characters; beyond it a preview and a notice.
 pub const MODEL_OUTPUT_CHARS: usize = 100_000;
 /// The preview of an answer over [`MODEL_OUTPUT_CHARS`].
@@ -114,7 +120,7 @@ pub const SCHEMA_BYTES: usize = 32 << 10;
 pub const CATALOG_TOOLS: usize = 256;
 /// One catalogue. It reads nothing and waits for nothing.
 pub const CATALOG_TIME: Duration = Duration::from_secs(10);
-/// What a session's first catalogue waits for components that are still being compiled.
+/// After its start the host's catalogues wait so long for components that are still being compiled; later ones are left out.
 pub const CATALOG_WAIT: Duration = Duration::from_secs(60);
 /// What a compiled pattern of a schema may take.
 pub const PATTERN_BYTES: usize = 256 << 10;
@@ -124,6 +130,13 @@ pub const SCHEMA_PATTERNS: usize = 64;
 pub const SCHEMA_NODES: u64 = 10_000;
 /// How deep a schema goes, through references too.
 pub const SCHEMA_DEPTH: usize = 256;
+/// Steps that checking a value against a recursive schema may take. Each level of the value can double them, so this bounds
+/// how deep the value may be.
+pub const SCHEMA_STEPS: u64 = 1_000_000;
+/// Levels that JSON text may have at all: the parser's own limit.
+pub const JSON_DEPTH: usize = 128;
+/// The name, version or licence of a component.
+pub const MANIFEST_WORD_BYTES: usize = 64;
 /// `NAME.toml` beside a component.
 pub const BESIDE_BYTES: u64 = 256 << 10;
 /// Compiled schemas kept.
@@ -174,6 +187,8 @@ pub const REQUEST_BYTES: usize = 32 << 20;
 pub const RESPONSE_BYTES: u64 = 256 << 20;
 /// Headers of a request or response, all together.
 pub const HEADER_BYTES: usize = 64 << 10;
+/// Headers of a request.
+pub const HEADERS: usize = 256;
 /// One `response.read`.
 pub const READ_BYTES: usize = 1 << 20;
 /// Responses that one call may have open.

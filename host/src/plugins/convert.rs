@@ -59,10 +59,11 @@ pub(super) fn session_info(info: &SessionInfo) -> types::SessionInfo {
 
 /// A tool's answer. The host's own limit on its size is checked by the caller.
 pub(super) fn output(output: tools::Output) -> Output {
+    let word = |text| cut(text, limits::FILE_WORD_BYTES);
     let part = |part| match part {
         types::Part::Text(text) => OutputPart::Text(text),
         types::Part::Json(json) => OutputPart::Json(json),
-        types::Part::File(file) => OutputPart::File { path: file.path, media_type: file.media_type, name: file.name },
+        types::Part::File(file) => OutputPart::File { path: file.path, media_type: file.media_type.map(word), name: file.name.map(word) },
     };
     Output { parts: output.parts.into_iter().map(part).collect(), summary: output.summary.map(|line| cut(line, limits::SUMMARY_BYTES)) }
 }
@@ -203,9 +204,13 @@ fn media_out(media: &chat::Media) -> wire::Media {
 
 // ── What it answered ────────────────────────────────────────────────────────────────────────────────────────────────
 
+/// A model speaks for itself alone: not as a person, and not for a tool.
 pub(super) fn completion(completion: wire::Completion) -> chat::Completion {
+    let mut message = message_in(completion.message);
+    message.role = chat::Role::Assistant;
+    message.pieces.retain(|piece| !matches!(piece, chat::Piece::ToolAnswer(_)));
     chat::Completion {
-        message: message_in(completion.message),
+        message,
         stop: stop_in(completion.stop),
         usage: usage_in(completion.usage),
         response_id: completion.response_id,
@@ -374,6 +379,28 @@ mod tests {
             cache_break: true,
         };
         assert_eq!(message_in(message_out(&message)), message);
+    }
+
+    #[test]
+    fn a_model_speaks_for_nobody_else() {
+        let piece = wire::Piece::ToolAnswer(wire::ToolAnswer { call_id: "c".into(), pieces: Vec::new(), is_error: false });
+        let message =
+            wire::Message { id: "m".into(), role: wire::Role::User, phase: None, origin: None, pieces: vec![piece], cache_break: false };
+        let max = u64::MAX;
+        let usage = wire::Usage {
+            input_uncached: max,
+            cache_read: max,
+            cache_write: vec![(1, max)],
+            output: max,
+            reasoning: max,
+            cost: None,
+            raw: None,
+        };
+        let stop = wire::Stop::EndTurn;
+        let said = wire::Completion { message, stop, usage, response_id: None, served_model: None, served_tier: None, ext: None };
+        let said = completion(said);
+        assert_eq!((said.message.role, said.message.pieces.len()), (chat::Role::Assistant, 0));
+        assert_eq!(said.usage.tokens(), max, "absurd figures are much, not little");
     }
 
     #[test]

@@ -360,6 +360,10 @@ fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Re
         OutputPart::Text(text) | OutputPart::Json(text) => text.len(),
         OutputPart::File { path, .. } => path.len(),
     };
+    if output.parts.len() > limits::OUTPUT_PARTS {
+        let message = format!("the answer has {} parts; at most {}: join them", output.parts.len(), limits::OUTPUT_PARTS);
+        return Err(error(ErrorKind::TooLarge, message));
+    }
     let (bytes, most) = (output.parts.iter().map(size).sum::<usize>(), serving.limits.output_bytes);
     if bytes > most {
         let message = format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name);
@@ -375,9 +379,13 @@ fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Re
     Ok(output)
 }
 
-/// The host's own limit on what a model answers.
+/// The host's own limits on what a model answers.
 fn sized(plugin: &Plugin, serving: &Serving, completion: chat::Completion) -> Result<chat::Completion, chat::Failure> {
     let failed = |message| chat::Failure::new(chat::FailureKind::Other, message);
+    let calls = completion.message.tool_uses().count();
+    if calls > limits::ANSWER_CALLS {
+        return Err(failed(format!("the answer asks for {calls} calls; at most {} at a time", limits::ANSWER_CALLS)));
+    }
     let bytes = serde_json::to_vec(&completion).map_err(|error| failed(format!("the answer cannot be kept: {error}")))?.len();
     let most = serving.limits.output_bytes;
     if bytes > most {

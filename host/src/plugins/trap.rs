@@ -11,6 +11,9 @@ use super::engine::chain;
 use super::imports::filesystem::Denial;
 use crate::limits;
 
+/// How the engine begins to say that values were larger than [`limits::HOSTCALL_FUEL_BYTES`]. It has no type for it.
+const OVER_THE_BORDER: &str = "too much data is being copied between the host and the guest";
+
 /// The error of a call that trapped. `stderr` is what the guest wrote.
 pub(super) fn crashed(plugin: &str, error: &wasmtime::Error, stderr: &str) -> CallError {
     let (kind, line) = explain(plugin, error, stderr);
@@ -42,6 +45,12 @@ pub(super) fn with_denials(mut error: CallError, denials: &[Denial]) -> CallErro
 fn explain(plugin: &str, error: &wasmtime::Error, stderr: &str) -> (ErrorKind, String) {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return (ErrorKind::Failed, format!("it ended itself with status {}", exit.0));
+    }
+    if root(error).starts_with(OVER_THE_BORDER) {
+        return (
+            ErrorKind::TooLarge,
+            format!("it handed over too much at once; at most {} MiB go into or out of one call", limits::HOSTCALL_FUEL_BYTES >> 20),
+        );
     }
     if let Some(line) = stderr.lines().find(|line| line.starts_with("memory allocation of ")) {
         return (ErrorKind::TooLarge, format!("{line}; [plugins.{plugin}.limits] memory raises its limit"));
@@ -97,6 +106,8 @@ mod tests {
         let memory = trap(Trap::UnreachableCodeReached, "memory allocation of 99 bytes failed\n");
         assert_eq!(memory.kind, ErrorKind::TooLarge);
         assert!(memory.message.contains("99 bytes") && memory.message.contains("[plugins.p.limits] memory"), "{}", memory.message);
+        let much = crashed("p", &wasmtime::Error::msg(format!("{OVER_THE_BORDER}: …")), "");
+        assert_eq!(much.kind, ErrorKind::TooLarge);
         let python = trap(Trap::UnreachableCodeReached, "Traceback:\n  File x\nValueError: no\n");
         assert_eq!(python.message, "the tool crashed: ValueError: no");
         assert!(trap(Trap::MemoryOutOfBounds, "").message.contains("recursion"));

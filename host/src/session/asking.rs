@@ -177,10 +177,15 @@ fn classify(plugins: &Plugins, catalog: &Catalog, completion: &Completion) -> Ve
             None => Class {
                 replay: Replay::Read,
                 batching: Batching::Parallel,
-                refused: Some(format!("there is no tool called `{}`", tool_use.name)),
+                refused: Some(format!("there is no tool called {:?}", shown_name(&tool_use.name))),
             },
         })
         .collect()
+}
+
+/// What is shown of a name that is none: a tool's has at most 64 bytes.
+fn shown_name(name: &str) -> &str {
+    &name[..name.floor_char_boundary(64)]
 }
 
 /// The failure of a model that the configuration no longer has.

@@ -58,7 +58,7 @@ fn pieces(parts: &[OutputPart]) -> Vec<AnswerPiece> {
         let text = match part {
             OutputPart::Text(text) => cut(text, left, preview),
             OutputPart::Json(json) => fit_json(json, left, preview),
-            OutputPart::File { path, media_type, name } => file(path, media_type.as_deref(), name.as_deref()),
+            OutputPart::File { path, media_type, name } => cut(&file(path, media_type.as_deref(), name.as_deref()), left, preview),
         };
         left = left.saturating_sub(text.chars().count());
         pieces.push(AnswerPiece::Text(text));
@@ -209,5 +209,8 @@ mod tests {
         assert_eq!(dropped(Replay::Read).outcome, Outcome::Cancelled);
         let file = OutputPart::File { path: "a.png".into(), media_type: Some("image/png".into()), name: None };
         assert_eq!(ended(Ok(Output { parts: vec![file], summary: None })).pieces, [AnswerPiece::Text("[file: a.png (image/png)]".into())]);
+        let path = "x".repeat(2 * limits::MODEL_OUTPUT_CHARS);
+        let far = ended(Ok(Output { parts: vec![OutputPart::File { path, media_type: None, name: None }], summary: None }));
+        assert!(matches!(&far.pieces[..], [AnswerPiece::Text(text)] if text.len() < limits::MODEL_OUTPUT_CHARS), "a path shares the cap");
     }
 }

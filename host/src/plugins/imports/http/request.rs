@@ -102,6 +102,10 @@ pub(super) fn prepare(context: &HttpContext, request: Request) -> Result<Prepare
 
 fn headers(given: &[(String, String)]) -> Result<HeaderMap, Error> {
     let invalid = |message: String| error(ErrorKind::Invalid, message);
+    // A map for more than 24,576 panics.
+    if given.len() > limits::HEADERS {
+        return Err(error(ErrorKind::TooLarge, format!("the request has {} headers, {} are served", given.len(), limits::HEADERS)));
+    }
     let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > limits::HEADER_BYTES {
         return Err(error(ErrorKind::TooLarge, format!("the headers have {bytes} bytes, {} are served", limits::HEADER_BYTES)));
