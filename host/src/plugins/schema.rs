@@ -3,10 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::PatternOptions;
 use serde_json::Value;
 
 use crate::limits;
+
+/// A compiled schema.
+#[derive(Debug)]
+pub(super) struct Validator {
+    validator: jsonschema::Validator,
+    /// The deepest value that can be checked in [`limits::SCHEMA_STEPS`].
+    depth: usize,
+}
 
 /// Compiled schemas by their text.
 #[derive(Default)]
@@ -40,12 +48,16 @@ impl Schemas {
 /// Compiles a schema. Nothing is ever fetched: a reference out of the schema is an error. So is a schema that would take
 /// more than its size to compile or to check against.
 pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
-    Shape { root: schema, patterns: 0, nodes: HashMap::new() }.check().map_err(|reason| format!("its schema: {reason}"))?;
+    let depth = Shape { root: schema, patterns: 0, recursive: false, nodes: HashMap::new() }
+        .check()
+        .and_then(|recursive| if recursive { Steps::new(schema).depth() } else { Ok(limits::JSON_DEPTH) })
+        .map_err(|reason| format!("its schema: {reason}"))?;
     let patterns = PatternOptions::regex().size_limit(limits::PATTERN_BYTES).dfa_size_limit(limits::PATTERN_BYTES);
     jsonschema::options()
         .offline()
         .with_pattern_options(patterns)
         .build(schema)
+        .map(|validator| Validator { validator, depth })
         .map_err(|error| format!("its schema: {}", cut(&error.to_string())))
 }
 
@@ -53,12 +65,15 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
 struct Shape<'a> {
     root: &'a Value,
     patterns: usize,
+    /// A reference leads back to where it is.
+    recursive: bool,
     /// What is below a node; 0 while it is being counted, so that a recursion counts once.
     nodes: HashMap<*const Value, u64>,
 }
 
 impl<'a> Shape<'a> {
-    fn check(mut self) -> Result<(), String> {
+    /// Is it recursive?
+    fn check(mut self) -> Result<bool, String> {
         let nodes = self.count(self.root, 0)?;
         if nodes > limits::SCHEMA_NODES {
             return Err(format!("with every reference written out it has {nodes} nodes; at most {}", limits::SCHEMA_NODES));
@@ -66,7 +81,7 @@ impl<'a> Shape<'a> {
         if self.patterns > limits::SCHEMA_PATTERNS {
             return Err(format!("it has {} patterns; at most {}", self.patterns, limits::SCHEMA_PATTERNS));
         }
-        Ok(())
+        Ok(self.recursive)
     }
 
     fn count(&mut self, node: &'a Value, depth: usize) -> Result<u64, String> {
@@ -75,6 +90,7 @@ impl<'a> Shape<'a> {
         }
         let key = std::ptr::from_ref(node);
         if let Some(known) = self.nodes.get(&key) {
+            self.recursive |= *known == 0;
             return Ok(*known);
         }
         self.nodes.insert(key, 0);
@@ -117,13 +133,99 @@ impl<'a> Shape<'a> {
     }
 }
 
+/// How many steps checking a value takes at most, by how deep the value is. A part of a value that two schemas look at
+/// costs both; different parts cost the dearest, for each is as deep as the value at most.
+struct Steps<'a> {
+    root: &'a Value,
+    /// None while it is being counted.
+    known: HashMap<(*const Value, usize), Option<u64>>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(root: &'a Value) -> Self {
+        Self { root, known: HashMap::new() }
+    }
+
+    /// The deepest value that can be checked.
+    fn depth(mut self) -> Result<usize, String> {
+        for depth in 0..=limits::JSON_DEPTH {
+            if self.of(self.root, depth)? > limits::SCHEMA_STEPS {
+                return depth.checked_sub(1).ok_or_else(|| "no value could be checked against it in time".to_owned());
+            }
+        }
+        Ok(limits::JSON_DEPTH)
+    }
+
+    /// The steps of `schema` for a value of this depth.
+    fn of(&mut self, schema: &'a Value, depth: usize) -> Result<u64, String> {
+        let Value::Object(fields) = schema else { return Ok(1) };
+        let key = (std::ptr::from_ref(schema), depth);
+        match self.known.get(&key) {
+            Some(Some(known)) => return Ok(*known),
+            Some(None) => return Err("a $ref leads back to itself without looking at a part of the value".to_owned()),
+            None => self.known.insert(key, None),
+        };
+        let (mut here, mut named, mut members, mut items) = (1_u64, 0_u64, 0_u64, 0_u64);
+        for (name, value) in fields {
+            match name.as_str() {
+                "$ref" => {
+                    let target = value.as_str().and_then(|place| self.root.pointer(place.strip_prefix('#')?));
+                    here = here.saturating_add(target.map_or(Ok(1), |target| self.of(target, depth))?);
+                }
+                "allOf" | "anyOf" | "oneOf" | "not" | "if" | "then" | "else" => here = here.saturating_add(self.all(value, depth)?),
+                "dependentSchemas" => here = here.saturating_add(self.each(value, depth, u64::saturating_add)?),
+                _ if depth == 0 => {}
+                "properties" => named = self.each(value, depth - 1, u64::max)?,
+                "patternProperties" => members = members.saturating_add(self.each(value, depth - 1, u64::saturating_add)?),
+                "additionalProperties" | "unevaluatedProperties" | "propertyNames" => {
+                    members = members.saturating_add(self.all(value, depth - 1)?);
+                }
+                "items" | "prefixItems" | "contains" | "unevaluatedItems" | "additionalItems" => {
+                    items = items.saturating_add(self.all(value, depth - 1)?);
+                }
+                _ => {}
+            }
+        }
+        let steps = here.saturating_add(named.saturating_add(members).max(items));
+        self.known.insert(key, Some(steps));
+        Ok(steps)
+    }
+
+    /// One schema, or a list of them.
+    fn all(&mut self, value: &'a Value, depth: usize) -> Result<u64, String> {
+        match value {
+            Value::Array(schemas) => schemas.iter().try_fold(0_u64, |sum, schema| Ok(sum.saturating_add(self.of(schema, depth)?))),
+            schema => self.of(schema, depth),
+        }
+    }
+
+    /// Schemas by name.
+    fn each(&mut self, value: &'a Value, depth: usize, join: fn(u64, u64) -> u64) -> Result<u64, String> {
+        let Value::Object(schemas) = value else { return Ok(0) };
+        schemas.values().try_fold(0, |sum, schema| Ok(join(sum, self.of(schema, depth)?)))
+    }
+}
+
+/// How many levels of lists and objects a value has.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
 /// Checks a value that is already parsed against a schema that is used once.
 pub(super) fn check_value(schema: &Value, value: &Value) -> Result<(), String> {
     problems(&compile(schema)?, value)
 }
 
 fn problems(validator: &Validator, value: &Value) -> Result<(), String> {
-    let mut errors = validator.iter_errors(value);
+    let levels = depth(value);
+    if levels > validator.depth {
+        return Err(format!("it has {levels} levels; with its schema at most {} can be checked", validator.depth));
+    }
+    let mut errors = validator.validator.iter_errors(value);
     let mut lines: Vec<_> = errors
         .by_ref()
         .take(limits::SCHEMA_PROBLEMS)
@@ -203,6 +305,25 @@ mod tests {
         let tree = r##"{"type":"object","properties":{"left":{"$ref":"#"},"right":{"$ref":"#"}},"additionalProperties":false}"##;
         assert_eq!(Schemas::default().check(tree, r#"{"left":{"right":{}}}"#), Ok(()));
         assert!(Schemas::default().check(tree, r#"{"left":{"middle":{}}}"#).is_err());
+    }
+
+    #[test]
+    fn a_recursive_schema_is_checked_as_deep_as_it_can_be() {
+        let double = r##"{"type":"object","properties":{"x":{"anyOf":[{"$ref":"#"},{"allOf":[{"$ref":"#"},{"type":"object"}]}]}}}"##;
+        let nested = |levels: usize| format!("{}1{}", r#"{"x":"#.repeat(levels), "}".repeat(levels));
+        let schemas = Schemas::default();
+        assert!(schemas.check(double, &nested(5)).unwrap_err().starts_with("/x"), "within the bound it is checked");
+        let refused = schemas.check(double, &nested(100)).unwrap_err();
+        assert!(refused.starts_with("it has 100 levels; with its schema at most "), "{refused}");
+        let chain = r##"{"type":"object","properties":{"x":{"$ref":"#"},"y":{"$ref":"#"}}}"##;
+        assert!(schemas.check(chain, &nested(100)).unwrap_err().contains("1 is not of type"), "one look at each level costs little");
+        for endless in [
+            r##"{"type":"object","allOf":[{"$ref":"#"},{"$ref":"#"}]}"##,
+            r##"{"$ref":"#/$defs/a","$defs":{"a":{"not":{"$ref":"#/$defs/b"}},"b":{"anyOf":[{"$ref":"#/$defs/a"}]}}}"##,
+        ] {
+            let refused = schemas.check(endless, "{}").unwrap_err();
+            assert!(refused.contains("leads back to itself"), "{refused}");
+        }
     }
 
     #[test]
