@@ -135,8 +135,6 @@ pub const SCHEMA_DEPTH: usize = 256;
 pub const SCHEMA_STEPS: u64 = 1_000_000;
 /// Levels that JSON text may have at all: the parser's own limit.
 pub const JSON_DEPTH: usize = 128;
-/// The name, version or licence of a component.
-pub const MANIFEST_WORD_BYTES: usize = 64;
 /// `NAME.toml` beside a component.
 pub const BESIDE_BYTES: u64 = 256 << 10;
 /// Compiled schemas kept.

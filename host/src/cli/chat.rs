@@ -7,7 +7,7 @@
 pub(super) mod client;
 mod prompt;
 mod screen;
-mod text;
+pub(super) mod text;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;

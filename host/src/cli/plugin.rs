@@ -13,6 +13,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
 use super::args::CallArgs;
+use super::chat::text::harmless;
 use super::components::Components;
 use super::{Context, ExitCode, output};
 use crate::config::{Config, Plugin};
@@ -28,7 +29,7 @@ pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCo
     if json {
         output::json(&found)?;
     } else {
-        output::text(&render(&found))?;
+        output::text(&harmless(&render(&found)))?;
     }
     Ok(ExitCode::Ok)
 }
@@ -37,14 +38,17 @@ pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCo
 pub(super) async fn inspect(context: &Context, what: &str, json: bool) -> anyhow::Result<ExitCode> {
     let components = Components::as_served(context, &context.config()?)?;
     components.plugins.wait_ready().await;
-    let found = components.plugins.inspect(what).map_err(|error| match error {
+    let mut found = components.plugins.inspect(what).map_err(|error| match error {
         InspectError::NotFound(_) => ExitCode::NotFound.error(error),
         other => other.into(),
     })?;
+    let catalog = components.plugins.tools(&nobody::info()).await;
+    found.offers =
+        catalog.tools().iter().filter(|tool| tool.plugin == what).map(|tool| format!("{}: {}", tool.name, tool.description)).collect();
     if json {
         output::json(&found)?
     } else {
-        output::text(&found.to_string())?
+        output::text(&harmless(&found.to_string()))?
     }
     Ok(ExitCode::Ok)
 }

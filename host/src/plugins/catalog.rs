@@ -124,8 +124,9 @@ fn clean(value: &mut Value) {
     }
 }
 
+/// Without what a model reads and a person does not see.
 fn without_controls(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || *c == '\n').collect()
+    text.chars().filter(|c| *c == '\n' || !(c.is_control() || manifest::is_invisible(*c))).collect()
 }
 
 #[cfg(test)]
@@ -136,7 +137,7 @@ mod tests {
     fn offered(name: &str) -> wire::Tool {
         wire::Tool {
             name: name.into(),
-            description: "Does\u{7} it.\nWell.".into(),
+            description: "Does\u{7} \u{202e}i\u{200b}t.\u{e0041}\nWell.".into(),
             parameters: r#"{"type":"object","description":"a\u001bb"}"#.into(),
             batching: wire::Batching::Parallel,
             replay: wire::Replay::Read,

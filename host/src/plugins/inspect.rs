@@ -24,6 +24,8 @@ pub struct Inspection {
     pub requests: Vec<String>,
     /// What it may do here.
     pub grants: Vec<String>,
+    /// Its tools in the words that a model reads, where somebody asked its catalogue.
+    pub offers: Vec<String>,
 }
 
 /// Imports by what they mean.
@@ -97,6 +99,7 @@ fn inspection(name: &str, digest: String, surface: Option<&Surface>, grants: Vec
         imports: Imports::of(surface.map(|surface| surface.imports.as_slice()).unwrap_or_default()),
         requests: requests.collect(),
         grants,
+        offers: Vec::new(),
     }
 }
 
@@ -124,7 +127,7 @@ impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {} (contract {}, sha256 {})", self.name, self.version, self.contract, self.digest)?;
         let mut group = |title: &str, items: &[String]| -> fmt::Result {
-            if items.is_empty() { Ok(()) } else { writeln!(f, "{title}\n  {}", items.join("\n  ")) }
+            if items.is_empty() { Ok(()) } else { writeln!(f, "{title}\n  {}", items.join("\n").replace('\n', "\n  ")) }
         };
         group("is (exports)", &self.exports)?;
         group("could do at most (capabilities)", &self.imports.capabilities)?;
@@ -133,7 +136,8 @@ impl fmt::Display for Inspection {
         group("ambient", &self.imports.ambient)?;
         group("unknown (this host cannot load it)", &self.imports.unknown)?;
         group("asks for", &self.requests)?;
-        group("may do here (grants)", &self.grants)
+        group("may do here (grants)", &self.grants)?;
+        group("offers (what a model reads)", &self.offers)
     }
 }
 

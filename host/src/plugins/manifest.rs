@@ -178,16 +178,20 @@ fn check_texts(manifest: &Manifest) -> Result<(), ManifestError> {
         }
         // A description may have lines, and emoji that are put together.
         let (lines, unseen) = if what == "description" { ("\n", false) } else { ("", true) };
-        if text.chars().any(|c| (c.is_control() && !lines.contains(c)) || (unseen && is_unseen(c))) {
+        if text.chars().any(|c| (c.is_control() && !lines.contains(c)) || (unseen && is_invisible(c))) {
             return Err(ManifestError::Control(what));
         }
     }
     Ok(())
 }
 
-/// Characters that show nothing, or turn what follows around: a text with them is not the one that is seen.
-fn is_unseen(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Zero-width characters, marks of direction, and the tags that spell ASCII invisibly. Joiners and variation selectors
+/// belong to scripts and pictures, but no description needs them.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn cut(text: &str) -> &str {

@@ -197,7 +197,9 @@ fn an_inspection_shows_what_a_component_is_could_do_and_may_do() {
     let shown = user.run(&["plugin", "inspect", "tools-fs"]).out;
     let (head, rest) = shown.split_once('\n').unwrap();
     assert!(head.starts_with("tools-fs 0.1.0 (contract 0.1.0, sha256 "), "{head}");
+    let (rest, offers) = rest.split_once("offers (what a model reads)\n").unwrap();
     insta::assert_snapshot!("plugin_inspect_tools_fs", rest);
+    assert!(offers.starts_with("  file_read: Reads a text file.") && offers.contains("\n  grep: "), "{offers}");
     let list = user.json(&["plugin", "list", "--json"], 0);
     let names: Vec<_> = list.as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["provider-offline", "provider-openrouter", "tools-fs"]);
