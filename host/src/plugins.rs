@@ -101,6 +101,8 @@ struct Inner {
     schemas: Schemas,
     /// In the order in which their tools are listed.
     plugins: Vec<Arc<Plugin>>,
+    /// Until then a catalogue waits for components that are being compiled.
+    patient_until: tokio::time::Instant,
     /// Time that sandboxes have lived, all together.
     busy_nanos: AtomicU64,
     /// By what they depend on; the components and their settings do not change while the process lives.
@@ -133,7 +135,8 @@ impl Plugins {
         }
         let threads = Threads::start(Handle::current()).map_err(StartError::Threads)?;
         let (http, schemas, catalogs) = (HttpClient::new(), Schemas::default(), Mutex::default());
-        let inner = Arc::new(Inner { threads, engines, cache, http, schemas, plugins, busy_nanos: AtomicU64::new(0), catalogs });
+        let (patient_until, busy_nanos) = (tokio::time::Instant::now() + limits::CATALOG_WAIT, AtomicU64::new(0));
+        let inner = Arc::new(Inner { threads, engines, cache, http, schemas, plugins, patient_until, busy_nanos, catalogs });
         inner.compile(to_compile).map_err(StartError::Threads)?;
         Ok(Self { inner })
     }
@@ -236,7 +239,8 @@ impl Inner {
 
     /// A plugin's tools; none where it does not serve or its catalogue is wrong, an error while it is being compiled.
     async fn catalog_if_serving(self: &Arc<Self>, plugin: &Arc<Plugin>, info: &SessionInfo) -> Result<Vec<Tool>, Elapsed> {
-        let served = tokio::time::timeout(limits::CATALOG_WAIT, self.serve(plugin)).await;
+        // Not so long for each question: one component that takes for ever would hold up every turn of everybody.
+        let served = tokio::time::timeout_at(self.patient_until, self.serve(plugin)).await;
         let served = served.inspect_err(|_| tracing::warn!(plugin = plugin.name, "it is still being compiled; its tools are left out"))?;
         let Ok((_, linked)) = served else { return Ok(Vec::new()) };
         let catalog = self.catalog_of(plugin, &linked, info).await;
@@ -257,7 +261,9 @@ impl Inner {
             let checked = link::guarded(|| {
                 let linked = link::compiled(&inner.engines, &inner.cache, serving, &wasm).map(Arc::new)?;
                 let plain = SessionInfo { kind: SessionKind::Foreground, reads: Vec::new(), helpers: Vec::new() };
-                runtime.block_on(inner.catalog_of(&plugin, &linked, &plain)).map(|_| linked)
+                // Code in the cache serves at the next start without being looked at again.
+                let checked = runtime.block_on(inner.catalog_of(&plugin, &linked, &plain));
+                checked.inspect_err(|_| inner.cache.forget(&linked.engine, &serving.digest)).map(|_| linked)
             });
             let code = match checked {
                 Ok(linked) => Code::Ready(linked),

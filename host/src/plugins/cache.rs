@@ -60,6 +60,16 @@ impl Cache {
         Some(map(engine, &file))
     }
 
+    /// Removes the entry of a component.
+    pub fn forget(&self, engine: &Engine, digest: &str) {
+        let name = entry_name(engine, digest);
+        for path in [self.mac_path(&name), self.dir.join(&name)] {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "no cache entry is removed");
+            }
+        }
+    }
+
     fn store(&self, name: &str, code: &[u8]) -> io::Result<()> {
         write(&self.dir.join(name), code)?;
         write(&self.mac_path(name), &self.mac(name, code).finalize().into_bytes())
