@@ -4,10 +4,17 @@
 //! its own; afterwards the process takes what it took before. At the end of every test no secret is in any file. One host
 //! serves all cases of a [`Stage`]: what the first ones leave behind, the last ones stumble over.
 
+mod answers;
+mod cache;
 mod calls;
+mod catalogues;
+mod components;
 
 use std::fs;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stellaclaw::channels::terminal::protocol::ToClient;
 
 use crate::support::client::{Client, Delivered, Log};
 use crate::support::files;
@@ -17,6 +24,8 @@ use crate::support::host::{Host, Work};
 const HEALTHY: Duration = Duration::from_secs(10);
 /// By then a process has given back what a call took: threads that were needed once end after ten idle seconds.
 const GIVEN_BACK: Duration = Duration::from_secs(30);
+/// Compiling takes as long as it takes; on a machine that does much else, long.
+const COMPILES: Duration = Duration::from_secs(300);
 /// The operator's secret. It is in the host's environment, and nowhere else.
 pub const CANARY: &str = "sk-canary-hostile-5b1e77c0d9";
 
@@ -47,11 +56,11 @@ impl Stage {
     pub async fn start(work: Work) -> Self {
         let log = Log::new(work.folder());
         let host = work.host().await;
-        let victim = Client::attach(&work, "victim", &log).await.unwrap();
+        let victim = compiled(&work, &log).await;
         let bystander = Client::attach(&work, "bystander", &log).await.unwrap();
         let before = Level::of(&host);
         let mut stage = Self { work, host, victim, bystander, before, said: 0 };
-        // Compiled, connected, warm.
+        // Connected and warm.
         stage.is_healthy().await;
         assert_answers(&stage.says("write b.txt: y && read b.txt").await, &["y"]);
         stage.before = Level::of(&stage.host);
@@ -64,23 +73,27 @@ impl Stage {
         self.victim.talk(&format!("v-{}", self.said), text).await.unwrap()
     }
 
-    /// Plays one case: it ends as it should, nobody else waits for it, nothing is left of it.
-    pub async fn plays(&mut self, case: &Case) -> Vec<Delivered> {
+    /// Plays one case: it ends as it should, nobody else waits for it, nothing is left of it. What is not so is said.
+    pub async fn plays(&mut self, case: &Case) -> Result<(), String> {
         self.said += 1;
         self.victim.send(&format!("v-{}", self.said), &case.says).await.unwrap();
         self.is_healthy().await;
         let (replies, _) = self.victim.settle().await.unwrap();
-        println!("{:.100}\n  → {:.400}", case.says, replies.last().map_or("", |reply| reply.text.as_str()));
-        assert_answers(&replies, &case.answers.iter().map(String::as_str).collect::<Vec<_>>());
-        self.is_at_its_level(&case.says).await;
-        replies
+        let last = replies.last().map_or("", |reply| reply.text.as_str());
+        println!("{:.100}\n  → {last:.300}", case.says);
+        match case.answers.iter().find(|part| !last.contains(*part)) {
+            Some(part) => Err(format!("{:.100}: {part:?} is not in {last:.1000}", case.says)),
+            None => self.is_at_its_level().await.map_err(|level| format!("{:.100}: not given back: {level}", case.says)),
+        }
     }
 
-    /// Plays them one after the other.
+    /// Plays them one after the other. All of them, so that a failure says which defences are gone.
     pub async fn plays_all(&mut self, cases: &[Case]) {
+        let mut wrong = Vec::new();
         for case in cases {
-            self.plays(case).await;
+            wrong.extend(self.plays(case).await.err());
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     /// The other conversation finishes a turn with a tool.
@@ -93,14 +106,16 @@ impl Stage {
     }
 
     /// The process takes what it took before.
-    async fn is_at_its_level(&self, after: &str) {
+    pub async fn is_at_its_level(&self) -> Result<(), String> {
         let began = Instant::now();
         loop {
             let now = Level::of(&self.host);
             if now.is_like(&self.before) {
-                return;
+                return Ok(());
             }
-            assert!(began.elapsed() < GIVEN_BACK, "{after:.100}: not given back: {now:?}, before it was {:?}", self.before);
+            if began.elapsed() > GIVEN_BACK {
+                return Err(format!("{now:?}, before it was {:?}", self.before));
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -110,6 +125,19 @@ impl Stage {
         self.host.stop().await;
         assert_no_secret(&self.work, &[CANARY]);
         self.work
+    }
+}
+
+/// The victim, once nothing is being compiled any more.
+async fn compiled(work: &Work, log: &Log) -> Client {
+    let began = Instant::now();
+    loop {
+        let client = Client::attach(work, "victim", log).await.unwrap();
+        if matches!(client.welcome, ToClient::Welcome { preparing: 0, .. }) {
+            return client;
+        }
+        assert!(began.elapsed() < COMPILES, "still compiling: {:?}", client.welcome);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -128,6 +156,12 @@ pub fn assert_no_secret(work: &Work, secrets: &[&str]) {
             assert!(!found, "a secret is in {}", path.display());
         }
     }
+}
+
+/// Why a plugin is not served, as the host's log says.
+pub fn refusal(log: &str, plugin: &str) -> String {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["plugin"] == plugin).filter_map(|line| line["reason"].as_str().map(str::to_owned)).collect()
 }
 
 /// Drops components into the folder that the host looks into.

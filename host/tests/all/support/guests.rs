@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use super::{read, root};
 
 #[path = "../../../build/components.rs"]
+#[expect(dead_code, reason = "the build script has checked the target")]
 mod components;
 
 /// Tools that take their time, or never end.
@@ -89,6 +90,12 @@ pub fn keeper() -> &'static Path {
 pub fn hostile() -> &'static Path {
     static HOSTILE: OnceLock<PathBuf> = OnceLock::new();
     HOSTILE.get_or_init(|| of_the_workspace("hostile"))
+}
+
+/// The component of `host/tests/guests/catalogue`: its settings say what it offers. Without a manifest.
+pub fn catalogue() -> &'static Path {
+    static CATALOGUE: OnceLock<PathBuf> = OnceLock::new();
+    CATALOGUE.get_or_init(|| of_the_workspace("catalogue"))
 }
 
 /// Builds a crate of `host/tests/guests`.

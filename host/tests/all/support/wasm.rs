@@ -1,5 +1,7 @@
 //! A byte writer for components: other manifests, other sections, and files that no toolchain would make.
 
+use std::cell::Cell;
+
 /// The custom section that holds a component's manifest.
 const MANIFEST: &str = "stellaclaw:manifest";
 
@@ -63,10 +65,14 @@ pub fn with_manifest(wasm: &[u8], json: &str) -> Vec<u8> {
     [without_manifest(wasm), manifest(json)].concat()
 }
 
-/// The component with the body of this section of its core modules replaced by what `change` makes of it.
-pub fn with_core_section(wasm: &[u8], wanted: u8, change: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
-    let wasm = rewritten(wasm, &|id, body, in_core| Some(if in_core && id == wanted { change(body) } else { body.to_vec() }));
-    assert!(!wasm.is_empty());
+/// The component with another body of this section in the first of its core modules that has one: its author's.
+pub fn with_core_section(wasm: &[u8], wanted: u8, body: &[u8]) -> Vec<u8> {
+    let done = Cell::new(false);
+    let wasm = rewritten(wasm, &|id, present, in_core| {
+        let is_it = in_core && id == wanted && !done.replace(done.get() || (in_core && id == wanted));
+        Some(if is_it { body.to_vec() } else { present.to_vec() })
+    });
+    assert!(done.get(), "no core module has a section {wanted}");
     wasm
 }
 
@@ -94,5 +100,5 @@ fn rewritten(wasm: &[u8], change: &dyn Fn(u8, &[u8], bool) -> Option<Vec<u8>>) -
 fn read_leb(bytes: &[u8]) -> (usize, &[u8]) {
     let length = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
     let (number, rest) = bytes.split_at(length);
-    (number.iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f)), rest)
+    (number.iter().rev().fold(0, |sum, byte| (sum << 7) | usize::from(byte & 0x7f)), rest)
 }

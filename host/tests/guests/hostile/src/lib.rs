@@ -1,5 +1,8 @@
 //! A component that does what a component should not do. Built by the host's tests.
 
+mod forger;
+mod greed;
+
 use std::time::{Duration, SystemTime};
 
 use stellaclaw_sdk::chat::{Completion, Failure, Message, Model, Piece, Request, Role, Stop, TextPiece, Usage};
@@ -13,7 +16,7 @@ use stellaclaw_sdk::{
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(crate = "stellaclaw_sdk::serde", deny_unknown_fields)]
 struct Misbehave {
-    /// panic, loop, sleep, obey, allocate, recurse, flood, large, exit, fail, chatter, shout, refused, stat, call
+    /// What it does: see the code.
     how: String,
 }
 
@@ -44,7 +47,9 @@ impl Tool for Dawdle {
     }
 }
 
+/// What follows a `#` only tells one call from another.
 fn misbehave(how: &str) -> Result<Output> {
+    let how = how.split_once('#').map_or(how, |(how, _)| how);
     let done = |text: &str| Ok(Output::text(text.to_owned()));
     match how {
         "panic" => panic!("on purpose"),
@@ -94,7 +99,7 @@ fn misbehave(how: &str) -> Result<Output> {
             while conversation::interrupted() || !secrets::exists("api-key") {}
             done("called")
         }
-        other => Err(Error::invalid(format!("unknown: {other}"))),
+        other => greed::greedy(other).unwrap_or_else(|| Err(Error::invalid(format!("unknown: {other}")))),
     }
 }
 
@@ -175,6 +180,9 @@ impl Provider for Parrot {
         let text = request.messages.last().map(Message::text).unwrap_or_default();
         if text == "panic" {
             panic!("model on purpose");
+        }
+        if let Some(forged) = forger::forged(&text, request) {
+            return forged;
         }
         if text == "flood" {
             let start = |index| Delta::ItemStarted(Item { index, kind: ItemKind::Text, id: None, name: None });
