@@ -237,6 +237,11 @@ impl types::HostDescriptor for FileView<'_> {
             };
         }
         let spot = base.spot(&rest).map_err(failed)?;
+        // A link on the way can lead to another root than the spelling of the path.
+        if !spot.root().writable {
+            self.files.charges.deny("set-times", spot.shown(), Some(&spot.root().key));
+            return Err(ErrorCode::ReadOnly.into());
+        }
         rustix::fs::utimensat(&*spot.parent.dir, &spot.name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(os)
     }
 
