@@ -1,5 +1,6 @@
 //! Reading a directory: entries as the kernel gives them, a buffer at a time, without a `stat` for each.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, seek, statat};
 use rustix::io::Errno;
 use wasmtime_wasi::p2::FsError;
-use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi::p2::bindings::sync::filesystem::types;
 
 use super::convert::{self, Identity};
@@ -26,8 +26,9 @@ pub(super) struct Entries {
 }
 
 struct Entry {
-    /// None: the name is no UTF-8, and WASI cannot say it.
-    name: Option<String>,
+    name: String,
+    /// The name is no UTF-8, which WASI cannot say: it is shown with a mark in place of what is none, and cannot be opened.
+    is_mangled: bool,
     kind: FileType,
     inode: u64,
 }
@@ -63,9 +64,10 @@ impl Entries {
             self.refill().map_err(convert::os)?;
         }
         let Some(entry) = self.ready.pop_front() else { return Ok(None) };
-        let name = entry.name.ok_or(ErrorCode::IllegalByteSequence)?;
-        // A directory may be a mount point, whose inode is not the one in its parent's listing.
-        let known = !matches!(entry.kind, FileType::Directory | FileType::Unknown);
+        let name = entry.name;
+        // A directory may be a mount point, whose inode is not the one in its parent's listing. A mangled name may be
+        // another entry's true one.
+        let known = !entry.is_mangled && !matches!(entry.kind, FileType::Directory | FileType::Unknown);
         let listed = known.then(|| Listed::new(&self.dir, name.clone(), false, (self.device, entry.inode)));
         Ok(Some((types::DirectoryEntry { type_: convert::descriptor_type(entry.kind), name }, listed)))
     }
@@ -86,7 +88,11 @@ impl Entries {
                     }
                     kind => kind,
                 };
-                self.ready.push_back(Entry { name: name.to_str().ok().map(str::to_owned), kind, inode: entry.ino() });
+                let (name, is_mangled) = match name.to_string_lossy() {
+                    Cow::Borrowed(name) => (name.to_owned(), false),
+                    Cow::Owned(name) => (name, true),
+                };
+                self.ready.push_back(Entry { name, is_mangled, kind, inode: entry.ino() });
             }
             if raw.is_buffer_empty() {
                 break;
