@@ -41,7 +41,8 @@ pub(super) async fn exchange(context: &HttpContext, mut request: Prepared) -> Re
             at_home = false;
             // A server that repeats the query in its redirect would send the secret there.
             if context.redactor.text(next.as_str()) != next.as_str() {
-                return Err(error(ErrorKind::Denied, format!("the redirect to {} carries a secret", shown(&next))));
+                let shown = context.redactor.text(&shown(&next)).into_owned();
+                return Err(error(ErrorKind::Denied, format!("the redirect to {shown} carries a secret")));
             }
             request.headers.remove(AUTHORIZATION);
             request.headers.remove(COOKIE);
@@ -175,7 +176,7 @@ fn shown_headers(context: &HttpContext, headers: &HeaderMap) -> Result<Vec<(Stri
         return Err(error(ErrorKind::TooLarge, format!("the answer's headers have over {} bytes", limits::HEADER_BYTES)));
     }
     let shown = |value: &[u8]| context.redactor.text(&String::from_utf8_lossy(value)).into_owned();
-    Ok(headers.iter().map(|(name, value)| (name.as_str().to_owned(), shown(value.as_bytes()))).collect())
+    Ok(headers.iter().map(|(name, value)| (shown(name.as_str().as_bytes()), shown(value.as_bytes()))).collect())
 }
 
 /// The address without its query, which may be long and private.

@@ -167,6 +167,65 @@ fn origins() {
     }
 }
 
+/// Texts that look as if they led to `granted.example`, or to nobody.
+#[test]
+fn an_address_is_judged_by_where_it_leads() {
+    let origins = [grant("http://granted.example"), grant("http://93.184.215.14")];
+    // Where the parser says that it leads; none where there is nowhere to go.
+    let table = [
+        ("http://granted.example@127.0.0.1/", Some("127.0.0.1")),
+        ("http://granted.example:80@127.0.0.1/", Some("127.0.0.1")),
+        ("http://granted.example%40127.0.0.1/", None),
+        ("http://127.0.0.1\\@granted.example/", Some("127.0.0.1")),
+        ("http://127.0.0.1#@granted.example/", Some("127.0.0.1")),
+        ("http://127.0.0.1?@granted.example/", Some("127.0.0.1")),
+        ("http:\\\\127.0.0.1/granted.example", Some("127.0.0.1")),
+        ("http:127.0.0.1", Some("127.0.0.1")),
+        ("http:///127.0.0.1/", Some("127.0.0.1")),
+        ("http://127.0.0.1\t.granted.example/", Some("127.0.0.1.granted.example")),
+        ("http://gran\nted.exam\rple.evil.example/", Some("granted.example.evil.example")),
+        ("http://granted.example.evil.example/", Some("granted.example.evil.example")),
+        ("http://evilgranted.example/", Some("evilgranted.example")),
+        ("http://granted.example:8080/", Some("granted.example")),
+        ("http://granted.example..evil.example/", Some("granted.example..evil.example")),
+        ("http://granted.example\0.evil.example/", None),
+        ("http://granted.example%00.evil.example/", None),
+        ("http://granted.example%2f.evil.example/", None),
+        ("http://granted.example%23.evil.example/", None),
+        ("http://granted.example%0d%0a.evil.example/", None),
+        ("http://granted\u{ad}.example.evil.example/", Some("granted.example.evil.example")),
+        ("http://gr\u{430}nted.example/", Some("xn--grnted-4nf.example")),
+        ("http://93.184.215.14.evil.example/", Some("93.184.215.14.evil.example")),
+        ("http://93.184.215.14@127.0.0.1/", Some("127.0.0.1")),
+        ("http://[::ffff:93.184.215.14]/", Some("[::ffff:5db8:d70e]")),
+        ("http://[fe80::1%25eth0]/", None),
+        ("http://[::1%lo]/", None),
+        ("http://[::1]granted.example/", None),
+        ("http://[127.0.0.1]/", None),
+        ("http://127.0.0.1:80:80/", None),
+        ("http://1.2.3.4.5/", None),
+        ("http://0x1ffffffff/", None),
+        ("http://4294967296/", None),
+        ("http://08.0.0.1/", None),
+        ("http:////", None),
+    ];
+    for (text, host) in table {
+        let url = Url::parse(text);
+        assert_eq!(url.as_ref().ok().and_then(Url::host_str), host, "{text}");
+        assert!(!url.is_ok_and(|url| origins.iter().any(|origin| origin.allows("GET", &url))), "{text}");
+    }
+    // The same place in other words.
+    for text in [
+        "http://GRANTED.example./",
+        "http://granted%2eexample/",
+        "http://gran\u{ad}ted.example/",
+        "http://0x5db8d70e/",
+        "http://93.184.55054/",
+    ] {
+        assert!(origins.iter().any(|origin| origin.allows("GET", &url(text))), "{text}");
+    }
+}
+
 #[test]
 fn methods_narrow_an_origin() {
     let origin = grant("GET,HEAD https://api.example.com/v1");
