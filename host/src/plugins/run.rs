@@ -1,13 +1,14 @@
 //! Running a call: a guest made of its grant, a thread, a bound, and an answer or a typed error.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use rustix::fs::{Mode, OFlags};
 use stellaclaw_bindings::tools as wire;
 use wasmtime::Store;
 
@@ -298,7 +299,11 @@ fn open_mounts(serving: &Serving, grant: &Grant, context: Option<&CallContext>) 
             error(ErrorKind::Unavailable, "one of the directories of this conversation cannot be opened; the log says which".into())
         })
     };
-    let open = |path: &Path| opened(path, Dir::open_ambient_dir(path, ambient_authority()));
+    let mounted = |path: &Path| context.is_some_and(|context| context.places.mounts.iter().any(|mount| mount.path == path));
+    let open = |path: &Path| match mounted(path) {
+        true => opened(path, open_as_written(path)),
+        false => opened(path, Dir::open_ambient_dir(path, ambient_authority())),
+    };
     let mut points = Vec::new();
     for MountPlan { path, guests, writable, key, inner } in
         grants::mounts(grant, context.map(|context| &context.places), Some(data.path.clone()))
@@ -319,6 +324,22 @@ fn open_mounts(serving: &Serving, grant: &Grant, context: Option<&CallContext>) 
         }));
     }
     Ok(points)
+}
+
+/// Opens a directory whose path had no link in it when it was allowed. A guest may write where a part of it lies: a link that
+/// stands there now would lead wherever it likes.
+fn open_as_written(path: &Path) -> std::io::Result<Dir> {
+    let enter = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open("/", enter, Mode::empty())?;
+    for part in path.components() {
+        match part {
+            Component::RootDir => {}
+            Component::Normal(name) => at = rustix::fs::openat(&at, name, enter, Mode::empty())?,
+            _ => return Err(std::io::ErrorKind::InvalidInput.into()),
+        }
+    }
+    let read = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Dir::from_std_file(rustix::fs::openat(&at, ".", read, Mode::empty())?.into()))
 }
 
 fn tool_answer(

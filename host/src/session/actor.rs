@@ -29,7 +29,7 @@ use super::{Deps, Exit, Opening, inbox, places};
 use crate::clock::{self, Moment};
 use crate::crash;
 use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, SHUTDOWN_GRACE, STOP_GRACE};
-use crate::plugins::Places;
+use crate::plugins::{Mount, Places};
 use crate::store::{Append, Appended, Conversation, Session, StoreError};
 use crate::supervise::Stopping;
 
@@ -422,10 +422,11 @@ impl Actor {
     }
 }
 
-/// The directories of a conversation. Mounts that cannot be had are left out: the conversation goes on without them.
+/// The directories of a conversation. Mounts that cannot be had, or were replaced by a link since they were allowed, are left
+/// out: the conversation goes on without them.
 fn places_of(deps: &Deps, conversation: &Conversation) -> Result<Places, StoreError> {
     let prepare = |mounts| places::prepare(&deps.workdir, conversation.id, mounts);
-    let (there, gone): (Vec<_>, Vec<_>) = places::mounts(&conversation.settings).into_iter().partition(|mount| mount.path.is_dir());
+    let (there, gone): (Vec<_>, Vec<_>) = places::mounts(&conversation.settings).into_iter().partition(is_there);
     for mount in gone {
         tracing::warn!(conversation = %conversation.id, path = %mount.path.display(), "a mounted directory is gone and is left out");
     }
@@ -439,6 +440,10 @@ fn places_of(deps: &Deps, conversation: &Conversation) -> Result<Places, StoreEr
             path: deps.workdir.workspace(conversation.id).display().to_string(),
             reason: error.to_string(),
         })
+}
+
+fn is_there(mount: &Mount) -> bool {
+    mount.path.is_dir() && mount.path.canonicalize().is_ok_and(|real| real == mount.path)
 }
 
 async fn sleep_until(at: Option<Instant>) {
