@@ -5,7 +5,7 @@
 //! too often is left alone until the host starts again. Sessions never end the process.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -235,7 +235,7 @@ impl Router {
     /// The mounts with their real paths, if all of them may be mounted.
     fn checked(&self, mounts: Vec<Mount>) -> Result<Vec<Mount>, RouterError> {
         let deps = &self.0.deps;
-        let guarded = Guarded::of(deps.config.source.as_deref(), deps.workdir.root(), &deps.config.plugin_dirs);
+        let guarded = Guarded::of(&deps.config, deps.workdir.root()).with_real(real);
         mounts
             .into_iter()
             .map(|mount| {
@@ -370,4 +370,9 @@ impl Router {
         }
         true
     }
+}
+/// Where a path leads, as far as there is something.
+fn real(path: &Path) -> PathBuf {
+    let led = path.ancestors().find_map(|there| Some((there.canonicalize().ok()?, path.strip_prefix(there).ok()?)));
+    led.map_or_else(|| path.to_owned(), |(there, rest)| there.join(rest))
 }

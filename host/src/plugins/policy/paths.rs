@@ -1,10 +1,12 @@
 //! Which directories may be mounted, and under which names.
 //!
 //! No mount may contain, or lie in, what decides over plugins or remembers for the host: a guest that could write there
-//! would grant itself anything, and one that could read there would see every conversation. The paths compared are real
-//! ones (links resolved by the caller), component by component, never as text.
+//! would grant itself anything, and one that could read there would see every conversation or a secret. The paths compared
+//! are real ones (links resolved by the caller), component by component, never as text.
 
 use std::path::{Path, PathBuf};
+
+use crate::config::{Config, SecretSource};
 
 /// What must stay out of every mount.
 #[derive(Debug, Clone, Default)]
@@ -31,10 +33,10 @@ pub enum MountError {
 }
 
 impl Guarded {
-    /// The host's own places: a configuration file and a work directory. The conversations' workspaces, `shared` and the
-    /// skills below the work directory are no part of it; the host mounts those itself.
+    /// The host's own places: the configuration with what it names, and the work directory. The conversations' workspaces,
+    /// `shared` and the skills below the work directory are no part of it; the host mounts those itself.
     #[must_use]
-    pub fn of(config: Option<&Path>, workdir: &Path, plugin_dirs: &[PathBuf]) -> Self {
+    pub fn of(config: &Config, workdir: &Path) -> Self {
         let below = [
             ("state.db", "the store"),
             ("grants.toml", "the grants"),
@@ -49,9 +51,24 @@ impl Guarded {
             ("STELLA_VERSION", "the store"),
         ];
         let mut paths: Vec<(PathBuf, &'static str)> = below.map(|(name, what)| (workdir.join(name), what)).to_vec();
-        paths.extend(config.map(|config| (config.to_owned(), "the configuration")));
-        paths.extend(plugin_dirs.iter().map(|dir| (workdir.join(dir), "the plugins")));
+        paths.extend(config.source.iter().map(|source| (source.clone(), "the configuration")));
+        paths.extend(config.plugin_dirs.iter().map(|dir| (workdir.join(dir), "the plugins")));
+        // Whatever lies there runs with the plugin's grants. Other components are known by their bytes.
+        let trusted = config.plugins.values().filter(|plugin| plugin.trust_path).filter_map(|plugin| plugin.path.clone());
+        paths.extend(trusted.map(|path| (path, "the plugins")));
+        paths.extend(config.secret_sources().filter_map(|(_, source)| match source {
+            SecretSource::File(path) => Some((path.clone(), "a secret")),
+            SecretSource::Env(_) => None,
+        }));
         Self { paths }
+    }
+
+    /// The same, and where the paths lead when links are followed, which `real` says.
+    #[must_use]
+    pub fn with_real(mut self, real: impl Fn(&Path) -> PathBuf) -> Self {
+        let led: Vec<_> = self.paths.iter().map(|(path, what)| (real(path), *what)).filter(|led| !self.paths.contains(led)).collect();
+        self.paths.extend(led);
+        self
     }
 
     /// May the directory be mounted?
@@ -76,11 +93,28 @@ pub fn check_name(name: &str) -> Result<(), MountError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Plugin;
 
     #[test]
     fn what_decides_over_plugins_cannot_be_mounted() {
-        let guarded = Guarded::of(Some(Path::new("/etc/stellaclaw/config.toml")), Path::new("/srv/claw"), &[PathBuf::from("/opt/drop-in")]);
+        let dev = Plugin { path: Some("/home/me/dev/x.wasm".into()), trust_path: true, ..Plugin::default() };
+        let known = Plugin { path: Some("/home/me/docs/y.wasm".into()), ..Plugin::default() };
+        let mut config = Config {
+            source: Some("/etc/stellaclaw/config.toml".into()),
+            plugin_dirs: vec!["/opt/drop-in".into()],
+            plugins: [("dev".into(), dev), ("known".into(), known)].into(),
+            ..Config::embedded(false)
+        };
+        for model in config.models.values_mut() {
+            model.api_key = Some(SecretSource::File("/home/me/keys/one".into()));
+        }
+        let led = |path: &Path| path.strip_prefix("/srv").map_or(path.to_owned(), |rest| Path::new("/mnt/disk").join(rest));
+        let guarded = Guarded::of(&config, Path::new("/srv/claw")).with_real(led);
         let table = [
+            ("/mnt/disk", false),
+            ("/mnt/disk/claw/plugins", false),
+            ("/home/me/keys", false),
+            ("/home/me/dev", false),
             ("/", false),
             ("/srv", false),
             ("/srv/claw", false),
