@@ -390,10 +390,12 @@ fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Re
         let message = format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name);
         return Err(error(ErrorKind::TooLarge, message));
     }
-    for part in &mut output.parts {
-        if let OutputPart::Text(text) | OutputPart::Json(text) = part
-            && let std::borrow::Cow::Owned(redacted) = redactor.text(text)
-        {
+    let texts = output.parts.iter_mut().flat_map(|part| match part {
+        OutputPart::Text(text) | OutputPart::Json(text) => vec![text],
+        OutputPart::File { path, media_type, name } => [path].into_iter().chain(media_type).chain(name).collect(),
+    });
+    for text in texts.chain(&mut output.summary) {
+        if let std::borrow::Cow::Owned(redacted) = redactor.text(text) {
             *text = redacted;
         }
     }

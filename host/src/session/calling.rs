@@ -151,7 +151,9 @@ fn redacted(redactor: &Redactor, result: Result<Output, CallError>) -> Result<Ou
             let parts = output.parts.into_iter().map(|part| match part {
                 OutputPart::Text(text) => OutputPart::Text(clean(text)),
                 OutputPart::Json(json) => OutputPart::Json(clean(json)),
-                file @ OutputPart::File { .. } => file,
+                OutputPart::File { path, media_type, name } => {
+                    OutputPart::File { path: clean(path), media_type: media_type.map(clean), name: name.map(clean) }
+                }
             });
             Ok(Output { parts: parts.collect(), summary: output.summary.map(clean) })
         }
