@@ -9,6 +9,10 @@ mod cache;
 mod calls;
 mod catalogues;
 mod components;
+mod files;
+mod network;
+mod prowler;
+mod secrets;
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ pub mod host;
 pub mod scene;
 pub mod warm;
 pub mod wasm;
+pub mod web;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

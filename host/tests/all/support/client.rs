@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use stellaclaw::channels::terminal::link::{self, Reader};
 use stellaclaw::channels::terminal::protocol::{Kind, PROTOCOL, Place, Settled, ToClient, ToHost};
+use stellaclaw::plugins::Mount;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -95,14 +96,22 @@ pub struct Client {
 impl Client {
     /// Attaches to the local user's conversation, or to another one of theirs.
     pub async fn attach(work: &Work, name: &str, log: &Log) -> io::Result<Self> {
-        let place = Place::Chat { name: (!name.is_empty()).then(|| name.to_owned()) };
-        Self::attach_at(work, name, place, log).await
+        Self::attach_at(work, name, chat(name), log).await
+    }
+
+    /// The same, with directories of the user's.
+    pub async fn attach_with(work: &Work, name: &str, mounts: Vec<Mount>, log: &Log) -> io::Result<Self> {
+        Self::hello(work, name, chat(name), mounts, log).await
     }
 
     pub async fn attach_at(work: &Work, name: &str, place: Place, log: &Log) -> io::Result<Self> {
+        Self::hello(work, name, place, Vec::new(), log).await
+    }
+
+    async fn hello(work: &Work, name: &str, place: Place, mounts: Vec<Mount>, log: &Log) -> io::Result<Self> {
         let (reader, mut writer) = UnixStream::connect(work.socket()).await?.into_split();
         let mut reader = Reader::new(reader);
-        let hello = ToHost::Hello { protocol: PROTOCOL, version: "test".into(), place, mounts: Vec::new() };
+        let hello = ToHost::Hello { protocol: PROTOCOL, version: "test".into(), place, mounts };
         link::write(&mut writer, &hello).await?;
         let welcome = within("a welcome", reader.next::<ToClient>()).await?.ok_or(ErrorKind::UnexpectedEof)?;
         Ok(Self { name: name.to_owned(), reader, writer, log: log.clone(), welcome, acknowledges: true })
@@ -195,6 +204,10 @@ impl Client {
         self.send(id, text).await?;
         Ok(self.settle().await?.0)
     }
+}
+
+fn chat(name: &str) -> Place {
+    Place::Chat { name: (!name.is_empty()).then(|| name.to_owned()) }
 }
 
 fn as_delivered(line: &ToClient) -> Option<Delivered> {

@@ -98,6 +98,12 @@ pub fn catalogue() -> &'static Path {
     CATALOGUE.get_or_init(|| of_the_workspace("catalogue"))
 }
 
+/// The component of `host/tests/guests/prowler`, which looks for ways out.
+pub fn prowler() -> &'static Path {
+    static PROWLER: OnceLock<PathBuf> = OnceLock::new();
+    PROWLER.get_or_init(|| of_the_workspace("prowler"))
+}
+
 /// Builds a crate of `host/tests/guests`.
 fn of_the_workspace(package: &str) -> PathBuf {
     let target_dir = components::target_dir(Path::new(env!("OUT_DIR")));
