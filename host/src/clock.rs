@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::crash;
+
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
@@ -14,6 +16,14 @@ impl Moment {
         self.0.div_euclid(86_400_000)
     }
 
+    /// `20261122-143605`, UTC: sorts as time does, and can be part of a file's name.
+    #[must_use]
+    pub fn stamp(self) -> String {
+        let (year, month, day) = date(self.day());
+        let second = self.0.div_euclid(1000).rem_euclid(86_400);
+        format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", second / 3600, second / 60 % 60, second % 60)
+    }
+
     /// The milliseconds from `earlier` to this; 0 when the wall clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
@@ -21,9 +31,41 @@ impl Moment {
     }
 }
 
+/// The day of the Gregorian calendar that is so many days after 1970-01-01. Counts in years that begin in March, so that
+/// the leap day is the last one.
+fn date(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year_of_era + later, month, day)
+}
+
 /// Reads the wall clock.
 #[must_use]
 pub fn now() -> Moment {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    Moment(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX).saturating_add(crash::clock_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_the_utc_date_and_time() {
+        for (seconds, stamp) in [
+            (0, "19700101-000000"),
+            (951_782_399, "20000228-235959"),
+            (951_782_400, "20000229-000000"),
+            (1_795_358_165, "20261122-143605"),
+            (4_107_542_400, "21000301-000000"),
+            (-1, "19691231-235959"),
+        ] {
+            assert_eq!(Moment(seconds * 1000).stamp(), stamp);
+        }
+    }
 }

@@ -1,8 +1,11 @@
-//! Crash points: named places where a test can kill the process as `kill -9` would. Nothing in release builds.
+//! What tests can do to a host through its environment. Nothing in release builds.
 //!
 //! `CRASH_AT=<name>` kills at the first firing of that name, `CRASH_AT=<name>#<n>` at the n-th. `CRASH_LIST=<file>` appends the
 //! name of every firing to a file, one per line, before anything else happens. `STELLACLAW_TEST_LATE_INTENT` makes sessions
 //! break their own rule, so that a test can see whether anybody would notice.
+//!
+//! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail. `TEST_CLOCK=<file>`: the
+//! milliseconds in that file are added to the wall clock.
 
 /// Can a point do anything in this process? Where it cannot, names need not be made.
 #[cfg(not(debug_assertions))]
@@ -25,13 +28,30 @@ pub fn late_intent() -> bool {
     false
 }
 
+/// Does the step of this name fail now?
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn fault(_name: &str) -> bool {
+    false
+}
+
+/// How wrong the wall clock is, in milliseconds.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn clock_error() -> i64 {
+    0
+}
+
 #[cfg(debug_assertions)]
-pub use points::{armed, late_intent, point};
+pub use points::{armed, clock_error, fault, late_intent, point};
 
 #[cfg(debug_assertions)]
 mod points {
     use std::fs::{File, OpenOptions};
     use std::io::Write;
+    use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,10 +59,12 @@ mod points {
     struct Plan {
         at: Option<At>,
         list: Option<File>,
+        fault: Option<At>,
+        clock: Option<PathBuf>,
         late_intent: bool,
     }
 
-    /// The firing that kills.
+    /// The firing that kills, or fails.
     #[derive(Debug)]
     struct At {
         name: String,
@@ -57,7 +79,7 @@ mod points {
             Self { name: name.to_owned(), firing, fired: AtomicU64::new(0) }
         }
 
-        /// Counts a firing; true at the one that kills.
+        /// Counts a firing; true at the one that counts.
         fn hit(&self, name: &str) -> bool {
             self.name == name && self.fired.fetch_add(1, Ordering::Relaxed) + 1 == self.firing
         }
@@ -68,6 +90,8 @@ mod points {
         PLAN.get_or_init(|| Plan {
             at: std::env::var("CRASH_AT").ok().map(|text| At::parse(&text)),
             list: std::env::var_os("CRASH_LIST").and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok()),
+            fault: std::env::var("FAULT_AT").ok().map(|text| At::parse(&text)),
+            clock: std::env::var_os("TEST_CLOCK").map(PathBuf::from),
             late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
         })
     }
@@ -82,6 +106,23 @@ mod points {
     #[must_use]
     pub fn late_intent() -> bool {
         plan().late_intent
+    }
+
+    /// Does the step of this name fail now?
+    #[must_use]
+    pub fn fault(name: &str) -> bool {
+        let fails = plan().fault.as_ref().is_some_and(|at| at.hit(name));
+        if fails {
+            tracing::warn!(name, "a step fails because a test wants it to");
+        }
+        fails
+    }
+
+    /// How wrong the wall clock is, in milliseconds.
+    #[must_use]
+    pub fn clock_error() -> i64 {
+        let Some(path) = &plan().clock else { return 0 };
+        std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Fires the point of this name.

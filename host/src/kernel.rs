@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::channels::terminal::{self, Socket, Terminal};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::delivery::{Channel, Delivery};
 use crate::ids::BootId;
-use crate::limits::{MAINTENANCE, SEEN, STOP_BOUND};
+use crate::limits::{CLOCK_DRIFT, FIRST_MAINTENANCE, MAINTENANCE, SEEN, STOP_BOUND};
 use crate::plugins::{self, Plugins};
 use crate::router::Router;
 use crate::secrets::Redactor;
@@ -98,7 +99,7 @@ impl Kernel {
         let channels: HashMap<&'static str, Arc<dyn Channel>> =
             HashMap::from([(terminal::CHANNEL, Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
         let delivery = Delivery::start(store.clone(), boot, redactor, channels, &supervisor);
-        resume(&store, &router, &recovered).await?;
+        resume(&store, &router, &recovered, opened.lost.is_some()).await?;
         pump(wakes, &router, &delivery, &supervisor);
         maintain(&store, boot, history, &workdir, &supervisor);
         let path = workdir.socket();
@@ -170,9 +171,12 @@ fn watch_store(store: &Store, supervisor: &Supervisor) {
     });
 }
 
-/// Open commands before open turns, and then what was waiting.
-async fn resume(store: &Store, router: &Router, recovered: &Recovered) -> Result<(), StoreError> {
-    let opening = Opening::Restarted { last_seen: recovered.last_seen, clean: !recovered.crashed };
+/// Open commands before open turns, and then what was waiting. `lost`: the end of the store is missing.
+async fn resume(store: &Store, router: &Router, recovered: &Recovered, lost: bool) -> Result<(), StoreError> {
+    let opening = match lost || recovered.restored {
+        true => Opening::SetBack,
+        false => Opening::Restarted { last_seen: recovered.last_seen, clean: !recovered.crashed },
+    };
     let open: Vec<_> = recovered.open.iter().map(|session| session.conversation).collect();
     let commands = store.waiting_conversations(Some(store::InboxKind::Command)).await?;
     for conversation in commands.iter().chain(&open) {
@@ -208,26 +212,94 @@ fn maintain(store: &Store, boot: BootId, history: Option<Duration>, workdir: &Wo
     let (store, workdir, mut stopping) = (store.clone(), workdir.clone(), supervisor.stopping());
     supervisor.spawn(async move {
         let mut seen = tokio::time::interval(SEEN);
-        let mut prune = tokio::time::interval_at(tokio::time::Instant::now() + Duration::from_secs(60), MAINTENANCE);
+        let mut prune = tokio::time::interval_at(Instant::now() + FIRST_MAINTENANCE, MAINTENANCE);
+        let mut clocks = (Instant::now(), clock::now());
         loop {
             tokio::select! {
                 _ = seen.tick() => store.seen(boot, clock::now()),
-                _ = prune.tick() => forget(&store, history, &workdir).await,
+                _ = prune.tick() => {
+                    let before = std::mem::replace(&mut clocks, (Instant::now(), clock::now()));
+                    match drift(before, clocks) > CLOCK_DRIFT {
+                        true => tracing::warn!("the wall clock jumped; what is old is decided next time"),
+                        false => forget(&store, history, &workdir).await,
+                    }
+                }
                 () = stopping.wait() => return,
             }
         }
     });
 }
 
+/// How much the wall clock differs from the monotonic one since `before`.
+fn drift(before: (Instant, Moment), now: (Instant, Moment)) -> Duration {
+    let passed = i64::try_from(now.0.duration_since(before.0).as_millis()).unwrap_or(i64::MAX);
+    Duration::from_millis(now.1.0.saturating_sub(before.1.0).abs_diff(passed))
+}
+
 async fn forget(store: &Store, history: Option<Duration>, workdir: &WorkDir) {
-    match store.prune(clock::now(), history).await {
-        Ok(pruned) => {
-            for conversation in pruned.conversations {
-                if let Err(error) = std::fs::remove_dir_all(workdir.workspace(conversation)) {
-                    tracing::warn!(%conversation, %error, "a workspace could not be removed");
+    let now = clock::now();
+    let all = async {
+        loop {
+            let expired = store.expired(now).await?;
+            if expired.is_empty() {
+                break;
+            }
+            for conversation in &expired {
+                match std::fs::remove_dir_all(workdir.workspace(*conversation)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::warn!(%conversation, %error, "a workspace could not be removed");
+                    }
+                    _ => {}
                 }
             }
+            store.delete_expired(expired).await?;
         }
-        Err(error) => tracing::warn!(%error, "maintenance of the store failed"),
+        store.prune(now, history).await
+    };
+    if let Err(error) = all.await {
+        tracing::warn!(%error, "maintenance of the store failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_expired_conversation_goes_with_its_workspace_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let workdir = WorkDir::open(folder.path()).unwrap();
+        let (store, _) = Store::open(&workdir, store::Options::default()).unwrap();
+        let make = async |address: &str, expires_at| {
+            let new = store::NewConversation { channel: "terminal".into(), address: address.into(), model: "m".into(), expires_at };
+            let id = store.get_or_create(new, clock::now()).await.unwrap().0.id;
+            std::fs::create_dir(workdir.workspace(id)).unwrap();
+            std::fs::write(workdir.workspace(id).join("notes.txt"), "x").unwrap();
+            id
+        };
+        let kept = make("chat", None).await;
+        let mut expired = Vec::new();
+        for n in 0..70 {
+            expired.push(make(&format!("ask/{n}"), Some(Moment(1))).await);
+        }
+        // A kill came between a workspace and its row.
+        store.expired(clock::now()).await.unwrap();
+        std::fs::remove_dir_all(workdir.workspace(expired[0])).unwrap();
+        forget(&store, None, &workdir).await;
+        let left = store.conversations().await.unwrap();
+        assert_eq!(left.iter().map(|conversation| conversation.id).collect::<Vec<_>>(), [kept]);
+        assert!(workdir.workspace(kept).join("notes.txt").exists());
+        assert!(expired.iter().all(|id| !workdir.workspace(*id).exists()));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_drifts_and_one_that_runs_does_not() {
+        let begin = (Instant::now(), Moment(1_800_000_000_000));
+        let after = |monotonic: u64, wall: i64| drift(begin, (begin.0 + Duration::from_secs(monotonic), Moment(begin.1.0 + wall * 1000)));
+        assert_eq!(after(3600, 3600), Duration::ZERO);
+        assert!(after(3600, 3590) < CLOCK_DRIFT);
+        for wall in [0, 7200, -3600, 90_000, 2_500_000_000, -1_800_000_000] {
+            assert!(after(3600, wall) > CLOCK_DRIFT, "{wall}");
+        }
     }
 }

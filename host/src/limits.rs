@@ -248,6 +248,11 @@ pub const BLOB_KEPT: Duration = Duration::from_secs(3600);
 pub const INLINE_BYTES: usize = 16 << 10;
 /// Before a step or a delivery that found the disk full is tried again.
 pub const FULL_PAUSE: Duration = Duration::from_secs(2);
+/// A part of a reply whose arrival nobody knows is sent this often, marked from the second time on.
+pub const PART_TRIES: u32 = 5;
+/// The wall clock may drift this much from the monotonic one between two rounds of maintenance; after more nothing is
+/// forgotten in that round.
+pub const CLOCK_DRIFT: Duration = Duration::from_secs(600);
 /// How long inbox keys are kept against repeats.
 pub const INBOX_KEPT: Duration = Duration::from_secs(72 * 3600);
 /// How long a conversation of `ask` is kept.
@@ -322,6 +327,8 @@ pub const PANICS: usize = 5;
 pub const PANIC_WINDOW: Duration = Duration::from_secs(60);
 /// How often the host notes that it lives: the precision of "downtime".
 pub const SEEN: Duration = Duration::from_secs(30);
+/// After a start this passes before expired rows are removed.
+pub const FIRST_MAINTENANCE: Duration = Duration::from_secs(60);
 /// How often expired rows are removed.
 pub const MAINTENANCE: Duration = Duration::from_secs(3600);
 /// A graceful stop takes at most this long.

@@ -295,8 +295,9 @@ impl Router {
                     continue;
                 }
                 // Room and locks are not the session's failure.
-                Ok(Err(error @ (StoreError::Full(_) | StoreError::Busy(_)))) => {
+                Ok(Err(error)) if error.passes() => {
                     tracing::warn!(conversation = %id, %error, "a session waits");
+                    live.held_up(Some(error.to_string()));
                     opening = Opening::Restarted { last_seen: Some(clock::now()), clean: true };
                     tokio::select! {
                         () = tokio::time::sleep(FULL_PAUSE) => continue,

@@ -68,6 +68,9 @@ pub enum Opening {
         /// The host ended by itself.
         clean: bool,
     },
+    /// The store is behind what happened: it comes from a backup, or its end was lost. What was running then may have gone
+    /// on since, with effects, so it waits for a person.
+    SetBack,
 }
 
 /// Why a session's actor ended without an error.

@@ -48,7 +48,7 @@ pub use retention::{Checked, Pruned};
 pub use usage::{NewUsage, Totals};
 pub use wakes::{Wake, Wakes};
 
-use crate::workdir::WorkDir;
+use crate::workdir::{WorkDir, WorkDirError};
 use crate::{crash, limits};
 use blobs::Blobs;
 use readers::Readers;
@@ -68,8 +68,11 @@ pub enum StoreError {
     /// Another program has the database locked. Nothing was kept; works again when it lets go.
     #[error("another program has the database locked: {0}")]
     Busy(String),
+    /// The process has no file descriptors or memory left for it. Nothing was kept; works again when it has.
+    #[error("{0}; raise the limit of open files (`ulimit -n`)")]
+    Exhausted(String),
     /// An I/O or sync error, or damage: what is on disk is unknown. The process must end with code 74.
-    #[error("the store is broken: {0}; restart the host")]
+    #[error("the store is broken: {0}; restart the host, and if that does not help restore a backup")]
     Broken(String),
     /// Somebody else wrote first: the caller's picture is old, its actor must stop and load again.
     #[error("conflict: {0}")]
@@ -79,6 +82,12 @@ pub enum StoreError {
     /// The job alone was refused.
     #[error("the store refused: {0}")]
     Constraint(String),
+    /// There was a database, and it is gone.
+    #[error(
+        "{0} is missing or empty, though this work directory has had one; restore a backup with `stellaclaw backup restore`, \
+         or begin anew in an empty directory"
+    )]
+    Gone(String),
     /// A row or blob does not match its checksum and is not at the end.
     #[error("damaged: {0}; restore a backup or run `stellaclaw doctor`")]
     Damaged(String),
@@ -92,6 +101,14 @@ pub enum StoreError {
     Closed,
     #[error("cannot {action} {path}: {reason}")]
     Io { action: &'static str, path: String, reason: String },
+}
+
+impl StoreError {
+    /// May the same command work later, with nothing changed by this one?
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy(_) | Self::Exhausted(_))
+    }
 }
 
 /// How to open a store. The default is what the host uses.
@@ -238,7 +255,10 @@ impl Store {
 
     fn open_with(workdir: &WorkDir, options: &Options, plan: &migrate::Plan) -> Result<(Self, Opened), StoreError> {
         let path = workdir.database();
-        migrate::check(&path, plan)?;
+        // An empty one in its place would take over the workspaces of the conversations that are gone.
+        if migrate::check(&path, plan)? == 0 && workdir.has_version()? {
+            return Err(StoreError::Gone(path.display().to_string()));
+        }
         let mut conn = schema::open_writer(&path)?;
         let migrated_from = migrate::migrate(&mut conn, &path, plan)?;
         workdir.write_version(plan.version).map_err(|error| io_error("note the version in", workdir.root(), &error))?;
@@ -270,6 +290,7 @@ impl Store {
         };
         match found {
             SCHEMA_VERSION => Self::assemble(workdir, None, Shared::new()),
+            0 if workdir.has_version()? => Err(StoreError::Gone(path.display().to_string())),
             0 => Err(StoreError::NotFound(format!("store in {}; start the host once", workdir.root().display()))),
             newer if newer > SCHEMA_VERSION => Err(StoreError::Newer { found: newer, known: SCHEMA_VERSION }),
             older => Err(StoreError::Older { found: older, known: SCHEMA_VERSION }),
@@ -374,6 +395,12 @@ impl Store {
             self.inner.shared.break_down(reason);
         }
         result
+    }
+}
+
+impl From<WorkDirError> for StoreError {
+    fn from(error: WorkDirError) -> Self {
+        Self::Broken(error.to_string())
     }
 }
 

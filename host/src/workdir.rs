@@ -107,6 +107,14 @@ impl WorkDir {
         write().map_err(|source| io_error("write", &path, source))
     }
 
+    /// Has there been a database in it?
+    ///
+    /// # Errors
+    /// The file that says so is not ours, or cannot be read.
+    pub fn has_version(&self) -> Result<bool, WorkDirError> {
+        Ok(self.read_version()?.is_some())
+    }
+
     fn check_version(&self) -> Result<(), WorkDirError> {
         match self.read_version()? {
             Some(found) if found > WORKDIR_VERSION => Err(WorkDirError::Newer { path: self.root.clone(), found, known: WORKDIR_VERSION }),

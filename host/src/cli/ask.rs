@@ -32,6 +32,7 @@ pub(super) async fn run(context: &Context, arguments: AskArgs) -> anyhow::Result
                 // Only what was written is acknowledged.
                 client.ack(key, part).await?;
             }
+            Some(ToClient::HeldUp { reason }) => tracing::warn!(reason, "the answer has to wait"),
             Some(ToClient::Rejected { reason, .. }) => anyhow::bail!("the question was not accepted: {reason}"),
             Some(ToClient::Settled { state, failure }) => break (state, failure),
             Some(_) => {}

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::args::DoctorArgs;
 use super::{Context, ExitCode, output};
+use crate::config::Config;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -24,14 +25,14 @@ enum Level {
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Check {
-    name: String,
+pub(super) struct Check {
+    pub name: String,
     level: Level,
     /// What was found.
-    why: String,
+    pub why: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    repair: Option<String>,
+    pub repair: Option<String>,
 }
 
 impl Check {
@@ -58,6 +59,15 @@ pub(super) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<E
     }
     let failed = checks.iter().any(|check| check.level == Level::Fail);
     Ok(if failed { ExitCode::Failed } else { ExitCode::Ok })
+}
+
+/// What other users of the machine can read or change and should not.
+pub(super) fn exposed(context: &Context, config: &Config) -> Vec<Check> {
+    let mut report = Vec::new();
+    checks::secrets(config, &mut report);
+    report.retain(|check| check.level == Level::Warn);
+    report.extend(context.config_file.as_deref().and_then(checks::changeable));
+    report
 }
 
 async fn examine(context: &Context, online: bool) -> Vec<Check> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process;
 
 use crate::config::ConfigError;
+use crate::kernel::StartError;
 use crate::store::StoreError;
 use crate::workdir::WorkDirError;
 
@@ -91,9 +92,20 @@ impl ExitCode {
                 WorkDirError::Io { .. } => Self::Disk,
             });
         }
+        if let Some(error) = cause.downcast_ref::<StartError>() {
+            return match error {
+                StartError::Locked => Some(Self::Locked),
+                StartError::WorkDir(error) => Self::of_cause(error),
+                StartError::Store(error) => Self::of_cause(error),
+                StartError::Socket { .. } => Some(Self::Disk),
+                StartError::Plugins(_) => None,
+            };
+        }
         cause.downcast_ref::<StoreError>().and_then(|error| match error {
-            StoreError::Full(_) | StoreError::Broken(_) | StoreError::Damaged(_) | StoreError::Io { .. } => Some(Self::Disk),
-            StoreError::Newer { .. } => Some(Self::Config),
+            StoreError::Full(_) | StoreError::Broken(_) | StoreError::Damaged(_) | StoreError::Gone(_) | StoreError::Io { .. } => {
+                Some(Self::Disk)
+            }
+            StoreError::Newer { .. } | StoreError::Older { .. } => Some(Self::Config),
             StoreError::NotFound(_) => Some(Self::NotFound),
             _ => None,
         })
@@ -117,6 +129,8 @@ mod tests {
         let given = ExitCode::Denied.error(anyhow::anyhow!("inner").context("outer")).context("outermost");
         assert_eq!(ExitCode::of(&config), ExitCode::Config);
         assert_eq!(ExitCode::of(&disk), ExitCode::Disk);
+        let wrapped = anyhow::Error::new(StartError::Store(StoreError::Broken("sync".into())));
+        assert_eq!(ExitCode::of(&wrapped), ExitCode::Disk);
         assert_eq!(ExitCode::of(&given), ExitCode::Denied);
         assert_eq!(format!("{given:#}"), "outermost: outer: inner");
         assert_eq!(ExitCode::of(&anyhow::anyhow!("anything")), ExitCode::Failed);

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::RunArgs;
-use super::{Context, ExitCode};
+use super::{Context, ExitCode, doctor};
 use crate::kernel::{Kernel, StartError};
 use crate::supervise::Fatal;
 
@@ -13,7 +13,12 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     let (mut terminate, mut interrupt) = signals()?;
     let setup = context.setup()?;
     let root = setup.workdir.root().to_owned();
-    context.logs.to_folder(&setup.workdir.logs()).context("failed to open the log file")?;
+    let logs = setup.workdir.logs().join("stellaclaw.log");
+    let opened = context.logs.to_folder(&setup.workdir.logs());
+    opened.with_context(|| format!("failed to open {}", logs.display())).map_err(|error| ExitCode::Disk.error(error))?;
+    for check in doctor::exposed(context, &setup.config) {
+        tracing::warn!(what = check.name, repair = check.repair, "{}", check.why);
+    }
     let kernel = match Kernel::start(setup).await {
         Err(StartError::Locked) => {
             let error = anyhow::anyhow!("a host serves {} already; `stellaclaw status` shows it", root.display());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Channel, Deps, MAY_REPEAT, Outcome, Part, Reply};
 use crate::crash;
 use crate::ids::ConversationId;
-use crate::limits::FULL_PAUSE;
+use crate::limits::{FULL_PAUSE, PART_TRIES};
 use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
 use crate::supervise::Budget;
 
@@ -37,7 +37,7 @@ macro_rules! durably {
     ($what:expr) => {
         loop {
             match $what.await {
-                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => {
+                Err(error) if error.passes() => {
                     tracing::warn!(%error, "delivery waits");
                     tokio::time::sleep(FULL_PAUSE).await;
                 }
@@ -99,8 +99,9 @@ impl Lane<'_> {
             part.state = PartState::Unknown;
             durably!(store.part_ended(self.row.id, part.n, PartOutcome::Unknown))?;
         }
-        // A part that was marked before and is unknown again was sent twice; that is the most.
-        if part.state == PartState::Unknown && part.marked {
+        // One repeat in a run of the host. The next run does not know either what became of that, and repeats it again: seen
+        // twice is better than not at all.
+        if part.state == PartState::Unknown && part.marked && (part.boot == Some(self.deps.boot) || part.tries >= PART_TRIES) {
             part.state = PartState::Refused;
             durably!(store.part_ended(self.row.id, part.n, PartOutcome::Refused))?;
             return Box::pin(self.resume(parts)).await;

@@ -146,3 +146,24 @@ async fn no_secret_leaves_in_a_message() {
     let sent = rig.deliver().await.concat();
     assert!(!sent.contains("canary-secret-value") && sent.contains("he said"), "{sent}");
 }
+
+/// Runs of the host that each died with the part on its way.
+#[tokio::test]
+async fn each_run_repeats_what_the_run_before_left_unknown_but_not_for_ever() {
+    for deaths in 1..=crate::limits::PART_TRIES {
+        let rig = Rig::new([]).await;
+        let id = rig.put("k", "hello").await;
+        rig.store.plan_and_send(id, vec!["hello".into()], rig.boot).await.unwrap();
+        for _ in 1..deaths {
+            let boot = rig.store.recover("test", clock::now()).await.unwrap().boot;
+            rig.store.send_part(id, 0, boot, true).await.unwrap();
+        }
+        rig.store.recover("test", clock::now()).await.unwrap();
+        let sent = rig.deliver().await;
+        if deaths < crate::limits::PART_TRIES {
+            assert_eq!((sent, rig.state(id).await.0), (vec![format!("{MAY_REPEAT}\nhello")], OutboxState::Sent), "{deaths}");
+        } else {
+            assert_eq!((sent, rig.state(id).await.0), (Vec::new(), OutboxState::Failed), "{deaths}");
+        }
+    }
+}

@@ -53,7 +53,7 @@ pub(super) struct Actor {
     again: bool,
     stopping: Stopping,
     wake: Arc<Notify>,
-    /// Held while a turn that was running at a crash before runs again.
+    /// Held while a turn that was running at two crashes takes the step again that it was in.
     careful: Option<OwnedSemaphorePermit>,
 }
 
@@ -137,6 +137,7 @@ impl Actor {
         let seen = |last_seen: Option<Moment>| last_seen.unwrap_or(Moment(0)).max(self.state.head.last_at);
         let restarted = match opening {
             Opening::Restarted { last_seen, clean } => Some((seen(last_seen), clean)),
+            Opening::SetBack => Some((Moment(0), true)),
             Opening::Woken => None,
         };
         if let Some(exit) = self.apply_commands().await? {
@@ -153,8 +154,8 @@ impl Actor {
         Ok(None)
     }
 
-    /// A turn that was running at two crashes may be what causes them: such turns go on one at a time. Commands are
-    /// applied while it waits.
+    /// A turn that was running at two crashes may be what causes them: such turns take the step again that they were in,
+    /// one at a time. Commands are applied while it waits.
     async fn wait_for_care(&mut self) -> Result<Option<Exit>, StoreError> {
         let is_risky = |state: &State| {
             matches!(state.head.phase, Phase::Asking | Phase::Calling)
@@ -181,9 +182,6 @@ impl Actor {
         loop {
             if let Some(exit) = self.look_at_inbox().await? {
                 return Ok(exit);
-            }
-            if self.state.head.turn.is_none() || self.state.head.phase == Phase::Parked {
-                self.careful = None;
             }
             let idle = matches!(self.state.head.phase, Phase::Idle | Phase::Parked) && self.asking.is_empty() && self.calls.is_empty();
             let alarm = self.alarms.iter().min_by_key(|(_, at)| **at).map(|(alarm, at)| (*alarm, *at));
@@ -322,6 +320,10 @@ impl Actor {
             self.waiting.retain(|input| !taken.iter().any(|rows| rows.contains(&input.inbox)));
             for row in &step.rows.usage {
                 self.deps.ledger.add(now, &row.usage);
+            }
+            // The first thing that happens after the resumption: the step that the crashes were in has passed.
+            if !step.events.is_empty() && !step.events.iter().any(|recorded| matches!(recorded.event, Event::TurnResumed { .. })) {
+                self.careful = None;
             }
             for recorded in &step.events {
                 self.state.apply(recorded);

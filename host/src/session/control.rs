@@ -70,8 +70,11 @@ impl Actor {
         let store = self.deps.store.at(|| format!("command@{}", row.id));
         loop {
             match store.command_done(done.clone()).await {
-                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => self.wait_for_room(&error).await,
-                other => return other.map(|_| ()),
+                Err(error) if error.passes() => self.wait_for_room(&error).await,
+                other => {
+                    self.caller.live.held_up(None);
+                    return other.map(|_| ());
+                }
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct Live {
     pub failure: Option<FailureKind>,
     /// The newest message that a parked turn left in the inbox, with a notice.
     pub left: Option<InboxId>,
+    /// Why the session waits and cannot go on now: the disk is full, or the database is locked.
+    pub held_up: Option<String>,
 }
 
 /// What the session is doing.
@@ -104,6 +106,15 @@ impl LiveView {
     #[must_use]
     pub fn last_failure(&self) -> Option<FailureKind> {
         self.0.borrow().failure
+    }
+
+    /// The session waits for this; none: it goes on.
+    pub fn held_up(&self, by: Option<String>) {
+        self.0.send_if_modified(|live| {
+            let changed = live.held_up != by;
+            live.held_up = by;
+            changed
+        });
     }
 
     /// A parked turn left the messages up to this one in the inbox.

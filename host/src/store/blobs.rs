@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::sql::{self, int};
 use super::{Store, StoreError};
-use crate::limits;
+use crate::{crash, limits};
 
 /// Stands before the hash where JSON is kept as a blob. No JSON begins like it.
 const MARK: &str = "sha256:";
@@ -203,6 +203,12 @@ impl Blobs {
         let written = (|| {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes)?;
+            if crash::fault("blob.full") {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            if crash::fault("blob.sync") {
+                return Err(io::Error::other("the sync failed"));
+            }
             file.sync_all()?;
             fs::rename(&temporary, path)
         })();
@@ -228,7 +234,8 @@ impl Blobs {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::NotFound(format!("blob {hash}"))),
-            Err(error) => return Err(StoreError::Damaged(format!("{}: {error}", path.display()))),
+            // Not being able to read it now says nothing about it.
+            Err(error) => return Err(unread(&path, &error)),
         };
         if BlobHash::of(&bytes) == *hash { Ok(bytes) } else { Err(StoreError::Damaged(format!("blob {hash} does not match its name"))) }
     }
@@ -241,7 +248,10 @@ impl Blobs {
             kept.refs.push((hash, long.len() as u64));
         }
         for hash in &need.blobs {
-            let size = self.renew(hash).map_err(|error| StoreError::NotFound(format!("blob {hash}: {error}")))?;
+            let size = self.renew(hash).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => StoreError::NotFound(format!("blob {hash}: {error}")),
+                _ => unread(&self.path(hash), &error),
+            })?;
             kept.refs.push((hash.clone(), size));
         }
         Ok(kept)
@@ -251,9 +261,11 @@ impl Blobs {
     pub fn resolve(&self, body: String) -> Result<String, StoreError> {
         let Some(hash) = body.strip_prefix(MARK) else { return Ok(body) };
         let hash = BlobHash::try_from(hash.to_owned()).map_err(StoreError::Damaged)?;
-        let damaged = |what: String| StoreError::Damaged(what);
-        let bytes = self.get(&hash).map_err(|error| damaged(error.to_string()))?;
-        String::from_utf8(bytes).map_err(|_| damaged(format!("blob {hash} is not text")))
+        let bytes = self.get(&hash).map_err(|error| match error {
+            StoreError::NotFound(what) => StoreError::Damaged(format!("there is no {what}")),
+            other => other,
+        })?;
+        String::from_utf8(bytes).map_err(|_| StoreError::Damaged(format!("blob {hash} is not text")))
     }
 
     /// Files that have not been made young for [`limits::BLOB_KEPT`]: blobs, and temporary files of writers that died.
@@ -282,6 +294,7 @@ impl Blobs {
         if named || !is_old(path) {
             return Ok(false);
         }
+        crash::point(|| format!("sweep.before@{name}"));
         match fs::remove_file(path) {
             Ok(()) => Ok(true),
             Err(error) => Err(super::io_error("remove", path, &error)),
@@ -303,6 +316,20 @@ fn failed(action: &str, path: &Path, error: &io::Error) -> StoreError {
     let text = format!("cannot {action} {}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(text),
+        _ if is_exhaustion(error) => StoreError::Exhausted(text),
         _ => StoreError::Broken(text),
     }
+}
+
+fn unread(path: &Path, error: &io::Error) -> StoreError {
+    match is_exhaustion(error) {
+        true => StoreError::Exhausted(format!("cannot read {}: {error}", path.display())),
+        false => super::io_error("read", path, error),
+    }
+}
+
+/// No file descriptor or memory was left, so nothing was tried.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error).is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }

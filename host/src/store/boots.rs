@@ -4,6 +4,9 @@ use super::{Session, Store, StoreError, conversations, sql};
 use crate::clock::Moment;
 use crate::ids::BootId;
 
+/// Stands for the version of a run that was none: the store was restored from a backup then.
+pub(super) const RESTORED: &str = "restored";
+
 /// What a start found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
@@ -13,6 +16,8 @@ pub struct Recovered {
     pub last_seen: Option<Moment>,
     /// The run before did not end by itself.
     pub crashed: bool,
+    /// The store was restored from a backup since the run before: what was running has long gone on elsewhere.
+    pub restored: bool,
     /// Parts that were being sent and may or may not have arrived; now `unknown`.
     pub unknown_parts: u64,
     /// Sessions in a phase other than idle and closed, in order of id.
@@ -27,16 +32,17 @@ impl Store {
     pub async fn recover(&self, version: &str, at: Moment) -> Result<Recovered, StoreError> {
         let version = version.to_owned();
         self.write(256, move |tx| {
-            let before = sql::one(tx.conn, "SELECT seen_at, ended FROM boots ORDER BY id DESC LIMIT 1", [], |row| {
-                Ok((Moment(row.get(0)?), row.get::<_, Option<i64>>(1)?))
+            let before = sql::one(tx.conn, "SELECT seen_at, ended, version FROM boots ORDER BY id DESC LIMIT 1", [], |row| {
+                Ok((Moment(row.get(0)?), row.get::<_, Option<i64>>(1)?, row.get::<_, String>(2)?))
             })?;
             sql::execute(tx.conn, "INSERT INTO boots (version, started_at, seen_at) VALUES (?1, ?2, ?2)", (version, at.0))?;
             let boot = BootId(tx.conn.last_insert_rowid());
             let unknown = sql::execute(tx.conn, "UPDATE parts SET state = 'unknown' WHERE state = 'sending'", [])?;
             Ok(Recovered {
                 boot,
-                last_seen: before.map(|(seen, ended)| ended.map_or(seen, |ended| seen.max(Moment(ended)))),
-                crashed: before.is_some_and(|(_, ended)| ended.is_none()),
+                last_seen: before.as_ref().map(|(seen, ended, _)| ended.map_or(*seen, |ended| (*seen).max(Moment(ended)))),
+                crashed: before.as_ref().is_some_and(|(_, ended, _)| ended.is_none()),
+                restored: before.is_some_and(|(_, _, version)| version == RESTORED),
                 unknown_parts: unknown as u64,
                 open: conversations::open_sessions(tx.conn)?,
             })

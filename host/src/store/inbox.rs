@@ -146,10 +146,13 @@ impl Store {
             let mut rows = sql::all(conn, &query, (conversation.0, kind), inbox_row)?;
             for row in &mut rows {
                 // One damaged message must not hold up the commands beside it: it is read as what it is.
-                row.body = blobs.resolve(std::mem::take(&mut row.body)).unwrap_or_else(|error| {
-                    tracing::error!(row = %row.id, %error, "the body of a message is damaged");
-                    format!("damaged: {error}")
-                });
+                row.body = match blobs.resolve(std::mem::take(&mut row.body)) {
+                    Err(error @ StoreError::Damaged(_)) => {
+                        tracing::error!(row = %row.id, %error, "the body of a message is damaged");
+                        format!("damaged: {error}")
+                    }
+                    read => read?,
+                };
             }
             Ok(rows)
         })

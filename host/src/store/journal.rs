@@ -270,13 +270,17 @@ impl RawRow {
         })
     }
 
-    /// Checks the row against its sum, then reads its blob.
-    pub fn check(self, blobs: &Blobs) -> Result<Event, String> {
+    /// Checks the row against its sum, then reads its blob. [`StoreError::Damaged`]: it is not what was written; anything
+    /// else says nothing about that.
+    pub fn check(self, blobs: &Blobs) -> Result<Event, StoreError> {
         let event = self.event;
         if sum(self.session, event.seq, event.turn, &event.kind, &event.body).as_slice() != self.sum {
-            return Err(format!("row {} of session {} does not match its checksum", event.seq, self.session));
+            return Err(StoreError::Damaged(format!("row {} of session {} does not match its checksum", event.seq, self.session)));
         }
-        let body = blobs.resolve(event.body).map_err(|error| format!("row {} of session {}: {error}", event.seq, self.session))?;
+        let body = blobs.resolve(event.body).map_err(|error| match error {
+            StoreError::Damaged(what) => StoreError::Damaged(format!("row {} of session {}: {what}", event.seq, self.session)),
+            other => other,
+        })?;
         Ok(Event { body, ..event })
     }
 }
@@ -310,7 +314,8 @@ impl Folding {
             match (row.check(blobs), &self.damage) {
                 (Ok(event), None) => self.events.push(event),
                 (Ok(_), Some(damage)) => return Err(StoreError::Damaged(format!("{}, with sound rows after it", damage.reason))),
-                (Err(reason), _) => self.damaged(seq, 1, reason),
+                (Err(StoreError::Damaged(reason)), _) => self.damaged(seq, 1, reason),
+                (Err(error), _) => return Err(error),
             }
         }
         Ok(self)

@@ -192,11 +192,11 @@ fn keys(conn: &Connection, space: &KvSpace, prefix: &str, after: &str, most: usi
     Ok(keys)
 }
 
-/// Forgets what was kept for conversations that are about to be deleted; `expired` selects their ids, whose scopes are named
-/// as in [`KvSpace`].
-pub(super) fn forget(conn: &Connection, expired: &str) -> Result<(), StoreError> {
+/// Forgets what was kept for a conversation that is about to be deleted; `expired` selects its id, `?1`, if that is so. The
+/// scope is named as in [`KvSpace`].
+pub(super) fn forget(conn: &Connection, expired: &str, id: ConversationId) -> Result<(), StoreError> {
     let own = format!("SELECT plugin, scope FROM kv WHERE key = '' AND scope IN (SELECT 'c' || id FROM ({expired}))");
-    sql::execute(conn, &format!("DELETE FROM kv WHERE (plugin, scope) IN ({own})"), [])?;
+    sql::execute(conn, &format!("DELETE FROM kv WHERE (plugin, scope) IN ({own})"), [id.0])?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! - New: the tables of today, in one transaction.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -33,16 +34,16 @@ pub(super) struct Plan {
 /// What this release knows. Version 1 is the first.
 pub(super) const PLAN: Plan = Plan { tables: schema::TABLES, version: SCHEMA_VERSION, migrations: &[] };
 
-/// Refuses a database that this plan does not know, opening it for reading only.
-pub(super) fn check(path: &Path, plan: &Plan) -> Result<(), StoreError> {
+/// The database's version; 0: there is none. One that this plan does not know is refused. Opens it for reading only.
+pub(super) fn check(path: &Path, plan: &Plan) -> Result<u32, StoreError> {
     if !path.exists() {
-        return Ok(());
+        return Ok(0);
     }
     let found = schema::version(&schema::open_reader(path)?)?;
     if found > plan.version {
         return Err(StoreError::Newer { found, known: plan.version });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Makes or migrates the tables. The version it came from, if it migrated.
@@ -87,6 +88,7 @@ fn back_up(conn: &Connection, path: &Path, version: u32) -> Result<(), StoreErro
         fs::remove_file(&temporary).map_err(io("remove"))?;
     }
     conn.execute("VACUUM INTO ?1", [temporary.to_string_lossy()])?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600)).map_err(io("make private"))?;
     File::open(&temporary).and_then(|file| file.sync_all()).map_err(io("sync"))?;
     fs::rename(&temporary, &target).map_err(io("rename"))?;
     if let Some(folder) = path.parent() {

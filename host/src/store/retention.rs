@@ -22,8 +22,6 @@ pub struct Pruned {
     pub inbox_rows: u64,
     pub journal_rows: u64,
     pub blobs: u64,
-    /// Deleted with everything in them: the caller removes their workspaces.
-    pub conversations: Vec<ConversationId>,
 }
 
 /// What [`Store::check`] found.
@@ -36,7 +34,25 @@ pub struct Checked {
 }
 
 impl Store {
-    /// Forgets inbox keys over 72 hours old, expired conversations without open work, journal rows below `fold_from` that
+    /// Conversations whose time is over and in which nothing is open, at most 64: from now on they only wait for
+    /// [`Store::delete_expired`]. Whoever is given them removes their workspaces first: a kill between the two finds them here
+    /// again, and a workspace never outlives its row.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn expired(&self, at: Moment) -> Result<Vec<ConversationId>, StoreError> {
+        self.at(|| "prune@expired".to_owned()).write(4096, move |tx| mark_expired(tx, at)).await
+    }
+
+    /// Deletes these conversations, with everything in them, if they have expired.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn delete_expired(&self, ids: Vec<ConversationId>) -> Result<(), StoreError> {
+        self.at(|| "prune@conversations".to_owned()).write(4096, move |tx| ids.iter().try_for_each(|id| delete_expired(tx, *id))).await
+    }
+
+    /// Forgets inbox keys over 72 hours old, journal rows below `fold_from` that
     /// are older than `history` (none: kept for ever) and blobs without a row; gives the space back and empties the
     /// write-ahead log. Small transactions; meant for idle times.
     ///
@@ -45,20 +61,14 @@ impl Store {
     pub async fn prune(&self, at: Moment, history: Option<Duration>) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
         let keys = before(at, limits::INBOX_KEPT);
-        pruned.inbox_rows = self.remove_all(move |tx| prune_inbox(tx, keys)).await?;
-        loop {
-            let gone = self.write(4096, move |tx| prune_conversations(tx, at)).await?;
-            if gone.is_empty() {
-                break;
-            }
-            pruned.conversations.extend(gone);
-        }
+        let step = |name: &'static str| self.at(|| format!("prune@{name}"));
+        pruned.inbox_rows = step("inbox").remove_all(move |tx| prune_inbox(tx, keys)).await?;
         if let Some(history) = history {
             let oldest = before(at, history);
-            pruned.journal_rows = self.remove_all(move |tx| prune_journal(tx, oldest)).await?;
+            pruned.journal_rows = step("journal").remove_all(move |tx| prune_journal(tx, oldest)).await?;
         }
         pruned.blobs = self.sweep_blobs().await?;
-        self.remove_all(vacuum).await?;
+        step("vacuum").remove_all(vacuum).await?;
         self.checkpoint().await?;
         Ok(pruned)
     }
@@ -133,20 +143,23 @@ fn prune_inbox(tx: &mut Tx<'_>, oldest: Moment) -> Result<u64, StoreError> {
     Ok(rows.len() as u64)
 }
 
-/// Deletes expired conversations in which nothing runs, waits to run or waits to be sent.
-fn prune_conversations(tx: &mut Tx<'_>, at: Moment) -> Result<Vec<ConversationId>, StoreError> {
-    const EXPIRED: &str = "SELECT id FROM conversations WHERE state = 'expired'";
-    sql::execute(
-        tx.conn,
-        "UPDATE conversations SET state = 'expired' WHERE id IN (
-            SELECT id FROM conversations c WHERE expires_at IS NOT NULL AND expires_at <= ?1
-            AND NOT EXISTS (SELECT 1 FROM sessions WHERE conversation = c.id AND phase IN ('asking', 'calling', 'compacting'))
-            AND NOT EXISTS (SELECT 1 FROM inbox WHERE conversation = c.id AND state = 'new')
-            AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation = c.id AND state = 'pending')
-            ORDER BY id LIMIT 64)",
-        [at.0],
-    )?;
-    let run = |query: String| sql::execute(tx.conn, &query, []);
+/// Those in which something runs, waits to run or waits to be sent live on.
+fn mark_expired(tx: &mut Tx<'_>, at: Moment) -> Result<Vec<ConversationId>, StoreError> {
+    const IDLE: &str = "expires_at IS NOT NULL AND expires_at <= ?1
+        AND NOT EXISTS (SELECT 1 FROM sessions WHERE conversation = c.id AND phase IN ('asking', 'calling', 'compacting'))
+        AND NOT EXISTS (SELECT 1 FROM inbox WHERE conversation = c.id AND state = 'new')
+        AND NOT EXISTS (SELECT 1 FROM outbox WHERE conversation = c.id AND state = 'pending')";
+    let query = format!("SELECT id FROM conversations c WHERE {IDLE} ORDER BY id LIMIT 64");
+    let ids = sql::all(tx.conn, &query, [at.0], |row| row.get(0).map(ConversationId))?;
+    for id in &ids {
+        sql::execute(tx.conn, "UPDATE conversations SET state = 'expired' WHERE id = ?1", [id.0])?;
+    }
+    Ok(ids)
+}
+
+fn delete_expired(tx: &mut Tx<'_>, id: ConversationId) -> Result<(), StoreError> {
+    const EXPIRED: &str = "SELECT id FROM conversations WHERE id = ?1 AND state = 'expired'";
+    let run = |query: String| sql::execute(tx.conn, &query, [id.0]);
     let sessions = format!("SELECT id FROM sessions WHERE conversation IN ({EXPIRED})");
     let replies = format!("SELECT id FROM outbox WHERE conversation IN ({EXPIRED})");
     run(format!("DELETE FROM blob_refs WHERE owner IN (SELECT 'j:' || session || ':' || seq FROM journal WHERE session IN ({sessions}))"))?;
@@ -157,8 +170,8 @@ fn prune_conversations(tx: &mut Tx<'_>, at: Moment) -> Result<Vec<ConversationId
     run(format!("DELETE FROM outbox WHERE conversation IN ({EXPIRED})"))?;
     run(format!("DELETE FROM inbox WHERE conversation IN ({EXPIRED})"))?;
     run(format!("DELETE FROM sessions WHERE conversation IN ({EXPIRED})"))?;
-    kv::forget(tx.conn, EXPIRED)?;
-    sql::all(tx.conn, "DELETE FROM conversations WHERE state = 'expired' RETURNING id", [], |row| row.get(0).map(ConversationId))
+    kv::forget(tx.conn, EXPIRED, id)?;
+    run("DELETE FROM conversations WHERE id = ?1 AND state = 'expired'".to_owned()).map(drop)
 }
 
 fn prune_journal(tx: &mut Tx<'_>, oldest: Moment) -> Result<u64, StoreError> {
@@ -204,15 +217,23 @@ fn check_journal(conn: &Connection, blobs: &Blobs, checked: &mut Checked) -> Res
         let Some(end) = rows.last() else { return Ok(()) };
         last = end.id;
         checked.journal_rows += rows.len() as u64;
-        checked.problems.extend(rows.into_iter().filter_map(|row| row.check(blobs).err()));
+        checked.problems.extend(rows.into_iter().filter_map(|row| match row.check(blobs).err()? {
+            StoreError::Damaged(reason) => Some(reason),
+            error => Some(error.to_string()),
+        }));
     }
 }
 
-fn check_blobs(conn: &Connection, blobs: &Blobs, checked: &mut Checked) -> Result<(), StoreError> {
+/// A page of the blobs that rows name, in order, after `last`.
+pub(super) fn named_blobs(conn: &Connection, last: &str) -> Result<Vec<String>, StoreError> {
     let query = "SELECT DISTINCT hash FROM blob_refs WHERE hash > ?1 ORDER BY hash LIMIT ?2";
+    sql::all(conn, query, (last, int(limits::READ_ROWS as u64)), |row| row.get(0))
+}
+
+fn check_blobs(conn: &Connection, blobs: &Blobs, checked: &mut Checked) -> Result<(), StoreError> {
     let mut last = String::new();
     loop {
-        let hashes = sql::all(conn, query, (&last, int(limits::READ_ROWS as u64)), |row| row.get::<_, String>(0))?;
+        let hashes = named_blobs(conn, &last)?;
         let Some(end) = hashes.last() else { return Ok(()) };
         last.clone_from(end);
         checked.blobs += hashes.len() as u64;

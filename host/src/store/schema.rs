@@ -3,6 +3,8 @@
 //! Ids are never reused (AUTOINCREMENT): they name workspaces and calls, and the watermark counts on them. A partial index
 //! exists wherever a start looks for open work, so that it costs what is open, not what is kept.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -172,6 +174,7 @@ CREATE TABLE strangers (
 
 /// The only connection that writes. `auto_vacuum` counts only before the first table, so it comes first.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    make_private(path).map_err(|error| super::io_error("open", path, &error))?;
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -189,6 +192,12 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
+}
+
+/// Makes a database that is missing ours alone; its log and index get the same mode. SQLite opens one that cannot be written
+/// for reading, and says so late and without its name.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
 /// A connection that only reads.

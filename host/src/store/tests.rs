@@ -1,5 +1,7 @@
 //! The promises of the store as a whole.
 
+mod damage;
+
 use std::process::Command;
 use std::sync::Arc;
 

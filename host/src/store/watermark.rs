@@ -1,13 +1,14 @@
-//! How far the store once was: 16 bytes beside the database, so that a silently dropped end of the log is noticed.
+//! How far the store once was: 24 bytes beside the database, so that a silently dropped end of the log is noticed.
 //!
-//! Overwritten after each COMMIT and never synced: it can be behind the database, never ahead of it. So "we once knew 812,
-//! now 804" is never a false alarm.
+//! Overwritten after each COMMIT and never synced: it can be behind the database, never ahead of it. Its last 8 bytes are a
+//! sum, so that half a mark, or something else, says nothing. So "we once knew 812, now 804" is never a false alarm.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rusqlite::Connection;
+use sha2::{Digest, Sha256};
 
 use super::{Lost, StoreError, sql};
 
@@ -35,13 +36,20 @@ impl Mark {
         Ok(mark)
     }
 
-    fn to_bytes(self) -> [u8; 16] {
-        (u128::from(self.inbox) | u128::from(self.journal) << 64).to_le_bytes()
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let fields = self.inbox.to_le_bytes().into_iter().chain(self.journal.to_le_bytes());
+        let sum = Sha256::digest(fields.clone().collect::<Vec<u8>>());
+        bytes.iter_mut().zip(fields.chain(sum)).for_each(|(place, byte)| *place = byte);
+        bytes
     }
 
-    fn from_bytes(bytes: [u8; 16]) -> Self {
-        let both = u128::from_le_bytes(bytes);
-        Self { inbox: u64::try_from(both & u128::from(u64::MAX)).unwrap_or(0), journal: u64::try_from(both >> 64).unwrap_or(0) }
+    /// None: these are not the bytes of a mark.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (inbox, rest) = bytes.split_first_chunk()?;
+        let (journal, _) = rest.split_first_chunk()?;
+        let mark = Self { inbox: u64::from_le_bytes(*inbox), journal: u64::from_le_bytes(*journal) };
+        (mark.to_bytes() == bytes).then_some(mark)
     }
 }
 
@@ -56,9 +64,13 @@ impl Watermark {
     /// Opens the file and compares it with the database.
     pub fn open(path: &Path, now: Mark) -> std::io::Result<(Self, Option<Lost>)> {
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
-        let mut bytes = [0; 16];
-        // A shorter file is new or was cut: it then says nothing.
-        let known = if file.read_exact_at(&mut bytes, 0).is_ok() { Mark::from_bytes(bytes) } else { Mark::default() };
+        let mut bytes = [0; 24];
+        let is_new = file.metadata()?.len() == 0;
+        let known = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Mark::from_bytes(&bytes));
+        if known.is_none() && !is_new {
+            tracing::warn!(path = %path.display(), "the watermark is damaged and made anew; an earlier loss of rows would not be noticed");
+        }
+        let known = known.unwrap_or_default();
         let lost = (known.inbox > now.inbox || known.journal > now.journal).then_some(Lost {
             inbox_known: known.inbox,
             inbox_now: now.inbox,
@@ -96,5 +108,28 @@ mod tests {
         assert_eq!(lost, Some(Lost { inbox_known: 812, inbox_now: 804, journal_known: u64::MAX, journal_now: u64::MAX }));
         let (_, lost) = Watermark::open(&path, at(900, u64::MAX)).unwrap();
         assert_eq!(lost, None);
+    }
+
+    #[test]
+    fn what_is_no_mark_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.mark");
+        let whole = Mark { inbox: 812, journal: 900 }.to_bytes();
+        let mut damaged: Vec<Vec<u8>> = (0..whole.len() * 8)
+            .map(|bit| {
+                let mut bytes = whole.to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            })
+            .collect();
+        damaged.extend((0..whole.len()).map(|length| whole[..length].to_vec()));
+        damaged.extend([vec![0; 24], vec![0xff; 24], vec![0xff; 16]]);
+        for bytes in damaged {
+            std::fs::write(&path, &bytes).unwrap();
+            let (_, lost) = Watermark::open(&path, Mark::default()).unwrap();
+            assert_eq!(lost, None, "{bytes:?}");
+        }
+        std::fs::write(&path, whole).unwrap();
+        assert!(Watermark::open(&path, Mark::default()).unwrap().1.is_some());
     }
 }

@@ -265,7 +265,17 @@ impl Writer {
             std::thread::sleep(self.commit_delay);
         }
         fire(group, "before");
+        if crash::fault("commit.full") {
+            return Err(StoreError::Full("database or disk is full".into()));
+        }
+        if crash::fault("commit.sync") {
+            return Err(StoreError::Broken("disk I/O error".into()));
+        }
         sql::execute(&self.conn, "COMMIT", [])?;
+        // What a failed sync leaves on the disk is unknown: nothing, or everything.
+        if crash::fault("commit.synced") {
+            return Err(StoreError::Broken("disk I/O error".into()));
+        }
         Ok(())
     }
 
@@ -334,7 +344,7 @@ fn run(conn: &Connection, work: &mut dyn Work, wakes: &mut Vec<Wake>) -> Result<
             wakes.append(&mut tx.wakes);
             sql::execute(conn, "RELEASE job", [])?;
         }
-        Err(error @ (StoreError::Full(_) | StoreError::Broken(_) | StoreError::Busy(_))) => return Err(error),
+        Err(error) if error.passes() || matches!(error, StoreError::Broken(_)) => return Err(error),
         Err(_) => {
             sql::execute(conn, "ROLLBACK TO job", [])?;
             sql::execute(conn, "RELEASE job", [])?;

@@ -40,6 +40,7 @@ struct Seen {
     text: usize,
     /// Calls by whether their end was shown.
     calls: HashMap<CallId, bool>,
+    held_up: bool,
 }
 
 struct Serving<'a> {
@@ -103,6 +104,9 @@ impl Connection {
         serving.seen.catch_up(&live.borrow_and_update());
         let _attachment = self.terminal.attach(conversation, deliver, changed.clone());
         self.delivery.wake(conversation);
+        // Of the past only what still lasts is shown.
+        let lasting = serving.seen.events(&live.borrow());
+        serving.say_all(&lasting).await?;
         loop {
             tokio::select! {
                 line = reader.next::<ToHost>() => match line? {
@@ -262,6 +266,10 @@ impl Seen {
             events.push(ToClient::Text { append: append.to_owned() });
             self.text = live.text.len();
         }
+        if let Some(reason) = live.held_up.as_ref().filter(|_| !self.held_up) {
+            events.push(ToClient::HeldUp { reason: reason.clone() });
+        }
+        self.held_up = live.held_up.is_some();
         if live.calls.is_empty() {
             self.calls.clear();
         }

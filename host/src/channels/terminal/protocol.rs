@@ -75,6 +75,10 @@ pub enum ToClient {
     },
     /// The answer that was being written is void: it will be written again.
     Discard,
+    /// The turn cannot go on for now; nothing of it is lost.
+    HeldUp {
+        reason: String,
+    },
     /// A tool has begun.
     ToolStarted {
         call: String,

@@ -49,6 +49,10 @@ impl<W: Write> Screen<W> {
                 }
                 self.shown.clear();
             }
+            ToClient::HeldUp { reason } => {
+                self.end_line()?;
+                self.aside(&format!("waiting: {reason}"))?;
+            }
             ToClient::ToolStarted { call, argument, .. } => {
                 self.end_line()?;
                 self.shown.clear();
@@ -176,6 +180,16 @@ mod tests {
             shown(Style::Watched { colours: false }, &events),
             "Half an\nthe answer broke off and is written again\nA whole answer.\n"
         );
+    }
+
+    #[test]
+    fn a_turn_that_stands_still_says_why() {
+        let events = [
+            ToClient::Text { append: "Half".into() },
+            ToClient::HeldUp { reason: "the disk is full".into() },
+            deliver(Kind::Final, "Half and half."),
+        ];
+        assert_eq!(shown(Style::Watched { colours: false }, &events), "Half\nwaiting: the disk is full\n and half.\n");
     }
 
     #[test]

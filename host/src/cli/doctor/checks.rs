@@ -25,15 +25,16 @@ pub(super) fn config(context: &Context, report: &mut Vec<Check>) -> Option<Confi
     };
     match &context.config_file {
         None => report.push(Check::ok("configuration", format!("none, the embedded default with model {}", config.default_model))),
-        Some(path) => match mode(path) {
-            Some(mode) if mode & 0o022 != 0 => {
-                let why = format!("{} can be changed by other users (mode {mode:03o})", path.display());
-                report.push(Check::warn("configuration", why, format!("chmod go-w {}", path.display())));
-            }
-            _ => report.push(Check::ok("configuration", path.display().to_string())),
-        },
+        Some(path) => report.push(changeable(path).unwrap_or_else(|| Check::ok("configuration", path.display().to_string()))),
     }
     Some(config)
+}
+
+/// Can others change the configuration?
+pub(in crate::cli) fn changeable(path: &Path) -> Option<Check> {
+    let mode = mode(path).filter(|mode| mode & 0o022 != 0)?;
+    let why = format!("{} can be changed by other users (mode {mode:03o})", path.display());
+    Some(Check::warn("configuration", why, format!("chmod go-w {}", path.display())))
 }
 
 /// Is the work directory ours alone, of our version, held by at most one host, and its store whole?

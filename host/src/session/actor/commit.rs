@@ -14,9 +14,15 @@ impl Actor {
         let append = self.append(step, now)?;
         let store = self.labelled(step);
         if rides {
-            let pending = store.append_unawaited(append.clone()).await?;
-            self.riding.push_back(Box::pin(async move { (append, pending.wait().await) }));
-            return Ok(());
+            match store.append_unawaited(append.clone()).await {
+                Ok(pending) => {
+                    self.riding.push_back(Box::pin(async move { (append, pending.wait().await) }));
+                    return Ok(());
+                }
+                // There was no room for its blob. What happened is known, so it must be kept.
+                Err(error) if error.passes() && !self.stopping.is_stopping() => self.wait_for_room(&error).await,
+                Err(error) => return Err(error),
+            }
         }
         match self.durably(&store, &append).await {
             // An earlier commit that nobody waited for may have found the disk full.
@@ -32,16 +38,18 @@ impl Actor {
     async fn durably(&mut self, store: &Store, append: &Append) -> Result<(), StoreError> {
         loop {
             match store.append(append.clone()).await {
-                Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) if !self.stopping.is_stopping() => {
-                    self.wait_for_room(&error).await
+                Err(error) if error.passes() && !self.stopping.is_stopping() => self.wait_for_room(&error).await,
+                other => {
+                    self.caller.live.held_up(None);
+                    return other.map(|_| ());
                 }
-                other => return other.map(|_| ()),
             }
         }
     }
 
     pub(in crate::session) async fn wait_for_room(&mut self, error: &StoreError) {
         tracing::warn!(session = %self.row.id, %error, "a session waits");
+        self.caller.live.held_up(Some(error.to_string()));
         tokio::time::sleep(FULL_PAUSE).await;
     }
 
@@ -49,7 +57,7 @@ impl Actor {
     pub(super) async fn ridden(&mut self, (append, result): (Append, Result<Appended, StoreError>)) -> Result<(), StoreError> {
         match result {
             Ok(_) => return Ok(()),
-            Err(StoreError::Full(_) | StoreError::Busy(_)) => {}
+            Err(error) if error.passes() => {}
             Err(error) => return Err(error),
         }
         let mut again = vec![append];
