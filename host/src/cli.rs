@@ -5,6 +5,7 @@
 
 pub mod args;
 mod ask;
+mod backup;
 mod chat;
 mod components;
 mod config;
@@ -150,6 +151,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Ask(args) => ask::run(context, args).await,
         Verb::Status(args) => status::run(context, args).await,
         Verb::Doctor(args) => doctor::run(context, args).await,
+        Verb::Backup(verb) => backup::run(context, verb).await,
         Verb::Config(verb) => config::run(context, verb),
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,
         Verb::Plugin(PluginVerb::Inspect { plugin, json }) => plugin::inspect(context, &plugin, json).await,

@@ -1,9 +1,10 @@
 //! The Stellaclaw host: the kernel around sandboxed components.
 //!
 //! Imports point one way:
-//! `cli → kernel → channels → {router, delivery} → session → plugins → {store, observe} → secrets →
+//! `cli → kernel → channels → {router, delivery} → session → plugins → backup → {store, observe} → secrets →
 //! {config, workdir, supervise} → {chat, commands, ids, limits, clock, crash}`.
 
+pub mod backup;
 pub mod channels;
 pub mod chat;
 pub mod cli;

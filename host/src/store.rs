@@ -14,6 +14,7 @@
 mod blobs;
 mod boots;
 mod conversations;
+mod copy;
 mod inbox;
 mod journal;
 mod kv;
@@ -40,6 +41,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 pub use blobs::BlobHash;
 pub use boots::Recovered;
 pub use conversations::{Conversation, NewConversation, Phase, Session, SessionKind, Standing};
+pub use copy::restored;
 pub use inbox::{Accept, Accepted, CommandDone, CommandEffect, CommandOutcome, InboxKind, InboxRow, NewInbox};
 pub use journal::{Append, Appended, Damage, Event, Journal, NewEvent};
 pub use kv::{KvChange, KvEntry, KvSpace};

@@ -67,6 +67,9 @@ pub enum Verb {
     Status(StatusArgs),
     /// Check everything and say how to repair it
     Doctor(DoctorArgs),
+    /// Make, check and restore backups
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -117,6 +120,38 @@ pub struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `backup …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum BackupVerb {
+    /// Make one, also while a host runs; prints where it is
+    Create {
+        /// A directory to make it in, or the name that it gets; else the current directory
+        #[arg(value_name = "DIR|NAME", default_value = ".")]
+        place: PathBuf,
+        /// Leave out the files of conversations, and those they share
+        #[arg(long)]
+        without_workspaces: bool,
+    },
+    /// Check every file of one, and the store in it
+    Verify {
+        /// The backup
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a work directory of one; replies that were not delivered are set aside, open turns wait for /continue
+    Restore {
+        /// The backup
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// An empty or missing directory; else the work directory
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
 }
 
 /// `config …`

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process;
 
+use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::kernel::StartError;
 use crate::store::StoreError;
@@ -99,6 +100,18 @@ impl ExitCode {
                 StartError::Store(error) => Self::of_cause(error),
                 StartError::Socket { .. } => Some(Self::Disk),
                 StartError::Plugins(_) => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<BackupError>() {
+            return match error {
+                BackupError::Held(_) => Some(Self::Locked),
+                BackupError::NotABackup(_) => Some(Self::NotFound),
+                BackupError::Newer { .. } => Some(Self::Config),
+                BackupError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(Self::NotFound),
+                BackupError::Io { .. } => Some(Self::Disk),
+                BackupError::Store(error) => Self::of_cause(error),
+                BackupError::WorkDir(error) => Self::of_cause(error),
+                _ => None,
             };
         }
         cause.downcast_ref::<StoreError>().and_then(|error| match error {
