@@ -7,6 +7,7 @@ mod stage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -130,6 +131,32 @@ fn draw(state: &mut u64, below: usize) -> usize {
     *state ^= *state >> 7;
     *state ^= *state << 17;
     usize::try_from(*state % below as u64).unwrap()
+}
+
+/// Rounds of random kills, and what they begin with; both can be set, for longer runs and to see one again.
+const ROUNDS: usize = 24;
+const ROUNDS_VARIABLE: &str = "STELLACLAW_KILL_ROUNDS";
+const SEED_VARIABLE: &str = "STELLACLAW_KILL_SEED";
+/// Kills come within this time after the host serves; about what a whole undisturbed run takes.
+const KILLED_WITHIN_MS: usize = 900;
+
+/// What the named points forget: kills at any moment, in one boot after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_at_any_moment_lose_nothing_and_do_nothing_twice() {
+    let set = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap_or_else(|_| panic!("{name}={value}")));
+    let rounds = set(ROUNDS_VARIABLE).map_or(ROUNDS, |rounds| usize::try_from(rounds).unwrap());
+    let seed = set(SEED_VARIABLE).unwrap_or(SEED);
+    println!("{SEED_VARIABLE}={seed} {ROUNDS_VARIABLE}={rounds}");
+    let mut random = seed;
+    let mut kill = || Boot::KilledAfter(Duration::from_millis(draw(&mut random, KILLED_WITHIN_MS) as u64));
+    let runs = (0..rounds).map(|round| (0..=round % 2).map(|_| kill()).collect()).collect();
+    let played = play_all(runs).await;
+    let kills: usize = played.iter().map(|(_, played)| played.crashes).sum();
+    println!("{kills} kills");
+    assert!(kills >= rounds / 2, "the host is hardly ever killed while it works: {kills} kills in {rounds} rounds");
+    let wrong = played.iter().filter(|(_, played)| !played.verdict.is_good());
+    let wrong: Vec<_> = wrong.map(|(boots, played)| format!("{boots:?}: {}\n{}", played.verdict, played.evidence)).collect();
+    assert!(wrong.is_empty(), "{} of {rounds} rounds went wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// The control of the control: a host that starts calls before it has committed that it will must be caught.

@@ -190,12 +190,12 @@ const SLACK: Level = Level { resident_kib: 96 << 10, address_kib: 2 << 20, threa
 
 impl Level {
     fn of(host: &Host) -> Self {
-        let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", host.pid().as_raw_nonzero())).unwrap();
         let number = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
             line.split_whitespace().next().unwrap().parse().unwrap()
         };
-        let files = fs::read_dir(format!("/proc/{}/fd", host.pid())).unwrap().count() as u64;
+        let files = fs::read_dir(format!("/proc/{}/fd", host.pid().as_raw_nonzero())).unwrap().count() as u64;
         Self { resident_kib: number("VmRSS"), address_kib: number("VmSize"), threads: number("Threads"), files }
     }
 

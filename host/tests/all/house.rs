@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "workdir", "supervise"],
     &["secrets"],
     &["observe", "store"],
+    &["backup"],
     &["plugins"],
     &["session"],
     &["router", "delivery"],

@@ -8,6 +8,7 @@ mod contract;
 mod crashes;
 mod fuzz;
 mod hostile;
+mod faults;
 mod house;
 mod models;
 mod release;

@@ -37,6 +37,7 @@ fn assert_kept(scene: &Scene, crashes: usize) {
         effects: &[],
         crashes,
         tries: 2,
+        restored: false,
     });
     assert!(verdict.is_good(), "{verdict}\n{}", scene.work.log());
     assert!(scene.fake.refusals().is_empty(), "{:?}", scene.fake.refusals());
@@ -220,4 +221,46 @@ async fn a_message_sent_twice_is_one_message() {
     assert_eq!(scene.fake.asks().len(), 1);
     within("the host to stop", host.stop()).await;
     assert_kept(&scene, 1);
+}
+
+#[tokio::test]
+async fn turns_that_ran_at_two_crashes_take_their_step_again_one_at_a_time_and_then_go_on_together() {
+    let look = Answer::calls([("ls", json!({}))]);
+    let script = Script::default()
+        .on("slow", [look.held("first"), Answer::text("Slowly done.").held("slow")])
+        .on("quick", [Answer::text("Quickly done.").held("quick")]);
+    let scene = Scene::new(script).await;
+    for crash in 1..=2 {
+        let host = scene.work.host().await;
+        if crash == 1 {
+            for (name, text) in [("", "slow"), ("b", "quick")] {
+                let mut client = Client::attach(&scene.work, name, &scene.log).await.unwrap();
+                client.say(&format!("{name}-1"), text).await.unwrap();
+                scene.fake.held(if name.is_empty() { "first" } else { "quick" }, 1).await;
+            }
+        }
+        scene.fake.held("first", crash).await;
+        scene.fake.held("quick", crash).await;
+        host.kill();
+    }
+    let host = scene.work.host().await;
+    let asked = || scene.fake.held_count("first") + scene.fake.held_count("quick");
+    let one = async {
+        while asked() < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the first of the two to ask again", one).await;
+    assert_eq!(asked(), 5, "both asked again at once");
+    scene.fake.release("first");
+    scene.fake.release("quick");
+    // One waits for a slow model by now; the other one is not held up by it.
+    let mut quick = Client::attach(&scene.work, "b", &scene.log).await.unwrap();
+    assert_eq!(quick.settle().await.unwrap().0[0].text, "Quickly done.");
+    scene.fake.held("slow", 1).await;
+    scene.fake.release("slow");
+    let mut slow = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    assert_eq!(slow.settle().await.unwrap().0[0].text, "Slowly done.");
+    host.stop().await;
+    assert_kept(&scene, 2);
 }

@@ -35,6 +35,8 @@ pub enum Boot {
     Killed(String),
     /// The same, and calls start before it is committed that they do.
     KilledLate(String),
+    /// `kill -9` so long after it began to serve, or never, if everything is over before.
+    KilledAfter(Duration),
 }
 
 /// What came of a run.
@@ -71,6 +73,25 @@ struct Stage {
     host: Option<Host>,
     clients: BTreeMap<&'static str, Client>,
     crashes: usize,
+    /// Kills the host; stopped before anybody has waited for the host's end, so that its number is still its own.
+    killing: Option<AbortOnDrop>,
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn kill_after(host: &Host, time: Duration) -> AbortOnDrop {
+    let pid = host.pid();
+    AbortOnDrop(tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        // It may have ended by itself.
+        let _: Result<(), rustix::io::Errno> = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }))
 }
 
 /// Plays the scenario to its end, whatever dies on the way, and checks what is left.
@@ -83,7 +104,7 @@ pub async fn play(boots: Vec<Boot>) -> Played {
 impl Stage {
     async fn new(boots: Vec<Boot>) -> Self {
         let scene = Scene::new(script()).await;
-        Self { scene, boots, booted: 0, host: None, clients: BTreeMap::new(), crashes: 0 }
+        Self { scene, boots, booted: 0, host: None, clients: BTreeMap::new(), crashes: 0, killing: None }
     }
 
     async fn perform(&mut self) {
@@ -180,9 +201,14 @@ impl Stage {
                 Some(Boot::Listed) => vec![("CRASH_LIST", list.to_str().unwrap())],
                 Some(Boot::Killed(point)) => vec![("CRASH_AT", point.as_str())],
                 Some(Boot::KilledLate(point)) => vec![("CRASH_AT", point.as_str()), ("STELLACLAW_TEST_LATE_INTENT", "1")],
+                Some(Boot::KilledAfter(_)) => vec![],
             };
             match self.scene.work.start(&variables).await {
-                Ok(host) => self.host = Some(host),
+                Ok(host) => {
+                    self.killing =
+                        boot.and_then(|boot| if let Boot::KilledAfter(time) = boot { Some(kill_after(&host, time)) } else { None });
+                    self.host = Some(host);
+                }
                 Err(status) => self.count(was_killed(status)),
             }
         }
@@ -193,6 +219,7 @@ impl Stage {
         self.clients.clear();
         if let Some(mut host) = self.host.take() {
             let status = host.exit().await;
+            self.killing = None;
             self.count(was_killed(status));
         }
     }
@@ -211,6 +238,7 @@ impl Stage {
             let mut host = self.host.take().unwrap();
             host.signal(rustix::process::Signal::TERM);
             let status = within("the host to stop", host.exit()).await;
+            self.killing = None;
             if status.success() {
                 return;
             }
@@ -237,6 +265,7 @@ impl Stage {
             effects: &self.effects(),
             crashes: self.crashes,
             tries: 1,
+            restored: false,
         })
     }
 

@@ -101,15 +101,19 @@ impl Client {
 
     /// The same, with directories of the user's.
     pub async fn attach_with(work: &Work, name: &str, mounts: Vec<Mount>, log: &Log) -> io::Result<Self> {
-        Self::hello(work, name, chat(name), mounts, log).await
+        Self::hello(&work.socket(), name, chat(name), mounts, log).await
     }
 
     pub async fn attach_at(work: &Work, name: &str, place: Place, log: &Log) -> io::Result<Self> {
-        Self::hello(work, name, place, Vec::new(), log).await
+        Self::attach_to(&work.socket(), name, place, log).await
     }
 
-    async fn hello(work: &Work, name: &str, place: Place, mounts: Vec<Mount>, log: &Log) -> io::Result<Self> {
-        let (reader, mut writer) = UnixStream::connect(work.socket()).await?.into_split();
+    pub async fn attach_to(socket: &Path, name: &str, place: Place, log: &Log) -> io::Result<Self> {
+        Self::hello(socket, name, place, Vec::new(), log).await
+    }
+
+    async fn hello(socket: &Path, name: &str, place: Place, mounts: Vec<Mount>, log: &Log) -> io::Result<Self> {
+        let (reader, mut writer) = UnixStream::connect(socket).await?.into_split();
         let mut reader = Reader::new(reader);
         let hello = ToHost::Hello { protocol: PROTOCOL, version: "test".into(), place, mounts };
         link::write(&mut writer, &hello).await?;

@@ -98,7 +98,11 @@ impl Work {
 
     /// A host with further variables; how it ended, when it did before it served.
     pub async fn start(&self, variables: &[(&str, &str)]) -> Result<Host, ExitStatus> {
-        let mut host = self.spawn(variables);
+        self.serving(self.spawn(variables)).await
+    }
+
+    /// A host that serves its socket; how it ended, when it did before.
+    pub async fn serving(&self, mut host: Host) -> Result<Host, ExitStatus> {
         let started = Instant::now();
         loop {
             if UnixStream::connect(self.socket()).await.is_ok() {
@@ -114,9 +118,21 @@ impl Work {
 
     /// A host that is only started.
     pub fn spawn(&self, variables: &[(&str, &str)]) -> Host {
+        self.spawn_under(&[], variables)
+    }
+
+    /// The same, started by another program that becomes it.
+    pub fn spawn_under(&self, wrapper: &[&str], variables: &[(&str, &str)]) -> Host {
         let number = self.hosts.fetch_add(1, Ordering::Relaxed);
         let log = self.folder.path().join(format!("host-{number}.log"));
         let mut command = self.command(&["run"]);
+        if let [program, arguments @ ..] = wrapper {
+            let mut wrapped = Command::new(program);
+            wrapped.args(arguments).arg(command.get_program()).args(command.get_args());
+            wrapped.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            wrapped.current_dir(self.folder.path());
+            command = wrapped;
+        }
         command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         Host { child: Guarded::spawn(&mut command), log }
     }
@@ -173,9 +189,12 @@ impl Guarded {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         // It may have ended by itself.
-        let _: Result<(), rustix::io::Errno> = rustix::process::kill_process(pid, signal);
+        let _: Result<(), rustix::io::Errno> = rustix::process::kill_process(self.pid(), signal);
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 }
 
@@ -205,8 +224,8 @@ impl Host {
         self.child.signal(signal);
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.child.id()
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
     }
 
     /// How it ended, if it did.
