@@ -118,6 +118,10 @@ pub const DESCRIPTION_BYTES: usize = 4 << 10;
 pub const SCHEMA_BYTES: usize = 32 << 10;
 /// Tools of one component.
 pub const CATALOG_TOOLS: usize = 256;
+/// What is said to be wrong with one catalogue; the rest is counted.
+pub const CATALOG_PROBLEMS: usize = 20;
+/// A tool's description that `plugin check` remarks on: the model reads it at every step.
+pub const DESCRIPTION_LONG_BYTES: usize = 1 << 10;
 /// One catalogue. It reads nothing and waits for nothing.
 pub const CATALOG_TIME: Duration = Duration::from_secs(10);
 /// After its start the host's catalogues wait so long for components that are still being compiled; later ones are left out.
@@ -266,6 +270,16 @@ pub const LOG_FILE_BYTES: u64 = 16 << 20;
 pub const DISK_LOW_BYTES: u64 = 1 << 30;
 /// With less room than this `doctor` fails.
 pub const DISK_FULL_BYTES: u64 = 64 << 20;
+/// Sources that have been still for this long are built by `plugin dev`: an editor writes several files at once.
+pub const SOURCES_STILL: Duration = Duration::from_millis(150);
+/// Sources that never are still are built after this.
+pub const SOURCES_RESTLESS: Duration = Duration::from_secs(2);
+/// How often `plugin dev` looks for new lines in a host's log.
+pub const LOG_LOOKED_AT: Duration = Duration::from_millis(250);
+/// How often a child process that is about to end is looked at.
+pub const CHILD_LOOKED_AT: Duration = Duration::from_millis(10);
+/// What a build that is interrupted gets to end by itself.
+pub const BUILD_GRACE: Duration = Duration::from_secs(2);
 /// What `doctor --online` waits for a model.
 pub const DOCTOR_MODEL_TIME: Duration = Duration::from_secs(60);
 

@@ -10,6 +10,7 @@ mod bundled;
 mod cache;
 mod call;
 mod catalog;
+mod check;
 mod convert;
 mod engine;
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod instance;
 mod link;
 mod load;
 mod manifest;
+mod pack;
 pub mod policy;
 mod registry;
 mod run;
@@ -57,7 +59,9 @@ pub use call::{
     CallContext, CallError, Delta, ErrorKind, Mount, Output, OutputPart, Places, SessionInfo, SessionKind, SessionPort, Tool, ToolCall,
 };
 pub use catalog::Catalog;
+pub use check::{Check, bundled_owner, check};
 pub use inspect::{Imports, InspectError, Inspection};
+pub use pack::{PackError, pack};
 pub use status::{Kind, PluginStatus, Source, State};
 
 /// What [`Plugins::start`] needs to know.

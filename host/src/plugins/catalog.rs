@@ -49,19 +49,29 @@ pub(super) struct ToolPolicy {
     pub default_time: Duration,
 }
 
-/// Checks what a plugin's `catalog` answered. The error says which tool is wrong and what would be right.
+/// Checks what a plugin's `catalog` answered. The error has a line for each tool that is wrong, and what would be right.
 pub(super) fn check(plugin: &str, declared: &[String], policy: &ToolPolicy, offered: Vec<wire::Tool>) -> Result<Vec<Tool>, String> {
     if offered.len() > limits::CATALOG_TOOLS {
         return Err(format!("its catalogue has {} tools; at most {} are read", offered.len(), limits::CATALOG_TOOLS));
     }
     let mut seen = BTreeSet::new();
-    let checked = offered.into_iter().map(|tool| {
+    let (mut tools, mut problems) = (Vec::new(), Vec::new());
+    for tool in offered {
         if !seen.insert(tool.name.clone()) {
-            return Err(format!("its catalogue offers {:?} twice", start(&tool.name)));
+            problems.push(format!("its catalogue offers {:?} twice", start(&tool.name)));
+            continue;
         }
-        check_tool(plugin, declared, policy, tool)
-    });
-    checked.collect()
+        match check_tool(plugin, declared, policy, tool) {
+            Ok(tool) => tools.push(tool),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let more = problems.len().saturating_sub(limits::CATALOG_PROBLEMS);
+    problems.truncate(limits::CATALOG_PROBLEMS);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
+    if problems.is_empty() { Ok(tools) } else { Err(problems.join("\n")) }
 }
 
 fn check_tool(plugin: &str, declared: &[String], policy: &ToolPolicy, tool: wire::Tool) -> Result<Tool, String> {
@@ -209,5 +219,9 @@ mod tests {
         assert!(refusal(wire::Tool { parameters: large, ..offered("a") }).contains("bytes; at most 32768"));
         let twice = check("p", &["a".into()], &ToolPolicy::default(), vec![offered("a"), offered("a")]);
         assert_eq!(twice.unwrap_err(), "its catalogue offers \"a\" twice");
+        let wrong = (0..30).map(|number| offered(&format!("c{number}"))).chain([offered("B")]).collect();
+        let all = check("p", &["a".into()], &ToolPolicy::default(), wrong).unwrap_err();
+        assert!(all.starts_with("its catalogue offers \"c0\"") && all.ends_with("\nand 11 more"), "{all}");
+        assert_eq!(all.lines().count(), limits::CATALOG_PROBLEMS + 1);
     }
 }

@@ -149,7 +149,7 @@ impl Grant {
             let origins = if named.is_empty() { origins("its manifest: slots", &slot.origins, NamedBy::Manifest)? } else { named.clone() };
             grant.secrets.insert(API_KEY_SLOT.into(), SlotSecret { source: source.clone(), origins });
         }
-        if imports(surface, "stellaclaw:plugin/http") {
+        if imports(surface, HTTP) {
             grant.http.extend(named);
         }
         Ok(grant)
@@ -168,6 +168,45 @@ impl Grant {
     }
 }
 
+/// Where a manifest asks for origins.
+const HTTP_PLACE: &str = "its manifest: requests.http";
+
+/// Everything in a manifest's requests and slots that cannot be read, whether the component could use it or not.
+pub(super) fn problems(surface: &Surface) -> Vec<GrantError> {
+    let manifest = &surface.manifest;
+    let fs = manifest.requests.fs.iter().filter_map(|text| text.parse::<FsGrant>().err().map(GrantError::Fs));
+    let http = manifest.requests.http.iter().map(|text| (HTTP_PLACE.to_owned(), text));
+    let slots = manifest.slots.iter().flat_map(|slot| slot.origins.iter().map(|text| (format!("its manifest: slots {}", slot.name), text)));
+    let origins = http.chain(slots).filter_map(|(place, text)| origins(&place, std::slice::from_ref(text), NamedBy::Manifest).err());
+    fs.chain(origins).collect()
+}
+
+/// What of a manifest's requests and of its imports the other does not know.
+pub(super) fn unmatched(surface: &Surface, is_provider: bool) -> Vec<String> {
+    let manifest = &surface.manifest;
+    let (http, secrets, fs) = (imports(surface, HTTP), imports(surface, "stellaclaw:plugin/secrets"), imports(surface, "wasi:filesystem/"));
+    let origins = manifest.requests.http.is_empty() && manifest.slots.iter().all(|slot| slot.origins.is_empty());
+    // A model's `base_url` names an origin, too.
+    let found = [
+        (
+            !fs && !manifest.requests.fs.is_empty(),
+            "it asks for files and imports nothing that could use them: remove `fs` from its manifest",
+        ),
+        (!http && !manifest.requests.http.is_empty(), "it asks for origins and does not import http: remove `http` from its manifest"),
+        (
+            http && origins && !is_provider,
+            "it imports http and asks for no origin: name those it needs in `http`, or each request is refused",
+        ),
+        (!http && !secrets && !manifest.slots.is_empty(), "it has slots for secrets and imports neither http nor secrets: remove them"),
+        (secrets && manifest.slots.is_empty(), "it imports secrets and has no slot: there is no secret that it could use"),
+        (!is_provider && imports(surface, "stellaclaw:plugin/deltas"), "it imports deltas, which only a provider can use"),
+    ];
+    found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect()
+}
+
+/// The import that requests go through.
+const HTTP: &str = "stellaclaw:plugin/http";
+
 /// What a component's manifest asks for, as far as its imports could use it.
 #[derive(Debug, Default)]
 struct Request {
@@ -180,13 +219,16 @@ struct Request {
 
 impl Request {
     fn read(surface: &Surface) -> Result<Self, GrantError> {
+        if let Some(problem) = problems(surface).into_iter().next() {
+            return Err(problem);
+        }
         let mut request = Self::default();
         if imports(surface, "wasi:filesystem/") {
             request.fs = surface.manifest.requests.fs.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         }
-        if imports(surface, "stellaclaw:plugin/http") {
+        if imports(surface, HTTP) {
             request.http_texts.clone_from(&surface.manifest.requests.http);
-            request.http = origins("its manifest: requests.http", &request.http_texts, NamedBy::Manifest)?;
+            request.http = origins(HTTP_PLACE, &request.http_texts, NamedBy::Manifest)?;
         }
         if takes_secrets(surface) {
             request.slots = surface.manifest.slots.iter().map(|slot| slot.name.clone()).collect();
@@ -299,7 +341,7 @@ fn imports(surface: &Surface, prefix: &str) -> bool {
 }
 
 fn takes_secrets(surface: &Surface) -> bool {
-    imports(surface, "stellaclaw:plugin/http") || imports(surface, "stellaclaw:plugin/secrets")
+    imports(surface, HTTP) || imports(surface, "stellaclaw:plugin/secrets")
 }
 
 fn meet_fs(requested: &[FsGrant], allowed: &[FsGrant]) -> Vec<FsGrant> {

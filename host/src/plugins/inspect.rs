@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::load::Plugin;
-use super::manifest::{self, Surface};
+use super::manifest::{self, Manifest, Surface};
 use super::registry;
 
 /// Printed by `plugin inspect`, and served as JSON.
@@ -83,13 +83,7 @@ pub(super) fn file(path: &str) -> Result<Inspection, InspectError> {
 
 fn inspection(name: &str, digest: String, surface: Option<&Surface>, grants: Vec<String>) -> Inspection {
     let manifest = surface.map(|surface| &surface.manifest);
-    let text = |get: fn(&manifest::Manifest) -> &String| manifest.map(get).cloned().unwrap_or_default();
-    let requests = manifest.into_iter().flat_map(|manifest| {
-        let fs = manifest.requests.fs.iter().map(|text| format!("fs {text}"));
-        let http = manifest.requests.http.iter().map(|text| format!("http {text}"));
-        let slots = manifest.slots.iter().map(|slot| format!("secret {} → {}", slot.name, slot.origins.join(", ")));
-        fs.chain(http).chain(slots)
-    });
+    let text = |get: fn(&Manifest) -> &String| manifest.map(get).cloned().unwrap_or_default();
     Inspection {
         name: name.to_owned(),
         version: text(|manifest| &manifest.version),
@@ -97,14 +91,22 @@ fn inspection(name: &str, digest: String, surface: Option<&Surface>, grants: Vec
         contract: text(|manifest| &manifest.contract),
         exports: surface.map(|surface| surface.exports.clone()).unwrap_or_default(),
         imports: Imports::of(surface.map(|surface| surface.imports.as_slice()).unwrap_or_default()),
-        requests: requests.collect(),
+        requests: manifest.map(requests).unwrap_or_default(),
         grants,
         offers: Vec::new(),
     }
 }
 
+/// What a manifest asks for, each on a line.
+pub(super) fn requests(manifest: &Manifest) -> Vec<String> {
+    let fs = manifest.requests.fs.iter().map(|text| format!("fs {text}"));
+    let http = manifest.requests.http.iter().map(|text| format!("http {text}"));
+    let slots = manifest.slots.iter().map(|slot| format!("secret {} → {}", slot.name, slot.origins.join(", ")));
+    fs.chain(http).chain(slots).collect()
+}
+
 impl Imports {
-    fn of(names: &[String]) -> Self {
+    pub(super) fn of(names: &[String]) -> Self {
         let mut imports = Self::default();
         for name in names {
             let interface = name.split_once('@').map_or(name.as_str(), |(interface, _)| interface);
@@ -123,21 +125,29 @@ impl Imports {
     }
 }
 
+/// A title with its items below it; nothing when there are none.
+pub(super) fn group(f: &mut fmt::Formatter<'_>, title: &str, items: &[String]) -> fmt::Result {
+    if items.is_empty() { Ok(()) } else { writeln!(f, "{title}\n  {}", items.join("\n").replace('\n', "\n  ")) }
+}
+
+impl fmt::Display for Imports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        group(f, "could do at most (capabilities)", &self.capabilities)?;
+        group(f, "files (only through granted mounts)", &self.files)?;
+        group(f, "refused (linked, always denied)", &self.refused)?;
+        group(f, "ambient", &self.ambient)?;
+        group(f, "unknown (this host cannot load it)", &self.unknown)
+    }
+}
+
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {} (contract {}, sha256 {})", self.name, self.version, self.contract, self.digest)?;
-        let mut group = |title: &str, items: &[String]| -> fmt::Result {
-            if items.is_empty() { Ok(()) } else { writeln!(f, "{title}\n  {}", items.join("\n").replace('\n', "\n  ")) }
-        };
-        group("is (exports)", &self.exports)?;
-        group("could do at most (capabilities)", &self.imports.capabilities)?;
-        group("files (only through granted mounts)", &self.imports.files)?;
-        group("refused (linked, always denied)", &self.imports.refused)?;
-        group("ambient", &self.imports.ambient)?;
-        group("unknown (this host cannot load it)", &self.imports.unknown)?;
-        group("asks for", &self.requests)?;
-        group("may do here (grants)", &self.grants)?;
-        group("offers (what a model reads)", &self.offers)
+        group(f, "is (exports)", &self.exports)?;
+        write!(f, "{}", self.imports)?;
+        group(f, "asks for", &self.requests)?;
+        group(f, "may do here (grants)", &self.grants)?;
+        group(f, "offers (what a model reads)", &self.offers)
     }
 }
 

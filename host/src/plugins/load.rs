@@ -109,7 +109,7 @@ impl Loader<'_> {
     ) -> Result<Serving, String> {
         let label = format!("the {} plugin {}", plugin.source, plugin.name);
         if let Some(owner) = self.names.get(&plugin.name) {
-            return Err(format!("{label}: the name is taken by {owner}; give it another one"));
+            return Err(name_taken(&label, owner));
         }
         let entry = self.entry(&plugin.name);
         if entry.as_ref().is_some_and(|entry| entry.enabled == Some(false)) {
@@ -122,9 +122,9 @@ impl Loader<'_> {
 
         let surface = Arc::new(manifest::read(wasm).map_err(|error| error.to_string())?);
         plugin.surface = Some(surface.clone());
-        let kinds = kinds(&surface)?;
+        let kinds = kinds(&surface.imports, &surface.exports)?;
         if let Some((tool, owner)) = surface.manifest.tools.iter().find_map(|tool| Some((tool, self.tools.get(tool)?))) {
-            return Err(format!("{label}: the tool {tool} is already offered by {owner}; rename or remove one of them"));
+            return Err(tool_taken(&label, tool, owner));
         }
         let settings = self.settings(&plugin.name, beside, entry.as_ref(), &surface)?;
         let (grant, missing) =
@@ -244,14 +244,24 @@ impl Plugin {
     }
 }
 
+/// The refusal of a second plugin of one name.
+pub(super) fn name_taken(label: &str, owner: &str) -> String {
+    format!("{label}: the name is taken by {owner}; give it another one")
+}
+
+/// The refusal of a second tool of one name.
+pub(super) fn tool_taken(label: &str, tool: &str, owner: &str) -> String {
+    format!("{label}: the tool {tool} is already offered by {owner}; rename or remove one of them")
+}
+
 /// What a component is, by its exports; refuses contracts that this host does not speak.
-pub(super) fn kinds(surface: &Surface) -> Result<Vec<Kind>, String> {
+pub(super) fn kinds(imports: &[String], exports: &[String]) -> Result<Vec<Kind>, String> {
     const PACKAGE: &str = "stellaclaw:plugin/";
     let contract = |name: &str| {
         let (interface, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
         Some((interface.to_owned(), version.to_owned()))
     };
-    for (verb, name) in surface.imports.iter().map(|name| ("imports", name)).chain(surface.exports.iter().map(|name| ("exports", name))) {
+    for (verb, name) in imports.iter().map(|name| ("imports", name)).chain(exports.iter().map(|name| ("exports", name))) {
         if let Some((interface, version)) = contract(name)
             && !is_served(&version)
         {
@@ -260,7 +270,7 @@ pub(super) fn kinds(surface: &Surface) -> Result<Vec<Kind>, String> {
             ));
         }
     }
-    let exported: Vec<_> = surface.exports.iter().filter_map(|name| contract(name)).map(|(interface, _)| interface).collect();
+    let exported: Vec<_> = exports.iter().filter_map(|name| contract(name)).map(|(interface, _)| interface).collect();
     let known = [("tools", Kind::Tools), ("provider", Kind::Provider)];
     let kinds: Vec<_> = known.into_iter().filter(|(name, _)| exported.iter().any(|export| export == name)).map(|(_, kind)| kind).collect();
     if kinds.is_empty() {

@@ -8,12 +8,16 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{BinaryReader, Encoding, Parser, Payload};
 
 use crate::limits;
 
 /// The custom section's name.
 const SECTION: &str = "stellaclaw:manifest";
+/// Magic and version, before the first section.
+const HEADER_BYTES: usize = 8;
+/// The id of a custom section.
+const CUSTOM: u8 = 0;
 
 /// The manifest, as its author wrote it. Keys that this version does not know are left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -96,14 +100,33 @@ pub(super) enum ManifestError {
     InterfaceName,
 }
 
+/// A component's outside, with its manifest still unread.
+pub(super) struct Outside<'a> {
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    /// The bytes of the one manifest.
+    pub manifest: Result<&'a [u8], ManifestError>,
+}
+
 /// Reads a component's outside without validating its inside.
 pub(super) fn read(wasm: &[u8]) -> Result<Surface, ManifestError> {
+    let Outside { imports, exports, manifest } = outside(wasm)?;
+    let (manifest, problems) = examine(manifest?)?;
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(Surface { manifest, imports, exports }),
+    }
+}
+
+/// Imports, exports and the bytes of the manifest.
+pub(super) fn outside(wasm: &[u8]) -> Result<Outside<'_>, ManifestError> {
     let invalid = |error: wasmparser::BinaryReaderError| ManifestError::NotAComponent(error.message().to_owned());
     if !wasm.starts_with(b"\0asm") {
         return Err(ManifestError::NotAComponent("it is not a WebAssembly file".to_owned()));
     }
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let (mut outer, mut inner) = (None, None);
+    let mut differ = false;
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(invalid)? {
@@ -122,46 +145,89 @@ pub(super) fn read(wasm: &[u8]) -> Result<Surface, ManifestError> {
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
                 let place = if depth == 0 { &mut outer } else { &mut inner };
-                if place.is_some_and(|present: &[u8]| present != section.data()) {
-                    return Err(ManifestError::Two);
-                }
+                differ |= place.is_some_and(|present: &[u8]| present != section.data());
                 *place = Some(section.data());
             }
             _ => {}
         }
     }
-    let json = match (outer, inner) {
-        (Some(outer), Some(inner)) if outer != inner => return Err(ManifestError::Two),
-        (outer, inner) => outer.or(inner).ok_or(ManifestError::Missing)?,
+    let manifest = match (outer, inner) {
+        _ if differ => Err(ManifestError::Two),
+        (Some(outer), Some(inner)) if outer != inner => Err(ManifestError::Two),
+        (outer, inner) => outer.or(inner).ok_or(ManifestError::Missing),
     };
     if imports.iter().chain(&exports).any(|name| name.len() > limits::MANIFEST_TEXT_BYTES || name.chars().any(char::is_control)) {
         return Err(ManifestError::InterfaceName);
     }
-    Ok(Surface { manifest: parse(json)?, imports, exports })
+    Ok(Outside { imports, exports, manifest })
 }
 
-fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
+/// A manifest, and everything that is wrong with it. An error when it cannot be read at all.
+pub(super) fn examine(json: &[u8]) -> Result<(Manifest, Vec<ManifestError>), ManifestError> {
     if json.len() > limits::MANIFEST_BYTES {
         return Err(ManifestError::TooLarge(json.len()));
     }
     let manifest: Manifest = serde_json::from_slice(json).map_err(|error| ManifestError::Invalid(cut(&error.to_string()).to_owned()))?;
-    check_texts(&manifest)?;
+    let mut problems: Vec<_> = check_texts(&manifest).err().into_iter().collect();
     let mut seen = BTreeSet::new();
     for name in &manifest.tools {
         if !is_tool_name(name) {
-            return Err(ManifestError::ToolName(name.clone()));
+            problems.push(ManifestError::ToolName(cut(name).to_owned()));
         }
         if !seen.insert(name) {
-            return Err(ManifestError::ToolTwice(name.clone()));
+            problems.push(ManifestError::ToolTwice(cut(name).to_owned()));
         }
     }
     for (what, schema) in [("settings", &manifest.settings), ("options", &manifest.options)] {
         let bytes = schema.as_ref().map_or(0, |schema| schema.to_string().len());
         if bytes > limits::SCHEMA_BYTES {
-            return Err(ManifestError::Schema { what, bytes });
+            problems.push(ManifestError::Schema { what, bytes });
         }
     }
-    Ok(manifest)
+    Ok((manifest, problems))
+}
+
+/// The component with `json` as its manifest at component level, in the place of any that stands there. What a core module
+/// carries is left alone.
+pub(super) fn with_section(wasm: &[u8], json: &[u8]) -> Result<Vec<u8>, ManifestError> {
+    let invalid = |error: wasmparser::BinaryReaderError| ManifestError::NotAComponent(error.message().to_owned());
+    let mut packed = wasm.to_vec();
+    // Whole sections at component level: id, length, content.
+    let mut at = HEADER_BYTES;
+    while at < packed.len() {
+        let mut reader = BinaryReader::new(&packed[at..], at);
+        let id = reader.read_u8().map_err(invalid)?;
+        let length = reader.read_var_u32().map_err(invalid)? as usize;
+        let content = reader.read_bytes(length).map_err(invalid)?;
+        let end = at + reader.current_position();
+        let is_manifest = id == CUSTOM && BinaryReader::new(content, 0).read_string().is_ok_and(|name| name == SECTION);
+        if is_manifest {
+            packed.drain(at..end);
+        } else {
+            at = end;
+        }
+    }
+    let length = |number: usize| u32::try_from(number).map_err(|_| ManifestError::TooLarge(json.len())).map(leb);
+    let name = length(SECTION.len())?;
+    packed.push(CUSTOM);
+    packed.extend(length(name.len() + SECTION.len() + json.len())?);
+    for part in [name.as_slice(), SECTION.as_bytes(), json] {
+        packed.extend_from_slice(part);
+    }
+    Ok(packed)
+}
+
+/// A number as WebAssembly writes it: seven bits in each byte, the lowest first.
+fn leb(mut number: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        bytes.push(if number == 0 { low } else { low | 0x80 });
+        if number == 0 {
+            return bytes;
+        }
+    }
 }
 
 /// What it says about itself is shown to people and quoted in refusals.
@@ -209,26 +275,13 @@ pub(super) mod tests {
 
     const MANIFEST: &str = r#"{"contract":"0.1.0","name":"t","version":"1.0.0","tools":["a","b_2"],"later":true}"#;
 
-    /// An unsigned LEB128 number.
-    fn leb(mut number: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        loop {
-            let low = (number & 0x7f) as u8;
-            number >>= 7;
-            bytes.push(if number == 0 { low } else { low | 0x80 });
-            if number == 0 {
-                return bytes;
-            }
-        }
-    }
-
     fn section(id: u8, body: &[u8]) -> Vec<u8> {
-        [&[id], leb(body.len()).as_slice(), body].concat()
+        [&[id], leb(u32::try_from(body.len()).unwrap()).as_slice(), body].concat()
     }
 
     /// A custom section with a manifest.
     pub(in crate::plugins) fn manifest_section(json: &str) -> Vec<u8> {
-        section(0, &[leb(SECTION.len()).as_slice(), SECTION.as_bytes(), json.as_bytes()].concat())
+        section(CUSTOM, &[leb(u32::try_from(SECTION.len()).unwrap()).as_slice(), SECTION.as_bytes(), json.as_bytes()].concat())
     }
 
     /// A component of these sections.
@@ -271,6 +324,28 @@ pub(super) mod tests {
         assert!(with(&format!(r#"{{"{}":1"#, "x".repeat(5000))).to_string().len() < 200);
         let large = " ".repeat(limits::MANIFEST_BYTES + 1);
         assert_eq!(with(&large), ManifestError::TooLarge(limits::MANIFEST_BYTES + 1));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let (_, problems) = examine(br#"{"contract":"0.1.0","name":"t","version":"1","tools":["B","a","a"]}"#).unwrap();
+        assert_eq!(problems, [ManifestError::ToolName("B".into()), ManifestError::ToolTwice("a".into())]);
+    }
+
+    #[test]
+    fn a_manifest_is_put_at_component_level_once() {
+        let module = core_module(&[section(CUSTOM, b"\x04name")]);
+        let bare = component(std::slice::from_ref(&module));
+        let packed = with_section(&bare, MANIFEST.as_bytes()).unwrap();
+        assert_eq!(packed, component(&[module, manifest_section(MANIFEST)]));
+        let other = MANIFEST.replace("1.0.0", "2.0.0");
+        let again = with_section(&packed, other.as_bytes()).unwrap();
+        assert_eq!(again.len(), packed.len(), "the old one is gone");
+        assert_eq!(read(&again).unwrap().manifest.version, "2.0.0");
+        // What stands in a core module stays, and then the two differ.
+        let inner = component(&[core_module(&[manifest_section(MANIFEST)])]);
+        assert_eq!(read(&with_section(&inner, other.as_bytes()).unwrap()), Err(ManifestError::Two));
+        assert!(matches!(with_section(&packed[..packed.len() - 1], b"{}"), Err(ManifestError::NotAComponent(_))));
     }
 
     #[test]

@@ -447,7 +447,8 @@ fn crashed(plugin: &Plugin, cause: &wasmtime::Error, redactor: &Redactor, writte
     error.trap = error.trap.map(|trap| redactor.text(&trap).into_owned());
     error.message = redactor.text(&error.message).into_owned();
     error.message.truncate(error.message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES));
-    tracing::error!(plugin = plugin.name, digest = plugin.digest, trap = error.trap, "{}", error.message);
+    let trap = error.trap.as_deref().map(tracing::field::display);
+    tracing::error!(plugin = plugin.name, digest = plugin.digest, trap, "{}", error.message);
     error
 }
 
