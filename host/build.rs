@@ -1,4 +1,4 @@
-//! Builds the bundled components for `wasm32-wasip2` and embeds them.
+//! Builds the bundled components for `wasm32-wasip2` and embeds them, and the sources of the SDK.
 //!
 //! They are built by a cargo of their own, with a profile and a target directory of their own, so that neither the flags
 //! nor the lock of the build around it reach them. Says first whether the target is installed: without it the compiler's
@@ -6,6 +6,8 @@
 
 #[path = "build/components.rs"]
 mod components;
+#[path = "build/sdk.rs"]
+mod sdk;
 
 use std::env;
 use std::fmt::Write as _;
@@ -20,7 +22,7 @@ fn main() -> Result<(), String> {
     let out = PathBuf::from(var("OUT_DIR")?);
     let manifest_dir = PathBuf::from(var("CARGO_MANIFEST_DIR")?);
     let workspace = manifest_dir.parent().ok_or("the host is a member of the workspace")?;
-    for input in ["plugins", "sdk", "wit", "Cargo.lock", "Cargo.toml"] {
+    for input in ["plugins", "sdk", "wit", "Cargo.lock", "Cargo.toml", "LICENSE"] {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo::rerun-if-changed=build");
@@ -29,7 +31,8 @@ fn main() -> Result<(), String> {
     components::check_target(&var("RUSTC")?)?;
     let target_dir = components::target_dir(&out);
     let built = components::build(workspace, &target_dir, BUNDLED)?;
-    embed(&out, &built)
+    embed(&out, &built)?;
+    write_if_changed(&out.join("sdk.rs"), sdk::table(workspace)?.as_bytes())
 }
 
 /// Copies the components beside the table that includes them. An unchanged one keeps its time, so that nothing is rebuilt.

@@ -1,27 +1,21 @@
 //! Building components with cargo. Shared by the build script and by the tests, which build hostile guests.
 
+#[path = "target.rs"]
+mod target;
+
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What components are compiled for.
-const TARGET: &str = "wasm32-wasip2";
+use target::TARGET;
 
 /// What the inner cargo may know of the outer one: where crates come from, never how to compile.
 const KEPT: &[&str] = &["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_"];
 
 /// Ends with the command to run when the standard library for components is missing.
 pub fn check_target(rustc: &OsStr) -> Result<(), String> {
-    let libdir = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .map_err(|error| format!("run {}: {error}", rustc.display()))?;
-    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir.stdout).trim());
-    let installed = libdir
-        .read_dir()
-        .is_ok_and(|entries| entries.filter_map(Result::ok).any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-")));
-    if installed {
+    if target::is_installed(rustc)? {
         Ok(())
     } else {
         Err(format!("the bundled components need the target {TARGET}; install it with:\n\n    rustup target add {TARGET}\n"))

@@ -68,7 +68,7 @@ impl Context {
         Ok(Setup { workdir: WorkDir::open(&self.workdir)?, config, store: store::Options::default() })
     }
 
-    fn new(common: &Common, serving: bool) -> anyhow::Result<Self> {
+    fn new(common: &Common, logged: &str) -> anyhow::Result<Self> {
         let workdir = environment::work_directory(common.workdir.as_deref());
         let workdir = workdir.context("there is no home directory; say where to keep everything with --workdir")?;
         let workdir = std::path::absolute(&workdir).with_context(|| format!("failed to find {}", workdir.display()))?;
@@ -88,7 +88,7 @@ impl Context {
             config_file: environment::config_file(common.config.as_deref()),
             workdir,
             color: colored(std::io::stdout().is_terminal()),
-            logs: observe::start(format, &filter(common, serving)),
+            logs: observe::start(format, &filter(common, logged)),
         })
     }
 
@@ -103,15 +103,24 @@ fn is_held(workdir: &WorkDir) -> Result<bool, WorkDirError> {
     Ok(workdir.root().join("lock").exists() && workdir.lock()?.is_none())
 }
 
+/// What a verb logs unless told otherwise: the lines of components where they serve, everything of them while one is made.
+fn logged(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Run(_) => "warn,stellaclaw=info,plugin=info",
+        Verb::Plugin(PluginVerb::Dev(_)) => "warn,plugin=debug,stellaclaw::plugins::run=debug",
+        _ => "warn",
+    }
+}
+
 /// What is logged: by the flags, else by RUST_LOG, else by the verb.
-fn filter(common: &Common, serving: bool) -> String {
+fn filter(common: &Common, logged: &str) -> String {
     match (common.quiet, common.verbose) {
         (true, _) => "error".into(),
-        (_, 1) => "info,stellaclaw=debug".into(),
+        (_, 1) => "info,stellaclaw=debug,plugin=debug".into(),
         (_, 2..) => "trace".into(),
         _ => {
             let named = environment::variable("RUST_LOG").and_then(|value| value.into_string().ok());
-            named.unwrap_or_else(|| if serving { "warn,stellaclaw=info".into() } else { "warn".into() })
+            named.unwrap_or_else(|| logged.into())
         }
     }
 }
@@ -136,7 +145,7 @@ pub fn chain(error: &anyhow::Error) -> String {
 /// Whatever kept the verb from its result; [`ExitCode::of`] gives the code to end with.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let verb = arguments.verb.unwrap_or(Verb::Run(RunArgs {}));
-    let context = Context::new(&arguments.common, matches!(verb, Verb::Run(_)))?;
+    let context = Context::new(&arguments.common, logged(&verb))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")?;
     let ended = runtime.block_on(dispatch(&context, verb));
     // A component that is still being compiled has nobody left to wait for it.
@@ -156,5 +165,9 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,
         Verb::Plugin(PluginVerb::Inspect { plugin, json }) => plugin::inspect(context, &plugin, json).await,
         Verb::Plugin(PluginVerb::Call(args)) => plugin::call(context, args).await,
+        Verb::Plugin(PluginVerb::New(args)) => plugin::new::run(args),
+        Verb::Plugin(PluginVerb::Check { file, json }) => plugin::check::run(context, &file, json).await,
+        Verb::Plugin(PluginVerb::Pack(args)) => plugin::pack::run(args),
+        Verb::Plugin(PluginVerb::Dev(args)) => plugin::dev::run(context, args).await,
     }
 }

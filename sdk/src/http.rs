@@ -4,7 +4,7 @@
 //! a secret never enters the component.
 
 pub use crate::bindings::imports::stellaclaw::plugin::http::{
-    BlobPiece, Credential, Encoding, Piece, Place, Request, Response, open_upload, send,
+    BlobPiece, Credential, Encoding, Piece, Place, Request, Response, Upload, open_upload, send,
 };
 use crate::chat::Timeouts;
 use crate::{Error, Result};

@@ -185,6 +185,20 @@ pub enum PluginVerb {
     },
     /// Make one tool call without a model; the answer is JSON on standard output
     Call(CallArgs),
+    /// Write a new plugin, with the SDK that fits this program
+    New(NewArgs),
+    /// Say what a host would refuse about a component, and what its author should know
+    Check {
+        /// The component
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a manifest to a component that was built without the SDK
+    Pack(PackArgs),
+    /// Build a plugin whenever its sources change, check it, and put it where a host serves it
+    Dev(DevArgs),
 }
 
 /// `plugin call`
@@ -198,12 +212,67 @@ pub struct CallArgs {
     /// Its arguments
     #[arg(value_name = "JSON", default_value = "{}")]
     pub arguments: String,
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// What a call from the command line can reach.
+#[derive(Debug, Clone, Args)]
+pub struct Reach {
     /// The directory that the call sees as its workspace
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub workspace: PathBuf,
     /// Instead of the default grants: `fs=workspace:ro`, `http=https://api.example.com`; may be repeated
     #[arg(long, value_name = "GRANT")]
     pub grant: Vec<String>,
+}
+
+/// `plugin new`
+#[derive(Debug, Clone, Args)]
+pub struct NewArgs {
+    /// The plugin: a letter, then a-z, 0-9, `-` and `_`
+    pub name: String,
+    /// The language; for others see `plugin pack`
+    #[arg(long, default_value = "rust")]
+    pub lang: String,
+    /// What the example uses of the host, such as `http,settings`
+    #[arg(long, value_name = "IMPORT", value_delimiter = ',')]
+    pub imports: Vec<String>,
+    /// The folder to make, instead of one with the plugin's name
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `plugin pack`
+#[derive(Debug, Clone, Args)]
+pub struct PackArgs {
+    /// The component
+    pub file: PathBuf,
+    /// The manifest: name, version, tools, what it asks for (.json or .toml)
+    #[arg(long, value_name = "FILE")]
+    pub manifest: PathBuf,
+    /// Where the result goes, instead of into the component's file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace another manifest
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// `plugin dev`
+#[derive(Debug, Clone, Args)]
+pub struct DevArgs {
+    /// The folder of the plugin
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// A call to make after each build
+    #[arg(long, num_args = 2, value_names = ["TOOL", "JSON"])]
+    pub call: Option<Vec<String>>,
+    /// Build once, and end
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// `DIR`, `DIR:ro` or `DIR:rw`.

@@ -40,6 +40,15 @@ impl Components {
             symlink(&cache, scratch.path().join("cache")).context("failed to share the code cache")?;
         }
         config.plugin_dirs = config.plugin_dirs.iter().map(|folder| context.in_workdir(folder)).collect();
+        Self::within(scratch, config, bundled)
+    }
+
+    /// What `config` names, compiled anew.
+    pub fn anew(config: Config) -> anyhow::Result<Self> {
+        Self::within(Scratch::new().context("failed to make a temporary directory")?, config, false)
+    }
+
+    fn within(scratch: Scratch, config: Config, bundled: bool) -> anyhow::Result<Self> {
         let setup = Setup { workdir: scratch.path().to_owned(), config: Arc::new(config), bundled };
         let plugins = Plugins::start(&setup).context("failed to start the plugin runtime")?;
         Ok(Self { plugins, scratch })

@@ -1,10 +1,16 @@
-//! `plugin list`, `plugin inspect`, `plugin call`: components without a session.
+//! `plugin list`, `plugin inspect`, `plugin call`: components without a session. What their authors need has files of its
+//! own.
 //!
 //! None of them opens the store or takes the lock. A call runs in a work directory of its own that is gone afterwards,
 //! so its `/data` is empty and nothing that it leaves there is kept.
 
+pub(super) mod check;
+pub(super) mod dev;
 mod grant;
+pub(super) mod new;
 pub(super) mod nobody;
+pub(super) mod pack;
+mod target;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
-use super::args::CallArgs;
+use super::args::{CallArgs, Reach};
 use super::chat::text::harmless;
 use super::components::Components;
 use super::{Context, ExitCode, output};
@@ -55,12 +61,7 @@ pub(super) async fn inspect(context: &Context, what: &str, json: bool) -> anyhow
 
 /// `plugin call`
 pub(super) async fn call(context: &Context, args: CallArgs) -> anyhow::Result<ExitCode> {
-    let workspace = args.workspace.canonicalize().with_context(|| format!("failed to open the workspace {}", args.workspace.display()));
-    let workspace = workspace.map_err(|error| ExitCode::NotFound.error(error))?;
-    if !workspace.is_dir() {
-        return Err(ExitCode::NotFound.error(anyhow!("the workspace {} is not a directory", workspace.display())));
-    }
-    let grants = if args.grant.is_empty() { None } else { Some(grant::parse(&args.grant).map_err(|error| ExitCode::Usage.error(error))?) };
+    let (workspace, grants) = (workspace(&args.reach)?, granted(&args.reach)?);
     let mut config = context.config()?;
     let entry = config.plugins.remove(&args.plugin).unwrap_or_default();
     let (name, bundled) = match component(context, &config, &entry, &args.plugin)? {
@@ -79,27 +80,52 @@ pub(super) async fn call(context: &Context, args: CallArgs) -> anyhow::Result<Ex
     };
     config.plugin_dirs.clear();
     let components = Components::apart(context, config, bundled)?;
-    let answer = one_call(&components.plugins, &name, &args, workspace).await?;
+    let answer = one_call(&components.plugins, &name, &args.tool, &args.arguments, workspace).await?;
     let (value, code) = result(answer);
     output::json(&value)?;
     Ok(code)
 }
 
-async fn one_call(plugins: &Plugins, name: &str, args: &CallArgs, workspace: PathBuf) -> anyhow::Result<Result<Output, CallError>> {
+/// The workspace of a call.
+fn workspace(reach: &Reach) -> anyhow::Result<PathBuf> {
+    let named = reach.workspace.display();
+    let workspace = reach.workspace.canonicalize().with_context(|| format!("failed to open the workspace {named}"));
+    let workspace = workspace.map_err(|error| ExitCode::NotFound.error(error))?;
+    if !workspace.is_dir() {
+        return Err(ExitCode::NotFound.error(anyhow!("the workspace {} is not a directory", workspace.display())));
+    }
+    Ok(workspace)
+}
+
+/// What `--grant` says, when it says something.
+fn granted(reach: &Reach) -> anyhow::Result<Option<grant::Grants>> {
+    if reach.grant.is_empty() {
+        return Ok(None);
+    }
+    grant::parse(&reach.grant).map(Some).map_err(|error| ExitCode::Usage.error(error))
+}
+
+async fn one_call(
+    plugins: &Plugins,
+    name: &str,
+    tool: &str,
+    arguments: &str,
+    workspace: PathBuf,
+) -> anyhow::Result<Result<Output, CallError>> {
     if !plugins.ready(name).await {
         return Err(not_serving(plugins, name));
     }
     let catalog = plugins.tools(&nobody::info()).await;
     let tools: Vec<&Tool> = catalog.tools().iter().filter(|tool| tool.plugin == name).collect();
-    let Some(tool) = tools.iter().find(|tool| tool.name == args.tool) else {
+    let Some(tool) = tools.iter().find(|offered| offered.name == tool) else {
         let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
-        let error = anyhow!("{name} has no tool {:?}; it has: {}", args.tool, names.join(", "));
+        let error = anyhow!("{name} has no tool {tool:?}; it has: {}", names.join(", "));
         return Err(ExitCode::NotFound.error(error));
     };
-    if let Err(message) = plugins.check_arguments(tool, &args.arguments) {
+    if let Err(message) = plugins.check_arguments(tool, arguments) {
         return Ok(Err(CallError { kind: ErrorKind::Invalid, message, retry_after_ms: None, trap: None }));
     }
-    let call = ToolCall { id: CallId("cli.1.1.0".into()), name: tool.name.clone(), arguments: args.arguments.clone(), attempt: 1 };
+    let call = ToolCall { id: CallId("cli.1.1.0".into()), name: tool.name.clone(), arguments: arguments.to_owned(), attempt: 1 };
     let (stop, signal) = stop();
     let interrupted = tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {

@@ -42,7 +42,8 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     Ok(if code == ExitCode::Terminated { ExitCode::Ok } else { code })
 }
 
-fn signals() -> anyhow::Result<(Signal, Signal)> {
+/// SIGTERM and SIGINT.
+pub(super) fn signals() -> anyhow::Result<(Signal, Signal)> {
     let terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     Ok((terminate, interrupt))
