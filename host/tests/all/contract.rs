@@ -1,14 +1,48 @@
 //! What is said in two places is said the same: the contract, the versions, the first plugin of the README.
 
+mod frozen;
+
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{read, root};
 
-/// The files of a folder by name.
+/// The files of a folder by name. What is frozen has a folder of its own.
 fn files(folder: &str) -> BTreeMap<String, String> {
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())).collect()
+    let files = entries.filter(|path| path.is_file());
+    files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// What was accepted as the contract, and why it last changed. Written by hand: that is the point.
+#[derive(serde::Deserialize)]
+struct Accepted {
+    reason: String,
+    files: BTreeMap<String, String>,
+}
+
+#[test]
+fn the_contract_changes_only_on_purpose() {
+    let accepted: Accepted = toml::from_str(&read("host/tests/fixtures/contract.toml")).unwrap();
+    let digest = |text: &str| Sha256::digest(text).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let present: BTreeMap<_, _> = files("wit").into_iter().map(|(name, text)| (name, digest(&text))).collect();
+    let mut lines = String::new();
+    for (name, digest) in &present {
+        writeln!(lines, "\"{name}\" = \"{digest}\"").unwrap();
+    }
+    let changed: Vec<_> =
+        present.keys().chain(accepted.files.keys()).filter(|name| present.get(*name) != accepted.files.get(*name)).collect();
+    assert!(
+        changed.is_empty(),
+        "the contract has changed: {changed:?}. Plugins are built against it, so say why under the newest version of CHANGELOG.md, then \
+         accept it in host/tests/fixtures/contract.toml: the same words as `reason`, and under [files]\n{lines}"
+    );
+    let newest: String = read("CHANGELOG.md").split("\n## [").nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = accepted.reason.trim();
+    assert!(reason.len() > 20 && newest.contains(reason), "the newest section of CHANGELOG.md does not give the reason {reason:?}");
 }
 
 #[test]
