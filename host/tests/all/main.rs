@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests tell what they counted, and what was left when they failed")]
 
+mod authors;
 mod cli;
 mod config;
 mod contract;

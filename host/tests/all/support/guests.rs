@@ -74,6 +74,50 @@ impl Tool for Shout {
 plugin! { tools: [Nap, Spin, Shout] }
 "#;
 
+/// A component without the SDK's manifest: what another toolchain would make.
+const BARE: &str = r#"
+//! Exports tools by hand.
+
+use stellaclaw_sdk::bindings::tool_plugin;
+use stellaclaw_sdk::bindings::tool_plugin::exports::stellaclaw::plugin::tools::Guest;
+use stellaclaw_sdk::{Batching, Call, Error, Output, Replay, SessionInfo, ToolSpec};
+
+struct Bare;
+
+fn tool(name: &str, parameters: &str) -> ToolSpec {
+    ToolSpec {
+        name: name.to_owned(),
+        description: String::new(),
+        parameters: parameters.to_owned(),
+        batching: Batching::Parallel,
+        replay: Replay::Read,
+        timeout: None,
+        ext: None,
+    }
+}
+
+impl Guest for Bare {
+    fn catalog(_session: SessionInfo) -> Result<Vec<ToolSpec>, Error> {
+        Ok(vec![
+            tool("measure", "{\"type\":\"object\",\"properties\":{\"Text\":{}}}"),
+            tool("weigh", "{\"type\":\"object\",\"required\":[],\"additionalProperties\":false}"),
+        ])
+    }
+
+    fn run(call: Call) -> Result<Output, Error> {
+        Ok(Output::text(format!("{} of {} bytes", call.name, call.arguments.len())))
+    }
+}
+
+tool_plugin::export_tools!(Bare with_types_in tool_plugin);
+"#;
+
+/// The component of the tools `measure` and `weigh`. It has no manifest.
+pub fn bare() -> &'static Path {
+    static BARE_WASM: OnceLock<PathBuf> = OnceLock::new();
+    BARE_WASM.get_or_init(|| build("tools-bare", BARE))
+}
+
 /// The component of the tools `nap`, `spin` and `shout`.
 pub fn probe() -> &'static Path {
     static PROBE_WASM: OnceLock<PathBuf> = OnceLock::new();

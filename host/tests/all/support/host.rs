@@ -289,6 +289,11 @@ impl Running {
         self.child.signal(signal);
     }
 
+    /// What it wrote and said so far.
+    pub fn so_far(&self) -> String {
+        format!("{}{}", self.output.so_far(), self.errors.so_far())
+    }
+
     /// Writes the rest of its input and waits for its end.
     pub async fn finish(mut self, input: &str) -> Ran {
         let mut pipe = self.child.child.stdin.take().unwrap();
