@@ -39,6 +39,9 @@ pub(super) fn check(path: &Path, plan: &Plan) -> Result<u32, StoreError> {
     if !path.exists() {
         return Ok(0);
     }
+    if !path.is_file() {
+        return Err(super::io_error("open", path, &"it is not a file"));
+    }
     let found = schema::version(&schema::open_reader(path)?)?;
     if found > plan.version {
         return Err(StoreError::Newer { found, known: plan.version });

@@ -123,6 +123,25 @@ fn a_check_says_everything_that_a_host_would_refuse() {
 }
 
 #[test]
+fn a_component_that_needs_settings_is_tried_with_those_of_the_configuration() {
+    let author = author();
+    let schema = "[settings]\ntype = \"object\"\nrequired = [\"scale\"]\nproperties = { scale = { type = \"integer\" } }\n";
+    fs::write(author.path("manifest.toml"), format!("{MANIFEST}{schema}")).unwrap();
+    assert_eq!(author.run(&["plugin", "pack", "bare.wasm", "--manifest", "manifest.toml"]).code, 0);
+    let untried = author.json(&["plugin", "check", "bare.wasm", "--json"], 0);
+    let said = untried["warnings"][0].as_str().unwrap();
+    assert!(said.contains("[plugins.bare.settings]") && said.contains("scale") && untried["ready_ms"].is_null(), "{untried}");
+    let with = |scale: &str| {
+        fs::write(author.path("config.toml"), format!("version = \"0.5\"\n[plugins.bare.settings]\nscale = {scale}\n")).unwrap();
+        author.run(&["--config", "config.toml", "plugin", "check", "bare.wasm", "--json"])
+    };
+    let wrong = with("\"large\"");
+    assert!(wrong.code == 1 && wrong.out.contains("[plugins.bare.settings]: /scale"), "{} {}", wrong.out, wrong.err);
+    let right = with("3");
+    assert!(right.code == 0 && right.out.contains("ready_ms"), "{} {}", right.out, right.err);
+}
+
+#[test]
 fn a_check_refuses_what_a_host_refuses_and_in_its_words() {
     let author = author();
     fs::write(author.path("manifest.toml"), MANIFEST.replace("\"measure\", \"weigh\"", "\"measure\"")).unwrap();

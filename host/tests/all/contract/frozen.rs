@@ -16,7 +16,7 @@ fn answers() -> Value {
     json!({
         "word": "hello",
         "http": "Denied",
-        "upload": "Denied",
+        "upload refused": true,
         "secrets": [false, "Denied", "Denied", "Denied"],
         "settings": {},
         "conversation": ["Unavailable", "Unavailable", "Unavailable", false],

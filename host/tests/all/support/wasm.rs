@@ -81,8 +81,11 @@ fn is_manifest(body: &[u8]) -> bool {
     rest[..length] == *MANIFEST.as_bytes()
 }
 
-/// Goes through the sections, also of what is nested: `change` is told the id, the body, and whether it is of a core module.
-fn rewritten(wasm: &[u8], change: &dyn Fn(u8, &[u8], bool) -> Option<Vec<u8>>) -> Vec<u8> {
+/// What becomes of a section: told its id, its body, and whether it is of a core module.
+type Change<'a> = &'a dyn Fn(u8, &[u8], bool) -> Option<Vec<u8>>;
+
+/// Goes through the sections, also of what is nested.
+fn rewritten(wasm: &[u8], change: Change<'_>) -> Vec<u8> {
     let (header, mut rest) = wasm.split_at(COMPONENT_HEADER.len());
     let in_core = header == MODULE_HEADER;
     let mut written = header.to_vec();

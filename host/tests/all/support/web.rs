@@ -123,7 +123,7 @@ fn read(stream: &mut TcpStream) -> io::Result<String> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, _)) = text.split_once("\r\n\r\n") {
             let lengths = head.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-            if bytes.len() >= head.len() + 4 + lengths.last().unwrap_or(0_usize) {
+            if bytes.len() >= head.len() + 4 + lengths.max().unwrap_or(0_usize) {
                 return Ok(text);
             }
         }

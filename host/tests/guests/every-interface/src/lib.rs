@@ -25,7 +25,7 @@ impl Tool for AskEverything {
         Output::json(&json!({
             "word": self.word,
             "http": told(http::get("https://example.com/").send().and_then(|response| read(&response))),
-            "upload": told(upload()),
+            "upload refused": upload().is_err(),
             "secrets": [
                 json!(secrets::exists("api-key")),
                 told(secrets::attributes("api-key").map(|attributes| attributes.len())),
