@@ -10,7 +10,7 @@
 //! are not delayed.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -20,10 +20,10 @@ use super::Secret;
 /// What stands in a secret's place.
 const MARK: &[u8] = b"[redacted]";
 
-/// Replaces secrets. Cheap to clone.
+/// Replaces secrets. Cheap to clone; what one learns, its clones know.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    forms: Arc<Forms>,
+    forms: Arc<RwLock<Arc<Forms>>>,
 }
 
 #[derive(Default)]
@@ -38,20 +38,33 @@ impl Redactor {
     /// Knows the given secrets in all their forms.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut all: Vec<Vec<u8>> = secrets.into_iter().flat_map(|secret| forms(secret.expose())).collect();
+        let redactor = Self::default();
+        redactor.learn(secrets);
+        redactor
+    }
+
+    /// Knows these secrets, too, from now on. A stream that has begun knows what was known then.
+    pub fn learn<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) {
+        let mut known = self.forms.write().unwrap_or_else(PoisonError::into_inner);
+        let new = secrets.into_iter().flat_map(|secret| forms(secret.expose()));
+        let mut all: Vec<Vec<u8>> = known.all.iter().cloned().chain(new).collect();
         all.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         all.dedup();
         let mut first = vec![false; 256];
         for byte in all.iter().filter_map(|form| form.first()) {
             first[usize::from(*byte)] = true;
         }
-        Self { forms: Arc::new(Forms { all, first }) }
+        *known = Arc::new(Forms { all, first });
+    }
+
+    fn forms(&self) -> Arc<Forms> {
+        self.forms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The text without secrets.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.forms.replace(text.as_bytes(), true) {
+        match self.forms().replace(text.as_bytes(), true) {
             // Forms and mark are whole characters, so what is left is text.
             (Some(clean), _) => Cow::Owned(String::from_utf8_lossy(&clean).into_owned()),
             (None, _) => Cow::Borrowed(text),
@@ -61,7 +74,7 @@ impl Redactor {
     /// The bytes without secrets.
     #[must_use]
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        match self.forms.replace(bytes, true) {
+        match self.forms().replace(bytes, true) {
             (Some(clean), _) => Cow::Owned(clean),
             (None, _) => Cow::Borrowed(bytes),
         }
@@ -70,7 +83,7 @@ impl Redactor {
     /// A stream of chunks.
     #[must_use]
     pub fn stream(&self) -> Stream {
-        Stream { forms: self.forms.clone(), held: Vec::new() }
+        Stream { forms: self.forms(), held: Vec::new() }
     }
 }
 
@@ -241,6 +254,16 @@ mod tests {
             }
         }
         forms
+    }
+
+    #[test]
+    fn what_one_learns_its_clones_know() {
+        let redactor = Redactor::default();
+        let clone = redactor.clone();
+        for secret in ["first-secret-01", "second-secret-2"] {
+            redactor.learn([&Secret::new(secret, "test").ok().unwrap()]);
+        }
+        assert_eq!(clone.text("first-secret-01 second-secret-2"), "[redacted] [redacted]");
     }
 
     #[test]
