@@ -169,5 +169,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Plugin(PluginVerb::Check { file, json }) => plugin::check::run(context, &file, json).await,
         Verb::Plugin(PluginVerb::Pack(args)) => plugin::pack::run(args),
         Verb::Plugin(PluginVerb::Dev(args)) => plugin::dev::run(context, args).await,
+        Verb::Plugin(PluginVerb::Grant(args)) => plugin::granting::grant(context, &args),
+        Verb::Plugin(PluginVerb::Revoke(args)) => plugin::granting::revoke(context, &args),
     }
 }

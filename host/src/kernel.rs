@@ -54,6 +54,7 @@ pub struct Kernel {
     store: Store,
     boot: BootId,
     supervisor: Supervisor,
+    redactor: Redactor,
     // In the order in which they are let go.
     _socket: Socket,
     _lock: Lock,
@@ -84,6 +85,7 @@ impl Kernel {
         let ledger = Ledger::load(&store, now).await?;
         let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect();
         let redactor = Redactor::new(&secrets);
+        plugins.watch(&redactor)?;
         let deps = Deps {
             redactor: redactor.clone(),
             store: store.clone(),
@@ -98,18 +100,24 @@ impl Kernel {
         let terminal = Terminal::default();
         let channels: HashMap<&'static str, Arc<dyn Channel>> =
             HashMap::from([(terminal::CHANNEL, Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
-        let delivery = Delivery::start(store.clone(), boot, redactor, channels, &supervisor);
+        let delivery = Delivery::start(store.clone(), boot, redactor.clone(), channels, &supervisor);
         resume(&store, &router, &recovered, opened.lost.is_some()).await?;
         pump(wakes, &router, &delivery, &supervisor);
         maintain(&store, boot, history, &workdir, &supervisor);
         let path = workdir.socket();
         let socket = terminal.serve(path.clone(), router, delivery, &supervisor).map_err(|source| StartError::Socket { path, source })?;
-        Ok(Self { plugins, store, boot, supervisor, _socket: socket, _lock: lock })
+        Ok(Self { plugins, store, boot, supervisor, redactor, _socket: socket, _lock: lock })
     }
 
     #[must_use]
     pub fn plugins(&self) -> &Plugins {
         &self.plugins
+    }
+
+    /// Knows every secret that the host may use, also those that are granted later.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     #[must_use]

@@ -147,6 +147,16 @@ pub const SCHEMAS_KEPT: usize = 1024;
 pub const SCHEMA_PROBLEMS: usize = 5;
 /// One such problem.
 pub const SCHEMA_PROBLEM_BYTES: usize = 300;
+/// Components in one plugin directory; further ones are left out.
+pub const PLUGIN_FILES: usize = 1000;
+/// A file counts as whole when it has looked the same for this long.
+pub const SETTLE: Duration = Duration::from_millis(200);
+/// How often the files of components are looked at when nothing says that one has changed.
+pub const LOOK: Duration = Duration::from_secs(1);
+/// However much changes, the files are not looked at more often than this.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// What a turn waits for the catalogues of components that were just exchanged, to tell the model what is new.
+pub const TOOLS_NOW: Duration = Duration::from_secs(1);
 /// Components compiled at the same time.
 pub const COMPILERS: usize = 2;
 /// How much compilers yield to everything else (0 is normal, 19 the most).

@@ -6,12 +6,15 @@
 //!
 //! Nothing here knows sessions or channels: what a call asks of its session goes through [`SessionPort`].
 
+mod accepted;
 mod bundled;
 mod cache;
 mod call;
 mod catalog;
 mod check;
+mod consent;
 mod convert;
+mod durable;
 mod engine;
 #[doc(hidden)]
 pub mod fuzz;
@@ -25,32 +28,36 @@ mod manifest;
 mod pack;
 pub mod policy;
 mod registry;
+mod reload;
 mod run;
 mod schema;
+mod settle;
 mod status;
 mod stdio;
 pub mod stop;
 mod threads;
 mod trap;
+mod watch;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
+use tokio::sync::watch as changing;
 use tokio::time::error::Elapsed;
 
 use crate::config::{self, Config};
+use crate::secrets::Redactor;
 use crate::{chat, limits};
 use cache::Cache;
 use engine::Engines;
 use imports::http::HttpClient;
-use load::{Code, Loader, Plugin};
-use registry::Accepted;
+use link::Compilers;
+use load::{Code, Plugin};
+use reload::{Rounds, Snapshot};
 use schema::Schemas;
 use stop::StopSignal;
 use threads::Threads;
@@ -58,10 +65,13 @@ use threads::Threads;
 pub use call::{
     CallContext, CallError, Delta, ErrorKind, Mount, Output, OutputPart, Places, SessionInfo, SessionKind, SessionPort, Tool, ToolCall,
 };
-pub use catalog::Catalog;
+pub use catalog::{Catalog, Offer};
 pub use check::{Check, bundled_owner, check};
+pub use consent::{Ask, ConsentError, Proposal};
+pub use grants::file::GrantsError;
 pub use inspect::{Imports, InspectError, Inspection};
 pub use pack::{PackError, pack};
+pub use reload::unknown_names;
 pub use status::{Kind, PluginStatus, Source, State};
 
 /// What [`Plugins::start`] needs to know.
@@ -84,7 +94,7 @@ pub enum StartError {
     #[error("start threads for calls: {0}")]
     Threads(std::io::Error),
     #[error("the grants: {0}")]
-    Grants(#[from] config::ConfigError),
+    Grants(#[from] GrantsError),
 }
 
 /// Where the pieces of an answer go while it is written. Called on the call's own thread; must not wait.
@@ -103,18 +113,20 @@ struct Inner {
     cache: Cache,
     http: HttpClient,
     schemas: Schemas,
-    /// In the order in which their tools are listed.
-    plugins: Vec<Arc<Plugin>>,
     /// Until then a catalogue waits for components that are being compiled.
     patient_until: tokio::time::Instant,
+    runtime: Handle,
+    compilers: Compilers,
+    /// The directory of accepted bytes.
+    components: PathBuf,
+    rounds: Mutex<Rounds>,
+    snapshot: RwLock<Arc<Snapshot>>,
+    compiling: Mutex<Vec<Arc<Plugin>>>,
+    /// How many those are.
+    to_compile: changing::Sender<usize>,
     /// Time that sandboxes have lived, all together.
     busy_nanos: AtomicU64,
-    /// By what they depend on; the components and their settings do not change while the process lives.
-    catalogs: Mutex<HashMap<SessionInfo, Arc<Catalog>>>,
 }
-
-/// A component with the bytes it may have to be compiled from.
-type WithBytes<P> = (P, Cow<'static, [u8]>);
 
 impl Plugins {
     /// Reads every component, and serves those whose code is in the cache when it returns. The others are compiled in
@@ -132,45 +144,91 @@ impl Plugins {
             source,
         })?;
         let engines = Engines::start().map_err(|error| StartError::Engine(error.to_string()))?;
-        let plugins = load(setup, &Accepted::new(dir("components")?), &dir("data")?)?;
-        let (plugins, to_compile) = link_cached(plugins, &engines, &cache);
+        let components = dir("components")?;
+        let rounds = Mutex::new(Rounds::new(setup, components.clone(), dir("data")?)?);
         if let Err(error) = cache.prune(&engines.all()) {
             tracing::warn!(%error, "old code cannot be removed from the cache");
         }
-        let threads = Threads::start(Handle::current()).map_err(StartError::Threads)?;
-        let (http, schemas, catalogs) = (HttpClient::new(), Schemas::default(), Mutex::default());
-        let (patient_until, busy_nanos) = (tokio::time::Instant::now() + limits::CATALOG_WAIT, AtomicU64::new(0));
-        let inner = Arc::new(Inner { threads, engines, cache, http, schemas, plugins, patient_until, busy_nanos, catalogs });
-        inner.compile(to_compile).map_err(StartError::Threads)?;
+        let runtime = Handle::current();
+        let threads = Threads::start(runtime.clone()).map_err(StartError::Threads)?;
+        let (http, schemas, compilers) = (HttpClient::new(), Schemas::default(), Compilers::default());
+        let inner = Inner {
+            threads,
+            engines,
+            cache,
+            http,
+            schemas,
+            runtime,
+            compilers,
+            components,
+            rounds,
+            snapshot: RwLock::default(),
+            compiling: Mutex::default(),
+            to_compile: changing::Sender::new(0),
+            patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
+            busy_nanos: AtomicU64::new(0),
+        };
+        let inner = Arc::new(inner);
+        inner.load().map_err(StartError::Threads)?;
         Ok(Self { inner })
+    }
+
+    /// Keeps up with the files from now on, and remembers what serves for the next start. The caller holds the lock of the
+    /// work directory. `redactor` learns the secrets that `grants.toml` names, now and later.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread for it.
+    pub fn watch(&self, redactor: &Redactor) -> Result<(), StartError> {
+        watch::start(&self.inner, redactor.clone()).map_err(StartError::Threads)
     }
 
     /// Waits until no component is being compiled.
     pub async fn wait_ready(&self) {
-        join_all(self.inner.plugins.iter().map(|plugin| self.inner.serve(plugin))).await;
+        let mut to_compile = self.inner.to_compile.subscribe();
+        // Its sender lives as long as this.
+        let _: Result<_, changing::error::RecvError> = to_compile.wait_for(|count| *count == 0).await;
     }
 
     /// Waits until the component `name` is no longer being compiled; false when it cannot serve.
     pub async fn ready(&self, name: &str) -> bool {
-        match self.inner.plugin(name) {
+        let serves = async || match self.inner.plugin(name) {
             Some(plugin) => self.inner.serve(&plugin).await.is_ok(),
             None => false,
+        };
+        if serves().await {
+            return true;
         }
+        // Others may serve in the place of bytes that were refused.
+        self.wait_ready().await;
+        serves().await
     }
 
     /// The tools of a session, in a stable order: plugins by source and name, tools as their plugin orders them. Waits
-    /// for components that are still being compiled, so that the answer does not depend on the machine's speed; but not
-    /// for ever: what takes longer is left out this time.
+    /// for components that the start found and that are still being compiled, so that the answer does not depend on the
+    /// machine's speed; but not for ever: what takes longer is left out this time. What came later is left out until it is
+    /// compiled.
     pub async fn tools(&self, info: &SessionInfo) -> Arc<Catalog> {
-        let known = || self.inner.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.inner.snapshot();
+        let known = || snapshot.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(catalog) = known().get(info) {
             return catalog.clone();
         }
-        let catalogs = join_all(self.inner.plugins.iter().map(|plugin| self.inner.catalog_if_serving(plugin, info))).await;
+        let awaited = snapshot.plugins.iter().filter(|plugin| !plugin.late);
+        let catalogs = join_all(awaited.map(|plugin| self.inner.catalog_if_serving(plugin, info))).await;
         let complete = catalogs.iter().all(Result::is_ok);
         let catalog = Arc::new(catalogs.into_iter().filter_map(Result::ok).flatten().collect::<Catalog>());
         // Of those who asked at the same time, all get the first answer.
         if complete { known().entry(info.clone()).or_insert(catalog).clone() } else { catalog }
+    }
+
+    /// [`Self::tools`] without waiting for a compiler; none while one is at work on what sessions wait for.
+    pub async fn tools_now(&self, info: &SessionInfo) -> Option<Arc<Catalog>> {
+        let is_awaited = |plugin: &Arc<Plugin>| !plugin.late && matches!(plugin.code(), Ok(Code::Compiling));
+        if self.inner.snapshot().plugins.iter().any(is_awaited) {
+            return None;
+        }
+        tokio::time::timeout(limits::TOOLS_NOW, self.tools(info)).await.ok()
     }
 
     /// Checks a call's arguments against the tool's schema.
@@ -180,6 +238,17 @@ impl Plugins {
     /// What the model is told: at most a few lines, each with the place in the arguments.
     pub fn check_arguments(&self, tool: &Tool, arguments: &str) -> Result<(), String> {
         self.inner.schemas.check(&tool.parameters, arguments)
+    }
+
+    /// Checks a model's options against what its component allows; nothing is wrong where none serves.
+    ///
+    /// # Errors
+    ///
+    /// The problems, each with its place in the options.
+    pub fn check_options(&self, model: &config::Model) -> Result<(), String> {
+        let plugin = self.inner.plugin(&model.provider);
+        let surface = plugin.as_ref().and_then(|plugin| plugin.surface.as_deref());
+        surface.map_or(Ok(()), |surface| self.inner.check_options(surface, model))
     }
 
     /// Runs one tool call in a sandbox of its own.
@@ -218,7 +287,7 @@ impl Plugins {
     /// Every component that was found, served or not, in the order of their tools.
     #[must_use]
     pub fn list(&self) -> Vec<PluginStatus> {
-        self.inner.plugins.iter().map(|plugin| plugin.status()).collect()
+        self.inner.snapshot().plugins.iter().map(|plugin| plugin.status()).collect()
     }
 
     /// What a component is, could do at most, and may do here. `what` is the name of a plugin or the path of a file.
@@ -227,18 +296,27 @@ impl Plugins {
     ///
     /// There is no such plugin or file, or it is not a component.
     pub fn inspect(&self, what: &str) -> Result<Inspection, InspectError> {
-        let plugin = self.inner.plugins.iter().find(|plugin| plugin.name == what && plugin.surface.is_some());
-        match plugin {
-            Some(plugin) => Ok(inspect::plugin(plugin)),
-            None => inspect::file(what),
-        }
+        self.inspect_plugin(what).map_or_else(|| inspect::file(what), Ok)
+    }
+
+    /// [`Self::inspect`] for a plugin of this host; none when there is none of that name, or nothing is known of it.
+    #[must_use]
+    pub fn inspect_plugin(&self, name: &str) -> Option<Inspection> {
+        let snapshot = self.inner.snapshot();
+        snapshot.get(name).filter(|plugin| plugin.surface.is_some()).map(|plugin| inspect::plugin(plugin))
+    }
+
+    /// The tools of a plugin in the words that a model reads; none where it does not serve.
+    pub async fn offers(&self, name: &str) -> Vec<String> {
+        let Some(plugin) = self.inner.plugin(name) else { return Vec::new() };
+        let tools = self.inner.catalog_if_serving(&plugin, &SessionInfo::plain()).await.unwrap_or_default();
+        tools.iter().map(|tool| format!("{}: {}", tool.name, tool.description)).collect()
     }
 }
 
 impl Inner {
     fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
-        // Of plugins with one name, the first has it and the others are refused.
-        self.plugins.iter().find(|plugin| plugin.name == name).cloned()
+        self.snapshot().get(name).cloned()
     }
 
     /// A plugin's tools; none where it does not serve or its catalogue is wrong, an error while it is being compiled.
@@ -254,62 +332,6 @@ impl Inner {
             Vec::new()
         }))
     }
-
-    /// Compiles in the background. A component with a catalogue that cannot be used is refused here, once, and not in the
-    /// middle of a conversation.
-    fn compile(self: &Arc<Self>, jobs: Vec<WithBytes<Arc<Plugin>>>) -> std::io::Result<()> {
-        let (inner, runtime) = (self.clone(), Handle::current());
-        link::in_background(jobs, move |(plugin, wasm)| {
-            let Ok(serving) = &plugin.serving else { return };
-            let begin = std::time::Instant::now();
-            let checked = link::guarded(|| {
-                let linked = link::compiled(&inner.engines, &inner.cache, serving, &wasm).map(Arc::new)?;
-                let plain = SessionInfo { kind: SessionKind::Foreground, reads: Vec::new(), helpers: Vec::new() };
-                // Code in the cache serves at the next start without being looked at again.
-                let checked = runtime.block_on(inner.catalog_of(&plugin, &linked, &plain));
-                checked.inspect_err(|_| inner.cache.forget(&linked.engine, &serving.digest)).map(|_| linked)
-            });
-            let code = match checked {
-                Ok(linked) => Code::Ready(linked),
-                Err(reason) => {
-                    tracing::error!(plugin = plugin.name, reason, "the plugin is refused");
-                    Code::Refused(reason)
-                }
-            };
-            tracing::info!(plugin = plugin.name, elapsed = ?begin.elapsed(), "compiled");
-            serving.code.send_replace(code);
-        })
-    }
-}
-
-/// Finds and looks into every component.
-fn load(setup: &Setup, accepted: &Accepted, data_dir: &Path) -> Result<Vec<WithBytes<Plugin>>, StartError> {
-    let grants = setup.workdir.join("grants.toml");
-    let granted = if grants.exists() { Config::load(&grants)?.plugins } else { BTreeMap::new() };
-    let found = registry::find(&setup.config, &setup.workdir, setup.bundled);
-    for name in setup.config.plugins.keys().filter(|name| !found.iter().any(|found| found.name == **name)) {
-        tracing::warn!("[plugins.{name}] names no plugin: none is bundled or dropped in under that name, and it has no `path`");
-    }
-    let mut loader = Loader { config: &setup.config, granted: &granted, accepted, data_dir, names: HashMap::new(), tools: HashMap::new() };
-    Ok(found.into_iter().map(|found| loader.load(found)).collect())
-}
-
-/// Links what the cache has, and says what is left to compile.
-fn link_cached(loaded: Vec<WithBytes<Plugin>>, engines: &Engines, cache: &Cache) -> (Vec<Arc<Plugin>>, Vec<WithBytes<Arc<Plugin>>>) {
-    let (mut plugins, mut to_compile) = (Vec::new(), Vec::new());
-    for (plugin, wasm) in loaded {
-        let plugin = Arc::new(plugin);
-        match &plugin.serving {
-            Err(reason) => tracing::warn!(plugin = plugin.name, reason, "the plugin is not served"),
-            Ok(serving) => match link::cached(engines, cache, serving) {
-                Some(Ok(linked)) => drop(serving.code.send_replace(Code::Ready(Arc::new(linked)))),
-                Some(Err(reason)) => drop(serving.code.send_replace(Code::Refused(reason))),
-                None => to_compile.push((plugin.clone(), wasm)),
-            },
-        }
-        plugins.push(plugin);
-    }
-    (plugins, to_compile)
 }
 
 /// A directory that only this user can look into.

@@ -19,7 +19,7 @@ use crate::commands;
 use crate::ids::ConversationId;
 use crate::limits::{ASK_KEPT, FULL_PAUSE, MESSAGE_BYTES};
 use crate::plugins::policy::paths::{self, Guarded, MountError};
-use crate::plugins::{self, Mount};
+use crate::plugins::{self, Mount, Plugins};
 use crate::session::inbox::Body;
 use crate::session::live::{Activity, LiveView};
 use crate::session::{self, Deps, Exit, Opening, places};
@@ -182,6 +182,12 @@ impl Router {
     #[must_use]
     pub fn provider_of(&self, alias: &str) -> String {
         self.0.deps.config.models.get(alias).map(|model| model.provider.clone()).unwrap_or_default()
+    }
+
+    /// The components that serve.
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        &self.0.deps.plugins
     }
 
     /// Components that are still being compiled.

@@ -199,6 +199,10 @@ pub enum PluginVerb {
     Pack(PackArgs),
     /// Build a plugin whenever its sources change, check it, and put it where a host serves it
     Dev(DevArgs),
+    /// Allow a component what it asks for, or part of it, for its bytes as they are now
+    Grant(GrantArgs),
+    /// Take back what was granted with `plugin grant`
+    Revoke(RevokeArgs),
 }
 
 /// `plugin call`
@@ -273,6 +277,38 @@ pub struct DevArgs {
     pub once: bool,
     #[command(flatten)]
     pub reach: Reach,
+}
+
+/// `plugin grant`
+#[derive(Debug, Clone, Args)]
+pub struct GrantArgs {
+    /// The name of a plugin
+    pub name: String,
+    /// Only these files instead of what it asks for, such as `workspace:ro`; may be repeated
+    #[arg(long, value_name = "GRANT")]
+    pub fs: Vec<String>,
+    /// Only these origins instead of what it asks for; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub http: Vec<String>,
+    /// A secret for a slot, never granted unasked; may be repeated
+    #[arg(long, value_name = "SLOT=env:NAME|file:PATH")]
+    pub secret: Vec<String>,
+    /// The secret of this slot may be used to sign, too; may be repeated
+    #[arg(long, value_name = "SLOT")]
+    pub sign: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `plugin revoke`
+#[derive(Debug, Clone, Args)]
+pub struct RevokeArgs {
+    /// The name of a plugin
+    pub name: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `DIR`, `DIR:ro` or `DIR:rw`.

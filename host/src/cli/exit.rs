@@ -6,6 +6,7 @@ use std::process;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::kernel::StartError;
+use crate::plugins::GrantsError;
 use crate::store::StoreError;
 use crate::workdir::WorkDirError;
 
@@ -83,7 +84,7 @@ impl ExitCode {
         if let Some(coded) = cause.downcast_ref::<Coded>() {
             return Some(coded.code);
         }
-        if cause.is::<ConfigError>() {
+        if cause.is::<ConfigError>() || cause.is::<GrantsError>() {
             return Some(Self::Config);
         }
         if let Some(error) = cause.downcast_ref::<WorkDirError>() {

@@ -1,12 +1,15 @@
 //! `plugin list`, `plugin inspect`, `plugin call`: components without a session. What their authors need has files of its
 //! own.
 //!
-//! None of them opens the store or takes the lock. A call runs in a work directory of its own that is gone afterwards,
-//! so its `/data` is empty and nothing that it leaves there is kept.
+//! None of them opens the store or takes the lock. What a running host serves, it says itself; without one they look for
+//! themselves. A call runs in a work directory of its own that is gone afterwards, so its `/data` is empty and nothing that
+//! it leaves there is kept.
 
 pub(super) mod check;
 pub(super) mod dev;
 mod grant;
+pub(super) mod granting;
+mod look;
 pub(super) mod new;
 pub(super) mod nobody;
 pub(super) mod pack;
@@ -22,16 +25,25 @@ use super::args::{CallArgs, Reach};
 use super::chat::text::harmless;
 use super::components::Components;
 use super::{Context, ExitCode, output};
+use crate::channels::terminal::protocol::{Look, ToClient};
 use crate::config::{Config, Plugin};
 use crate::ids::CallId;
 use crate::plugins::stop::stop;
-use crate::plugins::{CallError, ErrorKind, InspectError, Output, OutputPart, PluginStatus, Plugins, Source, State, Tool, ToolCall};
+use crate::plugins::{
+    CallError, ErrorKind, InspectError, Inspection, Output, OutputPart, PluginStatus, Plugins, Source, State, Tool, ToolCall,
+};
 
 /// `plugin list`
 pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
-    let components = Components::as_served(context, &context.config()?)?;
-    components.plugins.wait_ready().await;
-    let found = components.plugins.list();
+    let found = match look::at_host(context, Look::Plugins).await? {
+        Some(ToClient::Plugins { plugins }) => plugins,
+        Some(other) => return Err(anyhow!("the host did not list its plugins: {other:?}")),
+        None => {
+            let components = Components::as_served(context, &context.config()?)?;
+            components.plugins.wait_ready().await;
+            components.plugins.list()
+        }
+    };
     if json {
         output::json(&found)?;
     } else {
@@ -42,15 +54,19 @@ pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCo
 
 /// `plugin inspect`
 pub(super) async fn inspect(context: &Context, what: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let components = Components::as_served(context, &context.config()?)?;
-    components.plugins.wait_ready().await;
-    let mut found = components.plugins.inspect(what).map_err(|error| match error {
-        InspectError::NotFound(_) => ExitCode::NotFound.error(error),
-        other => other.into(),
-    })?;
-    let catalog = components.plugins.tools(&nobody::info()).await;
-    found.offers =
-        catalog.tools().iter().filter(|tool| tool.plugin == what).map(|tool| format!("{}: {}", tool.name, tool.description)).collect();
+    let found = match look::at_host(context, Look::Plugin { name: what.to_owned() }).await? {
+        Some(ToClient::Plugin { inspection: Some(found) }) => *found,
+        // It may be a file.
+        _ => {
+            let components = Components::as_served(context, &context.config()?)?;
+            components.plugins.wait_ready().await;
+            let found = components.plugins.inspect(what).map_err(|error| match error {
+                InspectError::NotFound(_) => ExitCode::NotFound.error(error),
+                other => other.into(),
+            })?;
+            Inspection { offers: components.plugins.offers(what).await, ..found }
+        }
+    };
     if json {
         output::json(&found)?
     } else {
@@ -213,12 +229,19 @@ fn render(found: &[PluginStatus]) -> String {
             State::Ready => ("ready", None),
             State::Compiling => ("compiling", None),
             State::Refused { reason } => ("refused", Some(reason.clone())),
-            State::Waiting { reason, line } => ("waiting", Some(format!("{reason}\nto the configuration:\n{line}"))),
+            State::Waiting { reason, line, command: None } => ("waiting", Some(format!("{reason}\nto the configuration:\n{line}"))),
+            State::Waiting { reason, line, command: Some(command) } => {
+                ("waiting", Some(format!("{reason}\nrun: {command}\nor, to the configuration:\n{line}")))
+            }
         };
+        let older = plugin.serving.as_ref().filter(|serving| plugin.digest.as_ref() != Some(serving));
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:width$}  {version:<8} {state:<9} {source}", plugin.name);
         for line in more.iter().flat_map(|more| more.lines()) {
             let _ = writeln!(text, "{:width$}  {line}", "");
+        }
+        if let Some(serving) = older {
+            let _ = writeln!(text, "{:width$}  serves: the bytes before, sha256 {serving}", "");
         }
         if !plugin.tools.is_empty() {
             let _ = writeln!(text, "{:width$}  tools: {}", "", plugin.tools.join(", "));
@@ -239,6 +262,7 @@ mod tests {
             source: Source::DroppedIn,
             path: Some(format!("/w/plugins/{name}.wasm").into()),
             digest: None,
+            serving: None,
             state,
             tools: vec!["a".into(), "b".into()],
             kinds: Vec::new(),
@@ -247,16 +271,39 @@ mod tests {
 
     #[test]
     fn a_list_says_what_each_waits_for() {
-        let waiting = State::Waiting { reason: "no grant for these bytes".into(), line: "[plugins.other]\nsha256 = \"12\"".into() };
-        insta::assert_snapshot!(render(&[plugin("one", State::Ready), plugin("other", waiting)]), @r#"
-        one    0.1.0    ready     /w/plugins/one.wasm
-               tools: a, b
-        other  0.1.0    waiting   /w/plugins/other.wasm
-               no grant for these bytes
-               to the configuration:
-               [plugins.other]
-               sha256 = "12"
-               tools: a, b
+        let waiting = |command: Option<&str>| State::Waiting {
+            reason: "no grant for these bytes".into(),
+            line: "[plugins.other]\nsha256 = \"12\"".into(),
+            command: command.map(str::to_owned),
+        };
+        let refused = State::Refused { reason: "not a WebAssembly component".into() };
+        let garbage = PluginStatus { digest: Some("34".into()), serving: Some("12".into()), ..plugin("swapped", refused) };
+        let found = [
+            plugin("one", State::Ready),
+            plugin("other", waiting(None)),
+            plugin("third", waiting(Some("stellaclaw plugin grant third"))),
+            garbage,
+        ];
+        insta::assert_snapshot!(render(&found), @r#"
+        one      0.1.0    ready     /w/plugins/one.wasm
+                 tools: a, b
+        other    0.1.0    waiting   /w/plugins/other.wasm
+                 no grant for these bytes
+                 to the configuration:
+                 [plugins.other]
+                 sha256 = "12"
+                 tools: a, b
+        third    0.1.0    waiting   /w/plugins/third.wasm
+                 no grant for these bytes
+                 run: stellaclaw plugin grant third
+                 or, to the configuration:
+                 [plugins.other]
+                 sha256 = "12"
+                 tools: a, b
+        swapped  0.1.0    refused   /w/plugins/swapped.wasm
+                 not a WebAssembly component
+                 serves: the bytes before, sha256 12
+                 tools: a, b
         "#);
     }
 

@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
         }
         started => started?,
     };
+    context.logs.redact(kernel.redactor().clone());
     tracing::info!(workdir = %root.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     let code = tokio::select! {
         fatal = kernel.failed() => return Err(fatal_exit(&fatal).error(fatal)),

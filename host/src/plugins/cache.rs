@@ -7,17 +7,19 @@
 //! The MAC detects damage and entries written without the key. It does not defend against other processes of this user:
 //! they can read the key, and they could as well change this program.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use super::durable;
 
 /// The directory of compiled components, and the key of their MACs.
 #[derive(Debug)]
@@ -71,8 +73,8 @@ impl Cache {
     }
 
     fn store(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        write(&self.dir.join(name), code)?;
-        write(&self.mac_path(name), &self.mac(name, code).finalize().into_bytes())
+        durable::replace(&self.dir.join(name), code)?;
+        durable::replace(&self.mac_path(name), &self.mac(name, code).finalize().into_bytes())
     }
 
     fn mac_path(&self, name: &str) -> PathBuf {
@@ -125,32 +127,12 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
     key[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-    let temporary = write_temporary(path, &key)?;
+    let temporary = durable::temporary(path, &key)?;
     // A link, unlike a rename, does not replace what is there.
     let linked = fs::hard_link(&temporary, path);
     match present() {
         Some(first) => fs::remove_file(&temporary).map(|()| first),
         None => linked.or_else(|_| fs::rename(&temporary, path)).map(|()| key),
-    }
-}
-
-/// Whole or not at all, also after a power cut.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
-}
-
-fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    let temporary = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    match file.write_all(bytes).and_then(|()| file.sync_all()) {
-        Ok(()) => Ok(temporary),
-        Err(error) => {
-            let _ = fs::remove_file(&temporary);
-            Err(error)
-        }
     }
 }
 

@@ -81,6 +81,14 @@ pub struct SessionInfo {
     pub helpers: Vec<String>,
 }
 
+impl SessionInfo {
+    /// Nothing special: what a component is checked with.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { kind: SessionKind::Foreground, reads: Vec::new(), helpers: Vec::new() }
+    }
+}
+
 /// A tool that a session can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {

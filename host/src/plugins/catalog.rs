@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use stellaclaw_bindings::tools as wire;
 
 use super::call::Tool;
@@ -16,6 +17,17 @@ use crate::limits;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     tools: Vec<Tool>,
+    offers: Vec<Offer>,
+}
+
+/// What one plugin offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    pub plugin: String,
+    /// The names of its tools, in their order.
+    pub tools: Vec<String>,
+    /// Of everything that a model sees of them.
+    pub hash: String,
 }
 
 impl Catalog {
@@ -23,6 +35,12 @@ impl Catalog {
     #[must_use]
     pub fn tools(&self) -> &[Tool] {
         &self.tools
+    }
+
+    /// The plugins that offer tools, in their order.
+    #[must_use]
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
     }
 
     /// The tool called `name`.
@@ -34,12 +52,27 @@ impl Catalog {
 
 impl FromIterator<Tool> for Catalog {
     fn from_iter<I: IntoIterator<Item = Tool>>(tools: I) -> Self {
-        Self { tools: tools.into_iter().collect() }
+        let tools: Vec<_> = tools.into_iter().collect();
+        let offers = tools.chunk_by(|one, next| one.plugin == next.plugin).map(offer).collect();
+        Self { tools, offers }
+    }
+}
+
+fn offer(tools: &[Tool]) -> Offer {
+    let mut hash = Sha256::new();
+    for text in tools.iter().flat_map(|tool| [&tool.name, &tool.description, &tool.parameters]) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    Offer {
+        plugin: tools.first().map(|tool| tool.plugin.clone()).unwrap_or_default(),
+        tools: tools.iter().map(|tool| tool.name.clone()).collect(),
+        hash: hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
     }
 }
 
 /// What the operator says about one plugin's tools.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ToolPolicy {
     /// Stricter classes per tool.
     pub tools: std::collections::BTreeMap<String, config::ToolOverride>,

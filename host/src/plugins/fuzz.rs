@@ -2,16 +2,17 @@
 //!
 //! The same functions as for a file in a plugin directory, minus the copies on disk. Nothing else uses it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
 use wasmtime::component::Component;
 
+use super::accepted::Accepted;
 use super::engine::{Engines, chain};
-use super::load::Loader;
-use super::registry::{Accepted, Bytes, Found, beside};
+use super::grants::file::GrantsFile;
+use super::load::{Codes, DataDirs, Loader};
+use super::registry::{self, Found, Library, beside};
 use super::status::{PluginStatus, Source};
 use super::{grants, inspect};
 use crate::config::{Config, Plugin};
@@ -40,13 +41,26 @@ pub fn examine(name: &str, wasm: &[u8], toml: &str, data: &Path) -> Result<Exami
 fn load(name: &str, wasm: &[u8], settings: Value, data: &Path) -> Examined {
     let config = Config::embedded(false);
     // A bundled one: those bytes are run as they are, not copied and read back first.
-    let bytes = Bytes { wasm: Cow::Owned(wasm.to_owned()), digest: "0".repeat(64) };
-    let found = Found { name: name.to_owned(), source: Source::Bundled, path: None, settings: Some(settings), bytes: Ok(bytes) };
-    let accepted = Accepted::new(data.to_owned());
-    let granted = BTreeMap::new();
-    let mut loader =
-        Loader { config: &config, granted: &granted, accepted: &accepted, data_dir: data, names: HashMap::new(), tools: HashMap::new() };
-    let (plugin, _) = loader.load(found);
+    let found = Found {
+        name: name.to_owned(),
+        source: Source::Bundled,
+        path: None,
+        beside: Ok(Some(settings)),
+        component: Ok(registry::component(wasm)),
+    };
+    let mut loader = Loader {
+        config: &config,
+        granted: &GrantsFile::default(),
+        accepted: &Accepted::new(data.to_owned()),
+        library: &mut Library::new(false),
+        data: &mut DataDirs::new(data.to_owned()),
+        codes: &mut Codes::default(),
+        last: &BTreeMap::new(),
+        cache: None,
+        names: HashMap::new(),
+        tools: HashMap::new(),
+    };
+    let plugin = loader.load(found);
     let line = plugin.surface.as_ref().and_then(|surface| {
         let (_, missing) = grants::decide(name, Source::DroppedIn, surface, &"0".repeat(64), None).ok()?;
         Some(missing?.line)

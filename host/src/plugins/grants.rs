@@ -6,6 +6,8 @@
 //!
 //! No message, model, tool or file beside a component is an input here.
 
+pub(super) mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -44,6 +46,20 @@ pub(super) struct Missing {
     pub reason: String,
     /// What to add to the configuration.
     pub line: String,
+    /// What to run instead, where the configuration says nothing about it.
+    pub command: Option<String>,
+}
+
+/// Who says what a plugin may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// It is bundled, and nobody narrows what it asks for.
+    Manifest,
+    /// `[plugins.NAME]`
+    Config,
+    /// `plugin grant`
+    GrantsFile,
+    Nobody,
 }
 
 /// A grant or a request that cannot be read. Says where it stands.
@@ -107,7 +123,7 @@ pub(super) fn decide(
     if !tied {
         let missing = if grants_something {
             let reason = format!("the grants of [plugins.{plugin}] are not for these bytes; it runs without them");
-            Some(Missing { reason, line: format!("[plugins.{plugin}]\nsha256 = \"{digest}\"") })
+            Some(Missing { reason, line: format!("[plugins.{plugin}]\nsha256 = \"{digest}\""), command: None })
         } else {
             request.missing(plugin, Some(digest))
         };
@@ -125,6 +141,24 @@ pub(super) fn decide(
     let sign = entry.sign.iter().filter(|slot| secrets.contains_key(*slot)).cloned().collect();
     let missing = request.unanswered(entry).missing(plugin, None).filter(|_| source != Source::Bundled);
     Ok((Grant { plugin: plugin.into(), tied, fs, http, secrets, sign }, missing))
+}
+
+/// Does the entry leave the grants to `grants.toml`?
+pub(super) fn is_silent(entry: &config::Plugin) -> bool {
+    let config::Plugin { sha256, trust_path, fs, http, secrets, sign, .. } = entry;
+    sha256.is_none() && !trust_path && fs.is_none() && http.is_none() && secrets.is_empty() && sign.is_empty()
+}
+
+/// The lines of the configuration that would grant a component everything it asks for, but secrets.
+pub(super) fn requested(plugin: &str, surface: &Surface, digest: &str) -> String {
+    let asked = Request::read(surface).ok().and_then(|request| request.missing(plugin, Some(digest)));
+    asked.map_or_else(|| format!("[plugins.{plugin}]\nsha256 = \"{digest}\""), |asked| asked.line)
+}
+
+/// What a component asks for in files and origins, in the words of the configuration.
+pub(super) fn requests(surface: &Surface) -> Result<(Vec<String>, Vec<String>), GrantError> {
+    let request = Request::read(surface)?;
+    Ok((request.fs.iter().map(ToString::to_string).collect(), request.http_texts))
 }
 
 impl Grant {
@@ -261,7 +295,8 @@ impl Request {
         }
         let tie = digest.map(|digest| format!("sha256 = \"{digest}\""));
         let lines: Vec<_> = [format!("[plugins.{plugin}]")].into_iter().chain(tie).chain(asked.clone()).collect();
-        Some(Missing { reason: format!("it asks for {}, which is not granted", asked.join(" and ")), line: lines.join("\n") })
+        let reason = format!("it asks for {}, which is not granted", asked.join(" and "));
+        Some(Missing { reason, line: lines.join("\n"), command: None })
     }
 }
 

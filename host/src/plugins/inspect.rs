@@ -3,14 +3,15 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::load::Plugin;
+use super::consent::granted_by;
+use super::load::{Newer, Plugin};
 use super::manifest::{self, Manifest, Surface};
 use super::registry;
 
 /// Printed by `plugin inspect`, and served as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
     pub name: String,
     pub version: String,
@@ -26,10 +27,14 @@ pub struct Inspection {
     pub grants: Vec<String>,
     /// Its tools in the words that a model reads, where somebody asked its catalogue.
     pub offers: Vec<String>,
+    /// Who says so.
+    pub granted_by: String,
+    /// What is with the bytes of its file, where others serve.
+    pub newer: Option<String>,
 }
 
 /// Imports by what they mean.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imports {
     /// Harmless: streams, clocks, random numbers; environment and arguments are empty.
     pub ambient: Vec<String>,
@@ -57,17 +62,32 @@ pub enum InspectError {
 /// Needs no grant.
 const STORAGE: &str = "stellaclaw:plugin/storage@";
 
-/// A plugin of this host.
+/// A plugin of this host: the bytes that serve, or those of its file where nothing does.
 pub(super) fn plugin(plugin: &Plugin) -> Inspection {
     let surface = plugin.surface.as_ref().map(AsRef::as_ref);
-    let grants = plugin.serving.as_ref().map_or_else(|reason| vec![format!("nothing: {reason}")], |serving| serving.grant.lines());
-    let waits =
-        plugin.missing.iter().map(|missing| format!("waiting: {}; add\n    {}", missing.reason, missing.line.replace('\n', "\n    ")));
+    let serving = plugin.serving.as_ref();
+    let grants = serving.map_or_else(|reason| vec![format!("nothing: {reason}")], |serving| serving.grant.lines());
+    let waits = plugin.missing.iter().map(|missing| {
+        let line = missing.line.replace('\n', "\n    ");
+        match &missing.command {
+            Some(command) => format!("waiting: {}; run `{command}`, or add\n    {line}", missing.reason),
+            None => format!("waiting: {}; add\n    {line}", missing.reason),
+        }
+    });
+    let digest = serving.map_or_else(|_| plugin.digest.clone(), |serving| Some(serving.digest.clone())).unwrap_or_default();
+    let newer = plugin.digest.as_ref().filter(|file| **file != digest).map(|file| match &plugin.newer {
+        Some(Newer::Refused(reason)) => format!("sha256 {file}, refused: {reason}"),
+        Some(Newer::Compiling(_)) => format!("sha256 {file}, being compiled"),
+        None => format!("sha256 {file}, waiting for the operator"),
+    });
     // Each keeps its own, as in `/data`: nothing to grant.
-    let keeps = plugin.serving.as_ref().is_ok_and(|serving| serving.surface.imports.iter().any(|name| name.starts_with(STORAGE)));
+    let keeps = serving.is_ok_and(|serving| serving.surface.imports.iter().any(|name| name.starts_with(STORAGE)));
     let keeps = keeps.then(|| "storage (plugin-private)".to_owned());
-    let grants = grants.into_iter().chain(keeps).chain(waits).collect();
-    inspection(&plugin.name, plugin.digest.clone().unwrap_or_default(), surface, grants)
+    Inspection {
+        granted_by: serving.map_or_else(|_| "nobody".to_owned(), |serving| granted_by(serving.by, &plugin.name)),
+        newer,
+        ..inspection(&plugin.name, digest, surface, grants.into_iter().chain(keeps).chain(waits).collect())
+    }
 }
 
 /// A file that need not be a plugin of this host.
@@ -94,6 +114,8 @@ fn inspection(name: &str, digest: String, surface: Option<&Surface>, grants: Vec
         requests: manifest.map(requests).unwrap_or_default(),
         grants,
         offers: Vec::new(),
+        granted_by: "nobody".to_owned(),
+        newer: None,
     }
 }
 
@@ -146,7 +168,8 @@ impl fmt::Display for Inspection {
         group(f, "is (exports)", &self.exports)?;
         write!(f, "{}", self.imports)?;
         group(f, "asks for", &self.requests)?;
-        group(f, "may do here (grants)", &self.grants)?;
+        group(f, &format!("may do here (granted by {})", self.granted_by), &self.grants)?;
+        group(f, "its file has other bytes", self.newer.as_slice())?;
         group(f, "offers (what a model reads)", &self.offers)
     }
 }

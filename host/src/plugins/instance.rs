@@ -74,7 +74,7 @@ pub(super) struct Deltas {
 }
 
 /// The bounds of one call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallLimits {
     pub memory_bytes: usize,
     pub handles: usize,

@@ -1,10 +1,10 @@
 //! From found bytes to a plugin that can serve, or to the reason why not.
 //!
-//! A plugin is refused alone; the others serve. Whatever refuses one names what is wrong and what would be right. Nothing
-//! here compiles: see `link`.
+//! A plugin is refused alone; the others serve. Whatever refuses one names what is wrong and what would be right. Where newer
+//! bytes are refused, wait for the operator or are still being compiled, the ones that served last go on. Nothing here
+//! compiles: see `reload`.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,13 +14,16 @@ use serde_json::Value;
 use stellaclaw_bindings::CONTRACT_VERSION;
 use tokio::sync::watch;
 
+use super::accepted::{self, Accepted};
+use super::cache::Cache;
 use super::catalog::ToolPolicy;
-use super::grants::{self, Grant, Missing};
+use super::engine::Engines;
+use super::grants::{self, By, Grant, Missing, file::GrantsFile};
 use super::imports::filesystem::Budget;
 use super::instance::CallLimits;
-use super::link::Linked;
-use super::manifest::{self, Surface};
-use super::registry::{Accepted, Bytes, Found};
+use super::link::{self, Linked, Wanted};
+use super::manifest::Surface;
+use super::registry::{Component, Found, Library};
 use super::schema;
 use super::status::{Kind, PluginStatus, Source, State};
 use crate::config::{self, Config};
@@ -31,12 +34,24 @@ pub(super) struct Plugin {
     pub name: String,
     pub source: Source,
     pub path: Option<PathBuf>,
+    /// Of its file.
     pub digest: Option<String>,
+    /// Of what serves; of its file where nothing does.
     pub surface: Option<Arc<Surface>>,
     /// What waits for the operator.
     pub missing: Option<Missing>,
     /// Or why it does not serve.
     pub serving: Result<Serving, String>,
+    /// What is with the bytes of its file while older ones serve.
+    pub newer: Option<Newer>,
+    /// It was still being compiled when the host had long started: no session waits for it.
+    pub late: bool,
+}
+
+/// See [`Plugin::newer`].
+pub(super) enum Newer {
+    Compiling(Arc<Plugin>),
+    Refused(String),
 }
 
 /// What is needed to run a call.
@@ -45,12 +60,14 @@ pub(super) struct Serving {
     pub digest: String,
     pub kinds: Vec<Kind>,
     pub grant: Arc<Grant>,
+    /// Who granted it.
+    pub by: By,
     pub settings: Arc<str>,
     pub limits: CallLimits,
     pub policy: ToolPolicy,
     /// `/data`, where the component uses files.
-    pub data: Option<Data>,
-    pub code: watch::Sender<Code>,
+    pub data: Option<Arc<Data>>,
+    pub code: Slot,
 }
 
 /// The plugin-private directory.
@@ -77,159 +94,368 @@ pub(super) enum Code {
     Refused(String),
 }
 
-/// What loading needs to know, and what it has given away.
-pub(super) struct Loader<'a> {
-    pub config: &'a Config,
-    /// The entries of `grants.toml`.
-    pub granted: &'a BTreeMap<String, config::Plugin>,
-    pub accepted: &'a Accepted,
-    /// The parent of every `/data`.
-    pub data_dir: &'a Path,
-    /// Names of plugins and of tools, with their owners.
-    pub names: HashMap<String, String>,
-    pub tools: HashMap<String, String>,
+/// Where code is put when it is there.
+pub(super) type Slot = Arc<watch::Sender<Code>>;
+
+/// The code of every plugin that is meant to serve, by digest, memory and settings.
+#[derive(Default)]
+pub(super) struct Codes {
+    slots: HashMap<(String, usize, Arc<str>), Slot>,
+    used: HashSet<(String, usize, Arc<str>)>,
 }
 
-impl Loader<'_> {
-    /// Looks into a component. The bytes to run come with it.
-    pub fn load(&mut self, found: Found) -> (Plugin, Cow<'static, [u8]>) {
-        let Found { name, source, path, settings, bytes } = found;
-        let mut plugin = Plugin { name, source, path, digest: None, surface: None, missing: None, serving: Err("not looked into".into()) };
-        let mut wasm = Cow::Borrowed([].as_slice());
-        plugin.serving = self.examine(&mut plugin, settings, bytes.map_err(|error| error.to_string()), &mut wasm);
-        (plugin, wasm)
+impl Codes {
+    /// The slot of this code. One that is new is filled from the cache, if there is one to look into.
+    fn slot(&mut self, wanted: &Wanted<'_>, settings: &Arc<str>, cache: Option<(&Engines, &Cache)>) -> Slot {
+        let key = (wanted.digest.to_owned(), wanted.memory_bytes, settings.clone());
+        self.used.insert(key.clone());
+        let code = || match cache.and_then(|(engines, cache)| link::cached(engines, cache, wanted)) {
+            Some(Ok(linked)) => Code::Ready(Arc::new(linked)),
+            Some(Err(reason)) => Code::Refused(reason),
+            None => Code::Compiling,
+        };
+        self.slots.entry(key).or_insert_with(|| Arc::new(watch::channel(code()).0)).clone()
     }
 
-    fn examine(
-        &mut self,
-        plugin: &mut Plugin,
-        beside: Option<Value>,
-        bytes: Result<Bytes, String>,
-        wasm: &mut Cow<'static, [u8]>,
-    ) -> Result<Serving, String> {
-        let label = format!("the {} plugin {}", plugin.source, plugin.name);
-        if let Some(owner) = self.names.get(&plugin.name) {
-            return Err(name_taken(&label, owner));
-        }
-        let entry = self.entry(&plugin.name);
-        if entry.as_ref().is_some_and(|entry| entry.enabled == Some(false)) {
-            return Err(format!("switched off: [plugins.{}] enabled = false", plugin.name));
-        }
-        let found = bytes?;
-        plugin.digest = Some(found.digest.clone());
-        let bytes = self.choose(plugin, entry.as_ref(), found)?;
-        *wasm = bytes.wasm;
-
-        let surface = Arc::new(manifest::read(wasm).map_err(|error| error.to_string())?);
-        plugin.surface = Some(surface.clone());
-        let kinds = kinds(&surface.imports, &surface.exports)?;
-        if let Some((tool, owner)) = surface.manifest.tools.iter().find_map(|tool| Some((tool, self.tools.get(tool)?))) {
-            return Err(tool_taken(&label, tool, owner));
-        }
-        let settings = self.settings(&plugin.name, beside, entry.as_ref(), &surface)?;
-        let (grant, missing) =
-            grants::decide(&plugin.name, plugin.source, &surface, &bytes.digest, entry.as_ref()).map_err(|error| error.to_string())?;
-        plugin.missing = plugin.missing.take().or(missing);
-        let data = self.data(&plugin.name, &surface)?;
-
-        self.names.insert(plugin.name.clone(), label.clone());
-        self.tools.extend(surface.manifest.tools.iter().map(|tool| (tool.clone(), label.clone())));
-        let entry = entry.unwrap_or_default();
-        Ok(Serving {
-            digest: bytes.digest,
-            kinds,
-            grant: Arc::new(grant),
-            settings: settings.into(),
-            limits: call_limits(&entry.limits),
-            policy: ToolPolicy { tools: entry.tools, wall_time: entry.limits.wall_time, default_time: self.config.limits.tool_time },
-            data,
-            code: watch::channel(Code::Compiling).0,
-            surface,
-        })
+    /// Has such code been linked already?
+    fn is_ready(&self, digest: &str, settings: &str) -> bool {
+        let is_it = |slot: &&Slot| matches!(*slot.borrow(), Code::Ready(_));
+        let of = self.slots.iter().filter(|((code, _, for_settings), _)| code == digest && **for_settings == *settings);
+        of.map(|(_, slot)| slot).any(|slot| is_it(&slot))
     }
 
-    /// The operator's entry; where it grants nothing, with the grants of `grants.toml`.
-    fn entry(&self, name: &str) -> Option<config::Plugin> {
-        let entry = self.config.plugins.get(name);
-        let Some(granted) = self.granted.get(name) else { return entry.cloned() };
-        let mut merged = entry.cloned().unwrap_or_default();
-        let silent = merged.sha256.is_none()
-            && !merged.trust_path
-            && merged.fs.is_none()
-            && merged.http.is_none()
-            && merged.secrets.is_empty()
-            && merged.sign.is_empty();
-        if silent {
-            let config::Plugin { sha256, fs, http, secrets, sign, .. } = granted.clone();
-            merged = config::Plugin { sha256, fs, http, secrets, sign, ..merged };
-        }
-        Some(merged)
+    /// Forgets what no plugin of the last round means any more.
+    pub fn forget_unused(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        self.slots.retain(|key, _| used.contains(key));
+    }
+}
+
+/// The directories of plugins, each measured once.
+pub(super) struct DataDirs {
+    /// The parent of every `/data`.
+    dir: PathBuf,
+    known: HashMap<String, Arc<Data>>,
+}
+
+impl DataDirs {
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, known: HashMap::new() }
     }
 
-    /// Foreign bytes are run from where they are kept. Where the operator named a digest, other bytes wait, and the named
-    /// ones go on serving.
-    fn choose(&self, plugin: &mut Plugin, entry: Option<&config::Plugin>, found: Bytes) -> Result<Bytes, String> {
-        if plugin.source == Source::Bundled {
-            return Ok(found);
-        }
-        let named = entry.filter(|entry| !entry.trust_path).and_then(|entry| entry.sha256.as_deref());
-        match named.filter(|named| *named != found.digest) {
-            None => self.accepted.keep(&found).map_err(|error| error.to_string()),
-            Some(named) => {
-                let line = format!("[plugins.{}]\nsha256 = \"{}\"", plugin.name, found.digest);
-                let kept = self.accepted.get(named);
-                let state = if kept.is_some() { "the old ones go on serving" } else { "the old ones are gone, so nothing serves" };
-                let reason = format!("the file has other bytes than `[plugins.{}] sha256` names; {state}", plugin.name);
-                plugin.missing = Some(Missing { reason: reason.clone(), line });
-                kept.ok_or(reason)
-            }
-        }
-    }
-
-    fn settings(&self, name: &str, beside: Option<Value>, entry: Option<&config::Plugin>, surface: &Surface) -> Result<String, String> {
-        let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
-        let written = entry.map(|entry| &entry.settings).filter(|settings| !is_empty(settings)).cloned();
-        let settings = written.or(beside).filter(|settings| !is_empty(settings)).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        if let Some(schema) = &surface.manifest.settings {
-            schema::check_value(schema, &settings).map_err(|problems| format!("[plugins.{name}.settings]: {problems}"))?;
-        }
-        Ok(settings.to_string())
-    }
-
-    fn data(&self, name: &str, surface: &Surface) -> Result<Option<Data>, String> {
+    fn of(&mut self, name: &str, surface: &Surface) -> Result<Option<Arc<Data>>, String> {
         if !surface.imports.iter().any(|import| import.starts_with("wasi:filesystem/")) {
             return Ok(None);
+        }
+        if let Some(data) = self.known.get(name) {
+            return Ok(Some(data.clone()));
         }
         // Checked wherever a name comes in; here a wrong one would hand out the work directory.
         if !config::is_name(name) {
             return Err(format!("{name:?} is not a name that a data directory can have; use a-z, 0-9, `-` and `_`"));
         }
-        let path = self.data_dir.join(name);
-        let opened = Dir::open_ambient_dir(self.data_dir, ambient_authority()).and_then(|parent| {
+        let path = self.dir.join(name);
+        let opened = Dir::open_ambient_dir(&self.dir, ambient_authority()).and_then(|parent| {
             parent.create_dir_all(name)?;
             let budget = Budget::measure(&parent.open_dir(name)?, limits::DATA_BYTES)?;
             Ok((parent, budget))
         });
         let (parent, budget) = opened.map_err(|error| format!("open its data directory {}: {error}", path.display()))?;
-        Ok(Some(Data { path, parent: Arc::new(parent), name: name.to_owned(), budget: Arc::new(budget) }))
+        let data = Arc::new(Data { path, parent: Arc::new(parent), name: name.to_owned(), budget: Arc::new(budget) });
+        self.known.insert(name.to_owned(), data.clone());
+        Ok(Some(data))
     }
 }
 
+/// What served last under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Last {
+    pub digest: String,
+    /// The settings beside it; none when they are not known any more.
+    pub beside: Option<Option<Value>>,
+}
+
+/// One round: what it needs to know, and what it has given away.
+pub(super) struct Loader<'a> {
+    pub config: &'a Config,
+    pub granted: &'a GrantsFile,
+    pub accepted: &'a Accepted,
+    pub library: &'a mut Library,
+    pub data: &'a mut DataDirs,
+    pub codes: &'a mut Codes,
+    /// What served last, by [`accepted::key`].
+    pub last: &'a BTreeMap<String, Last>,
+    /// Code that the cache has is linked at once; the first round does that, later ones leave it to the compilers.
+    pub cache: Option<(&'a Engines, &'a Cache)>,
+    /// Names of plugins and of tools, with their owners.
+    pub names: HashMap<String, String>,
+    pub tools: HashMap<String, String>,
+}
+
+/// What a plugin is made from.
+struct Origin<'a> {
+    name: &'a str,
+    source: Source,
+    path: Option<&'a Path>,
+    label: String,
+    /// The operator's entry.
+    entry: Option<config::Plugin>,
+    by: By,
+}
+
+impl Loader<'_> {
+    /// Looks into a component.
+    pub fn load(&mut self, found: Found) -> Plugin {
+        let Found { name, source, path, beside, component } = found;
+        let refused = |reason| Plugin {
+            name: name.clone(),
+            source,
+            path: path.clone(),
+            digest: component.as_ref().ok().map(|component| component.digest.clone()),
+            surface: component.as_ref().ok().and_then(|component| component.surface.clone().ok()),
+            missing: None,
+            serving: Err(reason),
+            newer: None,
+            late: false,
+        };
+        let label = format!("the {source} plugin {name}");
+        if let Some(owner) = self.names.get(&name) {
+            return refused(name_taken(&label, owner));
+        }
+        // Also one that cannot serve has its name: nobody else gets what was granted to it.
+        self.names.insert(name.clone(), label.clone());
+        let (entry, by) = self.entry(source, &name);
+        if entry.as_ref().is_some_and(|entry| entry.enabled == Some(false)) {
+            return refused(format!("switched off: [plugins.{name}] enabled = false"));
+        }
+        let origin = Origin { name: &name, source, path: path.as_deref(), label, entry, by };
+        let last = self.last.get(&accepted::key(source, &name)).cloned();
+        let plugin = match self.wanted(&origin, &component, &beside) {
+            Ok((serving, missing)) => {
+                let code = serving.code.borrow().clone();
+                let plugin = Plugin { surface: Some(serving.surface.clone()), missing, serving: Ok(serving), ..refused(String::new()) };
+                match code {
+                    Code::Refused(reason) => self.fall_back(&origin, last, &beside, reason.clone(), refused(reason)),
+                    Code::Compiling => self.bridge(&origin, last, plugin),
+                    Code::Ready(_) => plugin,
+                }
+            }
+            Err((reason, missing)) => self.fall_back(&origin, last, &beside, reason.clone(), Plugin { missing, ..refused(reason) }),
+        };
+        let meant = match &plugin.newer {
+            Some(Newer::Compiling(newer)) => Some(newer.as_ref()),
+            _ => None,
+        };
+        for serving in [Some(&plugin), meant].into_iter().flatten().filter_map(|plugin| plugin.serving.as_ref().ok()) {
+            self.tools.extend(serving.surface.manifest.tools.iter().map(|tool| (tool.clone(), origin.label.clone())));
+        }
+        plugin
+    }
+
+    /// The bytes of the file, or those that the operator named.
+    fn wanted(
+        &mut self,
+        origin: &Origin<'_>,
+        component: &Result<Component, String>,
+        beside: &Result<Option<Value>, String>,
+    ) -> Result<(Serving, Option<Missing>), (String, Option<Missing>)> {
+        let plain = |reason: String| (reason, None);
+        let found = component.as_ref().map_err(|reason| plain(reason.clone()))?;
+        let surface = found.surface.as_ref().map_err(|reason| plain(reason.clone()))?;
+        kinds(&surface.imports, &surface.exports).map_err(plain)?;
+        let beside = beside.as_ref().map_err(|reason| plain(reason.clone()))?;
+        let named = origin.entry.as_ref().filter(|entry| !entry.trust_path).and_then(|entry| entry.sha256.as_deref());
+        let named = named.filter(|named| origin.source != Source::Bundled && *named != found.digest);
+        let Some(named) = named else {
+            if let Some(path) = origin.path {
+                self.library.keep(self.accepted, path, &found.digest).map_err(plain)?;
+            }
+            return self.serving(origin, &found.digest, surface, beside.as_ref()).map_err(plain);
+        };
+        // Other bytes than those that were named wait, and the named ones go on serving.
+        let kept = self.library.kept(self.accepted, named).and_then(|kept| Some((named.to_owned(), kept.surface.ok()?)));
+        let state = if kept.is_some() { "the old ones go on serving" } else { "the old ones are gone, so nothing serves" };
+        let missing = match origin.by {
+            By::GrantsFile => {
+                let reason = format!("the file has other bytes than the grants of {} are for; {state}", origin.name);
+                let line = grants::requested(origin.name, surface, &found.digest);
+                Missing { reason, line, command: Some(grant_command(origin.name)) }
+            }
+            _ => {
+                let reason = format!("the file has other bytes than `[plugins.{}] sha256` names; {state}", origin.name);
+                Missing { reason, line: format!("[plugins.{}]\nsha256 = \"{}\"", origin.name, found.digest), command: None }
+            }
+        };
+        let Some((named, surface)) = kept else { return Err((missing.reason.clone(), Some(missing))) };
+        match self.serving(origin, &named, &surface, beside.as_ref()) {
+            Ok((serving, _)) => Ok((serving, Some(missing))),
+            Err(reason) => Err((reason, Some(missing))),
+        }
+    }
+
+    /// What served last goes on serving, with the grants of now, because `reason` refuses what should.
+    fn fall_back(
+        &mut self,
+        origin: &Origin<'_>,
+        last: Option<Last>,
+        beside: &Result<Option<Value>, String>,
+        reason: String,
+        refused: Plugin,
+    ) -> Plugin {
+        let Some(last) = last else { return refused };
+        let Some(beside) = last.beside.or_else(|| beside.clone().ok()) else { return refused };
+        let Some(surface) = self.library.kept(self.accepted, &last.digest).and_then(|kept| kept.surface.ok()) else { return refused };
+        match self.serving(origin, &last.digest, &surface, beside.as_ref()) {
+            Ok((serving, _)) if !matches!(*serving.code.borrow(), Code::Refused(_)) => {
+                Plugin { surface: Some(surface), serving: Ok(serving), newer: Some(Newer::Refused(reason)), ..refused }
+            }
+            _ => refused,
+        }
+    }
+
+    /// What served last goes on serving while `wanted` is being compiled.
+    fn bridge(&mut self, origin: &Origin<'_>, last: Option<Last>, wanted: Plugin) -> Plugin {
+        let Some(Last { digest, beside: Some(beside) }) = last else { return wanted };
+        let Some(surface) = self.library.kept(self.accepted, &digest).and_then(|kept| kept.surface.ok()) else { return wanted };
+        let ready = self.settings(origin, beside.as_ref(), &surface).is_ok_and(|settings| self.codes.is_ready(&digest, &settings));
+        if !ready {
+            return wanted;
+        }
+        match self.serving(origin, &digest, &surface, beside.as_ref()) {
+            Ok((serving, _)) if matches!(*serving.code.borrow(), Code::Ready(_)) => Plugin {
+                name: wanted.name.clone(),
+                source: wanted.source,
+                path: wanted.path.clone(),
+                digest: wanted.digest.clone(),
+                surface: Some(surface),
+                missing: None,
+                serving: Ok(serving),
+                late: false,
+                newer: Some(Newer::Compiling(Arc::new(wanted))),
+            },
+            _ => wanted,
+        }
+    }
+
+    /// How these bytes would serve.
+    fn serving(
+        &mut self,
+        origin: &Origin<'_>,
+        digest: &str,
+        surface: &Arc<Surface>,
+        beside: Option<&Value>,
+    ) -> Result<(Serving, Option<Missing>), String> {
+        let kinds = kinds(&surface.imports, &surface.exports)?;
+        if let Some((tool, owner)) = surface.manifest.tools.iter().find_map(|tool| Some((tool, self.tools.get(tool)?))) {
+            return Err(tool_taken(&origin.label, tool, owner));
+        }
+        let settings: Arc<str> = self.settings(origin, beside, surface)?.into();
+        let (grant, missing) =
+            grants::decide(origin.name, origin.source, surface, digest, origin.entry.as_ref()).map_err(|error| error.to_string())?;
+        let command = (origin.by != By::Config).then(|| grant_command(origin.name));
+        let missing = missing.map(|missing| Missing { command, ..missing });
+        let data = self.data.of(origin.name, surface)?;
+        let entry = origin.entry.clone().unwrap_or_default();
+        let limits = call_limits(&entry.limits);
+        let wanted = Wanted { digest, memory_bytes: limits.memory_bytes, kinds: &kinds };
+        let code = self.codes.slot(&wanted, &settings, self.cache);
+        let serving = Serving {
+            digest: digest.to_owned(),
+            kinds,
+            grant: Arc::new(grant),
+            by: origin.by,
+            settings,
+            limits,
+            policy: ToolPolicy { tools: entry.tools, wall_time: entry.limits.wall_time, default_time: self.config.limits.tool_time },
+            data,
+            code,
+            surface: surface.clone(),
+        };
+        Ok((serving, missing))
+    }
+
+    /// The operator's entry; where it grants nothing, with the grants of `grants.toml`.
+    fn entry(&self, source: Source, name: &str) -> (Option<config::Plugin>, By) {
+        let entry = self.config.plugins.get(name);
+        if entry.is_some_and(|entry| !grants::is_silent(entry)) {
+            return (entry.cloned(), By::Config);
+        }
+        match self.granted.get(source, name) {
+            None => (entry.cloned(), if source == Source::Bundled { By::Manifest } else { By::Nobody }),
+            Some(granted) => {
+                let config::Plugin { sha256, fs, http, secrets, sign, .. } = granted.to_plugin();
+                (Some(config::Plugin { sha256, fs, http, secrets, sign, ..entry.cloned().unwrap_or_default() }), By::GrantsFile)
+            }
+        }
+    }
+
+    fn settings(&self, origin: &Origin<'_>, beside: Option<&Value>, surface: &Surface) -> Result<String, String> {
+        let is_empty = |value: &&Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+        let written = origin.entry.as_ref().map(|entry| &entry.settings).filter(|settings| !is_empty(settings));
+        let written = written.or(beside).filter(|settings| !is_empty(settings)).cloned();
+        let settings = written.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        if let Some(schema) = &surface.manifest.settings {
+            schema::check_value(schema, &settings).map_err(|problems| format!("[plugins.{}.settings]: {problems}", origin.name))?;
+        }
+        Ok(settings.to_string())
+    }
+}
+
+/// What gives a plugin what it asks for.
+fn grant_command(name: &str) -> String {
+    format!("stellaclaw plugin grant {name}")
+}
+
 impl Plugin {
+    /// What it is now as code.
+    pub fn code(&self) -> Result<Code, &String> {
+        self.serving.as_ref().map(|serving| serving.code.borrow().clone())
+    }
+
+    /// Would nobody notice if the one took the place of the other?
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_same_code = match (&self.serving, &other.serving) {
+            (Err(one), Err(two)) => one == two,
+            (Ok(one), Ok(two)) => {
+                Arc::ptr_eq(&one.code, &two.code)
+                    && (&one.digest, &one.grant, one.by, one.limits, &one.policy)
+                        == (&two.digest, &two.grant, two.by, two.limits, &two.policy)
+            }
+            _ => false,
+        };
+        let is_same_newer = match (&self.newer, &other.newer) {
+            (None, None) => true,
+            (Some(Newer::Refused(one)), Some(Newer::Refused(two))) => one == two,
+            (Some(Newer::Compiling(one)), Some(Newer::Compiling(two))) => one.is_same(two),
+            _ => false,
+        };
+        is_same_code
+            && is_same_newer
+            && (&self.name, self.source, &self.path, &self.digest, &self.missing, self.late)
+                == (&other.name, other.source, &other.path, &other.digest, &other.missing, other.late)
+    }
+
     /// For `plugin list`.
     pub fn status(&self) -> PluginStatus {
         let manifest = self.surface.as_ref().map(|surface| &surface.manifest);
-        let code = self.serving.as_ref().map(|serving| serving.code.borrow().clone());
-        let waiting = |missing: &Missing| State::Waiting { reason: missing.reason.clone(), line: missing.line.clone() };
-        let state = match (code, &self.missing) {
-            (Ok(Code::Compiling), _) => State::Compiling,
-            (Ok(Code::Refused(reason)), _) => State::Refused { reason },
-            // It may not serve at all for what it waits for.
-            (Err(reason), Some(missing)) if *reason == missing.reason => waiting(missing),
-            (Err(reason), _) => State::Refused { reason: reason.clone() },
-            (Ok(Code::Ready(_)), Some(missing)) => waiting(missing),
-            (Ok(Code::Ready(_)), None) => State::Ready,
+        let waiting = |missing: &Missing| State::Waiting {
+            reason: missing.reason.clone(),
+            line: missing.line.clone(),
+            command: missing.command.clone(),
         };
+        let state = match (&self.newer, self.code(), &self.missing) {
+            // Its tools are offered from the next round on.
+            _ if self.late => State::Compiling,
+            (Some(Newer::Compiling(_)), ..) | (None, Ok(Code::Compiling), _) => State::Compiling,
+            (Some(Newer::Refused(reason)), ..) => State::Refused { reason: reason.clone() },
+            (None, Ok(Code::Refused(reason)), _) => State::Refused { reason },
+            // It may not serve at all for what it waits for.
+            (None, Err(reason), Some(missing)) if *reason == missing.reason => waiting(missing),
+            (None, Err(reason), _) => State::Refused { reason: reason.clone() },
+            (None, Ok(Code::Ready(_)), Some(missing)) => waiting(missing),
+            (None, Ok(Code::Ready(_)), None) => State::Ready,
+        };
+        let serving = self.serving.as_ref().ok().filter(|serving| !self.late && matches!(*serving.code.borrow(), Code::Ready(_)));
         PluginStatus {
             name: self.name.clone(),
             version: manifest.map(|manifest| manifest.version.clone()),
@@ -237,6 +463,7 @@ impl Plugin {
             source: self.source,
             path: self.path.clone(),
             digest: self.digest.clone(),
+            serving: serving.map(|serving| serving.digest.clone()),
             state,
             tools: manifest.map(|manifest| manifest.tools.clone()).unwrap_or_default(),
             kinds: self.serving.as_ref().map(|serving| serving.kinds.clone()).unwrap_or_default(),

@@ -1,34 +1,48 @@
-//! Where components come from, and which of their bytes are run.
+//! Where components come from, and what their files say.
 //!
 //! Bundled ones are part of the program; configured ones are `[plugins.NAME] path = …`; dropped-in ones are `NAME.wasm` in
-//! one of `plugin_dirs`, with an optional `NAME.toml` of settings. Foreign bytes are run only from
-//! `components/<sha256>.wasm`, where they were copied whole and checked again: a file that changes under its name changes
-//! nothing that runs. Nothing here decides what a component may do, only which bytes are meant.
+//! one of `plugin_dirs`, with an optional `NAME.toml` of settings. A file is read once for as long as it looks the same, and
+//! only while it looks as it did when it was listed: what changes while it is read is read again later. Nothing here decides
+//! what a component may do, only which bytes are meant.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::accepted::Accepted;
+use super::link::guarded;
+use super::manifest::{self, Surface};
 use super::schema::cut;
+use super::settle::{Listing, Stamp};
 use super::status::Source;
 use crate::config::{Config, is_name};
 use crate::limits;
 
-/// A component that was found. Not yet looked into.
+/// A component that was found.
 pub(super) struct Found {
     pub name: String,
     pub source: Source,
     pub path: Option<PathBuf>,
-    /// The settings beside a dropped-in file.
-    pub settings: Option<Value>,
-    pub bytes: Result<Bytes, RegistryError>,
+    /// The settings beside a dropped-in file, or what is wrong with them.
+    pub beside: Result<Option<Value>, String>,
+    pub component: Result<Component, String>,
+}
+
+/// What bytes are, without them.
+#[derive(Debug, Clone)]
+pub(super) struct Component {
+    pub digest: String,
+    /// Or why they are no plugin.
+    pub surface: Result<Arc<Surface>, String>,
 }
 
 /// The bytes of a component, and what they are called.
@@ -46,44 +60,66 @@ pub(super) enum RegistryError {
     Name(PathBuf),
     #[error("{path}: not a regular file", path = .0.display())]
     NotAFile(PathBuf),
+    #[error("{path}: it is being written", path = .0.display())]
+    BeingWritten(PathBuf),
     #[error("{path}: a component has at most {most} MiB", path = .0.display(), most = limits::COMPONENT_BYTES >> 20)]
     TooLarge(PathBuf),
     #[error("{path}: {reason}; only a [settings] table belongs there, grants belong in the configuration", path = path.display())]
     Settings { path: PathBuf, reason: String },
 }
 
-/// Everything there is, in the order in which names are given away: bundled, configured, dropped in; by name.
-/// A directory that cannot be read has nothing in it, and a warning says so.
-pub(super) fn find(config: &Config, workdir: &Path, bundled: bool) -> Vec<Found> {
-    let mut found = Vec::new();
-    if bundled {
-        found.extend(super::bundled::BUNDLED.iter().map(|(name, wasm)| Found {
-            name: (*name).to_owned(),
-            source: Source::Bundled,
-            path: None,
-            settings: None,
-            bytes: Ok(Bytes { digest: digest(wasm), wasm: Cow::Borrowed(wasm) }),
-        }));
-    }
-    for (name, entry) in &config.plugins {
-        found.extend(entry.path.as_ref().map(|path| Found {
-            name: name.clone(),
-            source: Source::Configured,
-            path: Some(path.clone()),
-            settings: None,
-            bytes: read(path),
-        }));
-    }
-    for dir in &config.plugin_dirs {
-        match dropped_in(&workdir.join(dir)) {
-            Ok(files) => found.extend(files),
-            Err(error) => tracing::warn!(%error, "the plugins in there are left out"),
-        }
-    }
-    found
+/// The places where components are.
+#[derive(Debug, Clone)]
+pub(super) struct Shelves {
+    /// Plugin directories, in their order.
+    pub dirs: Vec<PathBuf>,
+    /// Configured components by name.
+    pub configured: Vec<(String, PathBuf)>,
+    pub grants: PathBuf,
 }
 
-fn dropped_in(dir: &Path) -> Result<Vec<Found>, RegistryError> {
+impl Shelves {
+    pub fn new(config: &Config, workdir: &Path) -> Self {
+        Self {
+            dirs: config.plugin_dirs.iter().map(|dir| workdir.join(dir)).collect(),
+            configured: config.plugins.iter().filter_map(|(name, entry)| Some((name.clone(), entry.path.clone()?))).collect(),
+            grants: workdir.join("grants.toml"),
+        }
+    }
+
+    /// The files that there are, and what is wrong with their places. A directory that cannot be read has the files of
+    /// `before`.
+    pub fn list(&self, before: &Listing) -> (Listing, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut listing = Listing::new();
+        let mut paths: Vec<_> = self.configured.iter().map(|(_, path)| path.clone()).chain([self.grants.clone()]).collect();
+        for dir in &self.dirs {
+            match components_in(dir) {
+                Ok(components) => {
+                    if let Some(left_out @ 1..) = components.len().checked_sub(limits::PLUGIN_FILES) {
+                        let most = limits::PLUGIN_FILES;
+                        problems.push(format!("{} has more than {most} components; {left_out} are left out", dir.display()));
+                    }
+                    let components = components.into_iter().take(limits::PLUGIN_FILES);
+                    paths.extend(components.flat_map(|path| [path.with_extension("toml"), path]));
+                }
+                Err(error) => {
+                    problems.push(format!("{error}; the plugins in there stay as they were"));
+                    let same = before.iter().filter(|(path, _)| path.parent() == Some(dir));
+                    listing.extend(same.map(|(path, stamp)| (path.clone(), *stamp)));
+                }
+            }
+        }
+        for path in paths {
+            // A link that leads nowhere is there, too.
+            let found = fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path));
+            listing.extend(found.ok().map(|found| (path, Stamp::from(&found))));
+        }
+        (listing, problems)
+    }
+}
+
+fn components_in(dir: &Path) -> Result<Vec<PathBuf>, RegistryError> {
     let failed = |source| RegistryError::Io { action: "read the plugin directory", path: dir.to_owned(), source };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -92,20 +128,147 @@ fn dropped_in(dir: &Path) -> Result<Vec<Found>, RegistryError> {
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
     paths.sort();
-    Ok(paths.into_iter().map(dropped_in_file).collect())
+    Ok(paths)
 }
 
-fn dropped_in_file(path: PathBuf) -> Found {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let (settings, bytes) = if is_name(&name) {
-        match settings_beside(&path) {
-            Ok(settings) => (settings, read(&path)),
-            Err(error) => (None, Err(error)),
+/// What was read, by file.
+#[derive(Default)]
+pub(super) struct Library {
+    bundled: Vec<(&'static str, Component)>,
+    components: HashMap<PathBuf, (Stamp, Result<Component, String>)>,
+    besides: HashMap<PathBuf, (Stamp, Result<Option<Value>, String>)>,
+    /// Accepted bytes that are not those of a file, by digest.
+    kept: HashMap<String, Option<Component>>,
+    /// Something could not be read, or changed while it was: look again.
+    pub again: bool,
+}
+
+impl Library {
+    pub fn new(bundled: bool) -> Self {
+        let bundled = if bundled { super::bundled::BUNDLED } else { &[] };
+        Self { bundled: bundled.iter().map(|(name, wasm)| (*name, component(wasm))).collect(), ..Self::default() }
+    }
+
+    /// Everything there is, in the order in which names are given away: bundled, configured, dropped in; by name.
+    pub fn find(&mut self, shelves: &Shelves, listing: &Listing) -> Vec<Found> {
+        self.again = false;
+        self.components.retain(|path, _| listing.contains_key(path));
+        self.besides.retain(|path, _| listing.contains_key(path));
+        let bundled = self.bundled.iter().map(|(name, component)| Found {
+            name: (*name).to_owned(),
+            source: Source::Bundled,
+            path: None,
+            beside: Ok(None),
+            component: Ok(component.clone()),
+        });
+        let mut found: Vec<_> = bundled.collect();
+        for (name, path) in &shelves.configured {
+            let (source, name) = (Source::Configured, name.clone());
+            found.push(Found { name, source, beside: Ok(None), component: self.component(path, listing), path: Some(path.clone()) });
         }
-    } else {
-        (None, Err(RegistryError::Name(path.clone())))
+        for dir in &shelves.dirs {
+            let is_component =
+                |path: &&PathBuf| path.parent() == Some(dir) && path.extension().is_some_and(|extension| extension == "wasm");
+            // A configured one may stand there, too.
+            let is_new = |path: &&PathBuf| !shelves.configured.iter().any(|(_, configured)| configured == *path);
+            let paths: Vec<_> = listing.keys().filter(is_component).filter(is_new).cloned().collect();
+            found.extend(paths.into_iter().map(|path| self.dropped_in(path, listing)));
+        }
+        found
+    }
+
+    /// The component kept under `digest`.
+    pub fn kept(&mut self, accepted: &Accepted, digest: &str) -> Option<Component> {
+        let read = || accepted.get(digest).map(|bytes| component(&bytes.wasm));
+        self.kept.entry(digest.to_owned()).or_insert_with(read).clone()
+    }
+
+    /// Keeps the component at `path`, which is `digest`.
+    pub fn keep(&mut self, accepted: &Accepted, path: &Path, digest: &str) -> Result<(), String> {
+        if self.kept.get(digest).is_some_and(Option::is_some) {
+            return Ok(());
+        }
+        let bytes = read(path).map_err(|error| error.to_string())?;
+        if bytes.digest != digest {
+            self.again = true;
+            return Err(RegistryError::BeingWritten(path.to_owned()).to_string());
+        }
+        accepted.keep(&bytes).map_err(|error| error.to_string())?;
+        self.kept.insert(digest.to_owned(), Some(component(&bytes.wasm)));
+        Ok(())
+    }
+
+    /// Forgets what was kept but for these digests.
+    pub fn keep_only(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.kept.retain(|digest, _| wanted(digest));
+    }
+
+    fn dropped_in(&mut self, path: PathBuf, listing: &Listing) -> Found {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (beside, component) = if is_name(&name) {
+            (self.beside(&path.with_extension("toml"), listing), self.component(&path, listing))
+        } else {
+            (Ok(None), Err(RegistryError::Name(path.clone()).to_string()))
+        };
+        Found { name, source: Source::DroppedIn, path: Some(path), beside, component }
+    }
+
+    fn component(&mut self, path: &Path, listing: &Listing) -> Result<Component, String> {
+        let look = |mut file: File| {
+            let bytes = read_whole(path, &mut file)?;
+            Ok(component(&bytes))
+        };
+        match listing.get(path) {
+            Some(stamp) => cached(&mut self.components, &mut self.again, path, *stamp, look),
+            None => open(path).map_err(|error| error.to_string()).and_then(|_| {
+                self.again = true;
+                Err(RegistryError::BeingWritten(path.to_owned()).to_string())
+            }),
+        }
+    }
+
+    fn beside(&mut self, path: &Path, listing: &Listing) -> Result<Option<Value>, String> {
+        let look = |file: File| settings(path, file).map(Some);
+        listing.get(path).map_or(Ok(None), |stamp| cached(&mut self.besides, &mut self.again, path, *stamp, look))
+    }
+}
+
+/// What `look` says of the file at `path`, as long as it is as it was listed. In the meantime it is what it was before.
+fn cached<T: Clone>(
+    known: &mut HashMap<PathBuf, (Stamp, Result<T, String>)>,
+    again: &mut bool,
+    path: &Path,
+    stamp: Stamp,
+    look: impl FnOnce(File) -> Result<T, RegistryError>,
+) -> Result<T, String> {
+    let before = match known.get(path) {
+        Some((at, result)) if *at == stamp => return result.clone(),
+        other => other.map(|(_, result)| result.clone()),
     };
-    Found { name, source: Source::DroppedIn, path: Some(path), settings, bytes }
+    let is_same = || fs::metadata(path).is_ok_and(|now| Stamp::from(&now) == stamp);
+    let looked = open(path).and_then(|file| if is_same() { look(file) } else { Err(RegistryError::BeingWritten(path.to_owned())) });
+    let looked = looked.and_then(|value| if is_same() { Ok(value) } else { Err(RegistryError::BeingWritten(path.to_owned())) });
+    match looked {
+        Err(error @ RegistryError::BeingWritten(_)) => {
+            *again = true;
+            before.unwrap_or(Err(error.to_string()))
+        }
+        // It may be readable at the next look.
+        Err(error @ RegistryError::Io { .. }) => {
+            *again = true;
+            Err(error.to_string())
+        }
+        looked => {
+            let result = looked.map_err(|error| error.to_string());
+            known.insert(path.to_owned(), (stamp, result.clone()));
+            result
+        }
+    }
+}
+
+pub(super) fn component(wasm: &[u8]) -> Component {
+    let surface = guarded("it cannot be read: the parser failed", || manifest::read(wasm).map_err(|error| error.to_string()));
+    Component { digest: digest(wasm), surface: surface.map(Arc::new) }
 }
 
 /// `NAME.toml`: settings only.
@@ -116,18 +279,16 @@ struct Beside {
     settings: Value,
 }
 
-fn settings_beside(wasm: &Path) -> Result<Option<Value>, RegistryError> {
-    let path = wasm.with_extension("toml");
-    let mut text = String::new();
-    match open(&path) {
-        Err(RegistryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?.take(limits::BESIDE_BYTES + 1).read_to_string(&mut text),
+fn settings(path: &Path, file: File) -> Result<Value, RegistryError> {
+    let wrong = |reason| RegistryError::Settings { path: path.to_owned(), reason };
+    let mut bytes = Vec::new();
+    let read = file.take(limits::BESIDE_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|source| RegistryError::Io { action: "read", path: path.to_owned(), source })?;
+    if bytes.len() as u64 > limits::BESIDE_BYTES {
+        return Err(wrong(format!("it has over {} bytes", limits::BESIDE_BYTES)));
     }
-    .map_err(|source| RegistryError::Io { action: "read", path: path.clone(), source })?;
-    if text.len() as u64 > limits::BESIDE_BYTES {
-        return Err(RegistryError::Settings { path, reason: format!("it has over {} bytes", limits::BESIDE_BYTES) });
-    }
-    beside(&text).map(Some).map_err(|reason| RegistryError::Settings { path, reason })
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    beside(&text).map_err(wrong)
 }
 
 /// The settings in the text of a `NAME.toml`.
@@ -148,67 +309,42 @@ fn open(path: &Path) -> Result<File, RegistryError> {
 
 /// Reads a component file whole, if it is a file and small enough.
 pub(super) fn read(path: &Path) -> Result<Bytes, RegistryError> {
-    let failed = |source| RegistryError::Io { action: "read", path: path.to_owned(), source };
-    let mut wasm = Vec::new();
-    open(path)?.take(limits::COMPONENT_BYTES + 1).read_to_end(&mut wasm).map_err(failed)?;
-    if wasm.len() as u64 > limits::COMPONENT_BYTES {
-        return Err(RegistryError::TooLarge(path.to_owned()));
-    }
+    let wasm = read_whole(path, &mut open(path)?)?;
     Ok(Bytes { digest: digest(&wasm), wasm: Cow::Owned(wasm) })
 }
 
-/// The bytes that are run.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    dir: PathBuf,
-}
-
-impl Accepted {
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
+fn read_whole(path: &Path, file: &mut File) -> Result<Vec<u8>, RegistryError> {
+    let failed = |source| RegistryError::Io { action: "read", path: path.to_owned(), source };
+    let mut wasm = Vec::new();
+    file.take(limits::COMPONENT_BYTES + 1).read_to_end(&mut wasm).map_err(failed)?;
+    if wasm.len() as u64 > limits::COMPONENT_BYTES {
+        return Err(RegistryError::TooLarge(path.to_owned()));
     }
-
-    /// Keeps the bytes under their digest and reads them back: what is run is what was kept.
-    pub fn keep(&self, bytes: &Bytes) -> Result<Bytes, RegistryError> {
-        if let Some(kept) = self.get(&bytes.digest) {
-            return Ok(kept);
-        }
-        let path = self.path(&bytes.digest);
-        let failed = |source| RegistryError::Io { action: "keep the component as", path: path.clone(), source };
-        let temporary = self.dir.join(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-        let write = || {
-            let mut file = File::create_new(&temporary)?;
-            file.write_all(&bytes.wasm)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
-        write().map_err(failed).inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })?;
-        self.get(&bytes.digest).ok_or_else(|| failed(io::Error::other("it reads back differently")))
-    }
-
-    /// The bytes kept under `digest`, if they are those.
-    pub fn get(&self, digest: &str) -> Option<Bytes> {
-        read(&self.path(digest)).ok().filter(|kept| kept.digest == digest)
-    }
-
-    fn path(&self, digest: &str) -> PathBuf {
-        self.dir.join(format!("{digest}.wasm"))
-    }
+    Ok(wasm)
 }
 
 /// SHA-256 in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
+/// Is it what [`digest`] writes?
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What stands in one directory.
+    fn found_in(dir: &Path) -> Vec<Found> {
+        let shelves = Shelves { dirs: vec![dir.to_owned()], configured: Vec::new(), grants: dir.join("none") };
+        Library::new(false).find(&shelves, &shelves.list(&Listing::new()).0)
+    }
 
     #[test]
     fn dropped_in_files_are_found_with_their_settings_and_refused_with_grants() {
@@ -220,14 +356,14 @@ mod tests {
         write("a.toml", "fs = [\"workspace:rw\"]");
         write("readme.md", "");
         fs::create_dir(dir.path().join("c.wasm")).unwrap();
-        let found = dropped_in(dir.path()).unwrap();
+        let found = found_in(dir.path());
         assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
-        let refusal = |index: usize| found[index].bytes.as_ref().err().unwrap().to_string();
-        assert!(refusal(0).contains("a.toml: unknown field `fs`") && refusal(0).contains("grants belong in the configuration"));
-        assert_eq!(found[1].settings, Some(serde_json::json!({"depth": 3})));
-        assert_eq!(found[1].bytes.as_ref().ok().unwrap().digest, digest(b"bytes"));
-        assert!(refusal(2).ends_with("c.wasm: not a regular file"));
-        assert!(dropped_in(&dir.path().join("missing")).unwrap().is_empty());
+        let refusal = found[0].beside.as_ref().unwrap_err();
+        assert!(refusal.contains("a.toml: unknown field `fs`") && refusal.contains("grants belong in the configuration"));
+        assert_eq!(found[1].beside, Ok(Some(serde_json::json!({"depth": 3}))));
+        assert_eq!(found[1].component.as_ref().unwrap().digest, digest(b"bytes"));
+        assert!(found[2].component.as_ref().unwrap_err().ends_with("c.wasm: not a regular file"));
+        assert!(found_in(&dir.path().join("missing")).is_empty());
     }
 
     #[test]
@@ -237,11 +373,11 @@ mod tests {
         for name in ["..", ".", "...", "A", "a b", "a.b", "é", &long] {
             fs::write(dir.path().join(format!("{name}.wasm")), "bytes").unwrap();
         }
-        let found = dropped_in(dir.path()).unwrap();
+        let found = found_in(dir.path());
         assert_eq!(found.len(), 8);
         for found in found {
-            let refusal = found.bytes.err().unwrap();
-            assert!(matches!(refusal, RegistryError::Name(_)), "{}: {refusal}", found.name);
+            let refusal = found.component.unwrap_err();
+            assert!(refusal.contains("the name of the file is the plugin's name"), "{}: {refusal}", found.name);
         }
     }
 
@@ -254,19 +390,22 @@ mod tests {
         for pipe in ["a.toml", "c.wasm"] {
             rustix::fs::mknodat(rustix::fs::CWD, dir.path().join(pipe), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         }
-        let found = dropped_in(dir.path()).unwrap();
-        let refusal = |index: usize| found[index].bytes.as_ref().err().unwrap().to_string();
-        assert!(refusal(0).ends_with("a.toml: not a regular file"), "{}", refusal(0));
-        assert!(refusal(1).contains("b.toml: it has over 262144 bytes"), "{}", refusal(1));
-        assert!(refusal(2).ends_with("c.wasm: not a regular file"), "{}", refusal(2));
+        let found = found_in(dir.path());
+        assert!(found[0].beside.as_ref().unwrap_err().ends_with("a.toml: not a regular file"));
+        assert!(found[1].beside.as_ref().unwrap_err().contains("b.toml: it has over 262144 bytes"));
+        assert!(found[2].component.as_ref().unwrap_err().ends_with("c.wasm: not a regular file"));
     }
 
     #[test]
-    fn a_plugin_directory_that_cannot_be_read_stops_nothing() {
+    fn a_plugin_directory_that_cannot_be_read_keeps_what_it_had() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         let config = Config { plugin_dirs: vec!["file".into()], ..Config::embedded(false) };
-        assert!(find(&config, dir.path(), false).is_empty());
+        let shelves = Shelves::new(&config, dir.path());
+        let (listing, problems) = shelves.list(&Listing::new());
+        assert!(listing.is_empty() && problems[0].contains("read the plugin directory"), "{problems:?}");
+        let before: Listing = [(dir.path().join("file/a.wasm"), Stamp::default()), (dir.path().join("b.wasm"), Stamp::default())].into();
+        assert_eq!(shelves.list(&before).0.keys().collect::<Vec<_>>(), [&dir.path().join("file/a.wasm")]);
     }
 
     #[test]
@@ -278,14 +417,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_run_is_what_was_kept() {
+    fn a_file_that_is_not_as_it_was_listed_is_what_it_was_before() {
         let dir = tempfile::tempdir().unwrap();
-        let accepted = Accepted::new(dir.path().to_owned());
-        let bytes = Bytes { wasm: Cow::Borrowed(b"component"), digest: digest(b"component") };
-        assert!(accepted.get(&bytes.digest).is_none());
-        assert_eq!(accepted.keep(&bytes).unwrap().wasm, b"component".as_slice());
-        fs::write(accepted.path(&bytes.digest), "something else").unwrap();
-        assert!(accepted.get(&bytes.digest).is_none(), "changed bytes are not the accepted ones");
-        assert_eq!(accepted.keep(&bytes).unwrap().wasm, b"component".as_slice());
+        let path = dir.path().join("a.wasm");
+        fs::write(&path, "one").unwrap();
+        let shelves = Shelves { dirs: vec![dir.path().to_owned()], configured: Vec::new(), grants: dir.path().join("none") };
+        let mut library = Library::new(false);
+        let (listed, _) = shelves.list(&Listing::new());
+        assert_eq!(library.find(&shelves, &listed)[0].component.as_ref().unwrap().digest, digest(b"one"));
+        fs::write(&path, "another").unwrap();
+        let moving: Listing = [(path, Stamp::default())].into();
+        assert_eq!(library.find(&shelves, &moving)[0].component.as_ref().unwrap().digest, digest(b"one"));
+        assert!(library.again);
+        let (settled, _) = shelves.list(&listed);
+        assert_eq!(library.find(&shelves, &settled)[0].component.as_ref().unwrap().digest, digest(b"another"));
+        assert!(!library.again);
     }
 }

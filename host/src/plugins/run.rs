@@ -19,6 +19,7 @@ use super::imports::http::{HttpContext, SlotGrant};
 use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
 use super::link::Linked;
 use super::load::{Code, Plugin, Serving};
+use super::manifest::Surface;
 use super::stop::{StopSignal, stop};
 use super::threads::Lost;
 use super::{Inner, OnDelta, catalog, convert, trap};
@@ -107,12 +108,7 @@ impl Inner {
             .map_err(|ended| failure(cut_off("the model request", model.total_timeout, "its plugin is still being compiled", ended)))?
             .map_err(not_found)?;
         let pre = linked.provider.clone().ok_or_else(|| not_found(format!("{} is no provider", plugin.name)))?;
-        if let Some(schema) = &serving.surface.manifest.options {
-            let options = convert::options(model);
-            self.schemas.check(&schema.to_string(), &options).map_err(|problems| {
-                chat::Failure::new(chat::FailureKind::InvalidRequest, format!("[models.{}.options]: {problems}", model.alias))
-            })?;
-        }
+        self.check_options(&serving.surface, model).map_err(|problems| chat::Failure::new(chat::FailureKind::InvalidRequest, problems))?;
         let grant = serving.grant.for_model(&serving.surface, &serving.digest, model).map_err(|error| match error {
             GrantError::Untied { .. } => chat::Failure::new(chat::FailureKind::Denied, error.to_string()),
             error => not_found(error.to_string()),
@@ -140,6 +136,13 @@ impl Inner {
             Ok(Err(trap)) => Err(failure(crashed(&plugin, &trap, &remains.redactor, &remains.written))),
             Err(ended) => Err(failure(cut_off("the model request", model.total_timeout, "total_timeout of the model", ended))),
         }
+    }
+
+    /// Do the options of a model fit what its component allows?
+    pub fn check_options(&self, surface: &Surface, model: &config::Model) -> Result<(), String> {
+        let Some(schema) = &surface.manifest.options else { return Ok(()) };
+        let checked = self.schemas.check(&schema.to_string(), &convert::options(model));
+        checked.map_err(|problems| format!("[models.{}.options]: {problems}", model.alias))
     }
 
     /// One plugin's tools for a session, checked.

@@ -1,9 +1,9 @@
 //! What `plugin list` shows of a component.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a component comes from. On a clash of names the earlier wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Part of this program.
@@ -25,7 +25,7 @@ impl std::fmt::Display for Source {
 }
 
 /// What a component can be: read from its exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Tools,
@@ -33,24 +33,27 @@ pub enum Kind {
 }
 
 /// Can it serve?
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Ready,
     Compiling,
-    /// It cannot be loaded; the reason says what would be right.
+    /// Its bytes cannot be loaded; the reason says what would be right. Older ones may be serving.
     Refused {
         reason: String,
     },
-    /// It has less than it asks for, or older bytes than its file, until the operator adds `line` to the configuration.
+    /// It has less than it asks for, or older bytes than its file, until the operator runs `command` or adds `line` to the
+    /// configuration.
     Waiting {
         reason: String,
         line: String,
+        /// None where its grants stand in the configuration.
+        command: Option<String>,
     },
 }
 
 /// One component, served or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginStatus {
     pub name: String,
     pub version: Option<String>,
@@ -60,6 +63,8 @@ pub struct PluginStatus {
     pub path: Option<std::path::PathBuf>,
     /// SHA-256 of its bytes, in hexadecimal; none when they could not be read.
     pub digest: Option<String>,
+    /// SHA-256 of the bytes that serve; none while nothing does.
+    pub serving: Option<String>,
     pub state: State,
     /// The tool names of its manifest.
     pub tools: Vec<String>,

@@ -120,7 +120,8 @@ fn doctor_finds_a_fresh_machine_healthy_and_changes_nothing() {
 fn doctor_says_what_is_wrong_and_how_to_repair_it() {
     let user = User::new();
     let model = "provider = \"provider-openrouter\"\nmodel = \"m\"\n";
-    user.write("config.toml", &format!("version = \"0.5\"\n[models.main]\n{model}api_key = {{ env = \"NO_SUCH_KEY\" }}\n"));
+    let wrong = "[models.main.options]\nno_such_option = 1\n[plugins.tools-sf]\nfs = []\n";
+    user.write("config.toml", &format!("version = \"0.5\"\n[models.main]\n{model}api_key = {{ env = \"NO_SUCH_KEY\" }}\n{wrong}"));
     fs::set_permissions(user.0.path().join("config.toml"), fs::Permissions::from_mode(0o666)).unwrap();
     user.write("work/plugins/broken.wasm", "not a component");
     fs::set_permissions(user.0.path().join("work"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -135,6 +136,8 @@ fn doctor_says_what_is_wrong_and_how_to_repair_it() {
     assert_eq!(level("models.main.api_key"), "fail");
     assert_eq!(level("component broken"), "fail");
     assert_eq!(level("component tools-fs"), "ok");
+    assert_eq!(level("models.main"), "fail", "the component refuses its options");
+    assert_eq!(level("plugins.tools-sf"), "warn", "a slip of the pen");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod house;
+mod lifecycle;
 mod models;
 mod release;
 mod stops;

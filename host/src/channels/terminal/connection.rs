@@ -10,10 +10,11 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::link::{self, Reader};
-use super::protocol::{Kind, PROTOCOL, Place, Settled, ToClient, ToHost};
+use super::protocol::{Kind, Look, PROTOCOL, Place, Settled, ToClient, ToHost};
 use super::{CHANNEL, Outgoing, Terminal};
 use crate::delivery::{Delivery, Outcome};
 use crate::ids::CallId;
+use crate::plugins::Inspection;
 use crate::router::{Arrival, Open, Router, Wanted};
 use crate::session::live::{Live, LiveView};
 use crate::store::{OutboxKind, Phase};
@@ -89,6 +90,9 @@ impl Connection {
     async fn serve(self, user: u32, mut reader: Reader<OwnedReadHalf>, writer: &mut OwnedWriteHalf) -> io::Result<()> {
         let hello = tokio::time::timeout(HELLO_TIME, reader.next::<ToHost>()).await;
         let Some(hello) = hello.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no hello"))?? else { return Ok(()) };
+        if let ToHost::Look { protocol, version, at } = hello {
+            return link::write(writer, &self.look(protocol, &version, &at).await).await;
+        }
         let (open, once) = match self.open(user, hello).await {
             Ok(open) => open,
             Err(reason) => return link::write(writer, &ToClient::Refused { reason }).await,
@@ -133,12 +137,7 @@ impl Connection {
     /// The conversation that a hello asks for.
     async fn open(&self, user: u32, hello: ToHost) -> Result<(Open, bool), String> {
         let ToHost::Hello { protocol, version, place, mounts } = hello else { return Err("the first line must be a hello".to_owned()) };
-        if protocol != PROTOCOL {
-            let ours = env!("CARGO_PKG_VERSION");
-            return Err(format!(
-                "this host ({ours}) and the client ({version}) are of different versions; restart the host or use its version"
-            ));
-        }
+        same_protocol(protocol, &version)?;
         let (address, passing) = match place {
             Place::Chat { name: None } => (user.to_string(), false),
             Place::Chat { name: Some(name) } => (format!("{user}/{name}"), false),
@@ -146,6 +145,22 @@ impl Connection {
         };
         let wanted = Wanted { channel: CHANNEL, address, mounts, passing };
         self.router.open(wanted).await.map(|open| (open, passing)).map_err(|error| error.to_string())
+    }
+
+    /// What the host says about itself.
+    async fn look(&self, protocol: u32, version: &str, at: &Look) -> ToClient {
+        if let Err(reason) = same_protocol(protocol, version) {
+            return ToClient::Refused { reason };
+        }
+        let plugins = self.router.plugins();
+        match at {
+            Look::Plugins => ToClient::Plugins { plugins: plugins.list() },
+            Look::Plugin { name } => {
+                let offers = plugins.offers(name).await;
+                let inspection = plugins.inspect_plugin(name).map(|found| Box::new(Inspection { offers, ..found }));
+                ToClient::Plugin { inspection }
+            }
+        }
     }
 
     fn welcome(&self, open: &Open) -> ToClient {
@@ -159,6 +174,14 @@ impl Connection {
             preparing: self.router.preparing(),
         }
     }
+}
+
+fn same_protocol(protocol: u32, version: &str) -> Result<(), String> {
+    if protocol == PROTOCOL {
+        return Ok(());
+    }
+    let ours = env!("CARGO_PKG_VERSION");
+    Err(format!("this host ({ours}) and the client ({version}) are of different versions; restart the host or use its version"))
 }
 
 impl Serving<'_> {
@@ -200,7 +223,7 @@ impl Serving<'_> {
                 self.settle = true;
                 Ok(())
             }
-            ToHost::Hello { .. } => Err(io::Error::new(io::ErrorKind::InvalidData, "a second hello")),
+            ToHost::Hello { .. } | ToHost::Look { .. } => Err(io::Error::new(io::ErrorKind::InvalidData, "a second hello")),
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::FailureKind;
-use crate::plugins::Mount;
+use crate::plugins::{Inspection, Mount, PluginStatus};
 
 /// Spoken by both sides; another one is refused.
 pub const PROTOCOL: u32 = 1;
@@ -25,6 +25,8 @@ pub enum ToHost {
         #[serde(default)]
         mounts: Vec<Mount>,
     },
+    /// Instead of a hello: answer this, and end.
+    Look { protocol: u32, version: String, at: Look },
     /// A message or command of the person. `id` is made by the client and unique for ever.
     Say { id: String, text: String },
     /// The part was written.
@@ -41,6 +43,16 @@ pub enum Place {
     Chat { name: Option<String> },
     /// A conversation of its own for one question, closed after its answer.
     Ask { id: String },
+}
+
+/// What the host is asked about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// Every component that it found, and whether it serves it.
+    Plugins,
+    /// One of them.
+    Plugin { name: String },
 }
 
 /// From the host to a client.
@@ -104,6 +116,14 @@ pub enum ToClient {
         /// Why the turn waits, when the model did not answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<FailureKind>,
+    },
+    /// See [`Look::Plugins`].
+    Plugins {
+        plugins: Vec<PluginStatus>,
+    },
+    /// See [`Look::Plugin`]; none when there is no such plugin.
+    Plugin {
+        inspection: Option<Box<Inspection>>,
     },
     /// The host stops; another one can be started.
     Bye,

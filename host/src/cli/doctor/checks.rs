@@ -9,7 +9,7 @@ use crate::cli::components::Components;
 use crate::cli::{Context, is_held};
 use crate::config::{Config, SecretSource};
 use crate::limits;
-use crate::plugins::State;
+use crate::plugins::{self, State};
 use crate::store::{SCHEMA_VERSION, Store};
 use crate::workdir::WorkDir;
 
@@ -167,11 +167,16 @@ pub(super) async fn components(context: &Context, config: &Config, report: &mut 
             State::Ready => Check::ok(name, format!("{}, {place}", plugin.version.as_deref().unwrap_or("no version"))),
             State::Compiling => Check::warn(name, "still being compiled", "try again in a minute"),
             State::Refused { reason } if reason.starts_with("switched off") => Check::ok(name, reason.clone()),
+            State::Refused { reason } if plugin.serving.is_some() => {
+                let repair = path.map_or_else(String::new, |path| format!("replace {path}"));
+                Check::warn(name, format!("{reason}\nthe bytes before go on serving"), repair)
+            }
             State::Refused { reason } => {
                 let repair = path.map_or_else(|| "install stellaclaw anew".to_owned(), |path| format!("replace or remove {path}"));
                 Check::fail(name, reason, repair)
             }
-            State::Waiting { reason, line } => Check::warn(name, reason, format!("add to the configuration: {line}")),
+            State::Waiting { reason, line, command: None } => Check::warn(name, reason, format!("add to the configuration: {line}")),
+            State::Waiting { reason, command: Some(command), .. } => Check::warn(name, reason, command),
         });
     }
     for model in config.models.values() {
@@ -179,6 +184,14 @@ pub(super) async fn components(context: &Context, config: &Config, report: &mut 
             let why = format!("there is no component {:?}", model.provider);
             report.push(Check::fail(format!("models.{}", model.alias), why, "`stellaclaw plugin list` shows those that there are"));
         }
+        if let Err(problems) = runtime.plugins.check_options(model) {
+            report.push(Check::fail(format!("models.{}", model.alias), problems, "correct or remove the options"));
+        }
+    }
+    let found = runtime.plugins.list();
+    for name in plugins::unknown_names(config, |name| found.iter().any(|plugin| plugin.name == name)) {
+        let why = "no plugin has this name, so nothing of it has any effect";
+        report.push(Check::warn(format!("plugins.{name}"), why, "`stellaclaw plugin list` shows those that there are"));
     }
     Some(runtime)
 }

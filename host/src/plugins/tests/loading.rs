@@ -46,7 +46,8 @@ fn a_dropped_in_plugin_waits_for_grants_to_its_bytes() {
     let status = statuses(BTreeMap::new(), &dir).remove(0);
     assert_eq!((status.source, status.kinds.as_slice()), (Source::DroppedIn, [Kind::Tools, Kind::Provider].as_slice()));
     let digest = status.digest.unwrap();
-    let State::Waiting { line, .. } = status.state else { panic!("{:?}", status.state) };
+    let State::Waiting { line, command, .. } = status.state else { panic!("{:?}", status.state) };
+    assert_eq!(command.as_deref(), Some("stellaclaw plugin grant hostile"));
     assert_eq!(line, format!("[plugins.hostile]\nsha256 = \"{digest}\"\nfs = [\"workspace:rw\"]\nhttp = [\"https://example.com\"]"));
 
     let granted = config::Plugin { path: None, trust_path: false, sha256: Some(digest.clone()), http: Some(Vec::new()), ..entry(true) };
@@ -58,8 +59,9 @@ fn a_dropped_in_plugin_waits_for_grants_to_its_bytes() {
     let host = start_with([("hostile".to_owned(), granted)].into(), vec![dir.path().to_owned()], false);
     let status = host.list().remove(0);
     assert_ne!(status.digest.as_ref(), Some(&digest));
-    let State::Waiting { reason, line } = status.state else { panic!("{:?}", status.state) };
+    let State::Waiting { reason, line, command } = status.state else { panic!("{:?}", status.state) };
     assert!(reason.contains("the old ones go on serving"), "{reason}");
+    assert_eq!((status.serving, command), (Some(digest), None), "its grants stand in the configuration");
     assert_eq!(line, format!("[plugins.hostile]\nsha256 = \"{}\"", status.digest.unwrap()));
     let error = Session::new().call(&host, "misbehave", &serde_json::json!({"how": "panic"})).unwrap_err();
     assert!(error.message.ends_with("on purpose"), "{}", error.message);
@@ -80,6 +82,16 @@ fn the_loser_of_a_clash_is_refused_and_both_are_named() {
     let tool =
         "the dropped-in plugin other: the tool misbehave is already offered by the configured plugin hostile; rename or remove one of them";
     assert_eq!(refusal(&found[2]), tool);
+}
+
+#[test]
+fn a_configured_name_is_not_taken_over_when_its_file_is_gone() {
+    let dir = drop_in(&[("hostile.wasm", &hostile())]);
+    let gone = config::Plugin { path: Some(dir.path().join("gone.wasm")), ..entry(true) };
+    let found = statuses([("hostile".to_owned(), gone)].into(), &dir);
+    assert!(refusal(&found[0]).contains("gone.wasm"), "{:?}", found[0]);
+    assert!(refusal(&found[1]).contains("the name is taken by the configured plugin hostile"), "{:?}", found[1]);
+    assert_eq!((&found[0].serving, &found[1].serving), (&None, &None));
 }
 
 #[test]
@@ -139,7 +151,11 @@ fn inspect_prints_what_it_is_could_do_and_may_do() {
     assert_eq!(inspection.grants, ["fs /data (plugin-private)", "fs workspace:rw"]);
     assert!(inspection.imports.capabilities.contains(&"stellaclaw:plugin/secrets@0.1.0".to_owned()), "{:?}", inspection.imports);
     let printed = inspection.to_string();
-    assert!(printed.contains("could do at most (capabilities)") && printed.contains("may do here (grants)"), "{printed}");
+    assert!(
+        printed.contains("could do at most (capabilities)")
+            && printed.contains("may do here (granted by the configuration, [plugins.hostile])"),
+        "{printed}"
+    );
     let file = HOST.inspect(&HOSTILE.to_string_lossy()).unwrap();
     assert_eq!(file.grants, ["nothing: it is not a plugin of this host"]);
     assert_eq!(HOST.inspect("nobody").unwrap_err().to_string(), "there is no plugin \"nobody\", and no such file");

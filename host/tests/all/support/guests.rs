@@ -118,6 +118,101 @@ pub fn bare() -> &'static Path {
     BARE_WASM.get_or_init(|| build("tools-bare", BARE))
 }
 
+/// A component whose versions can be told apart, and which asks for everything that can be granted.
+const SWAP: &str = r###"
+//! Tools that say which version they are.
+
+use stellaclaw_sdk::{Batching, Call, Error, Output, Replay, Result, Tool, http, plugin, schemars, serde, settings};
+
+const VERSION: &str = "version-1";
+
+#[derive(serde::Deserialize)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Settings {
+    #[serde(default)]
+    greeting: String,
+}
+
+/// Says which version this is.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct WhichVersion {
+    /// Wait for this file first.
+    #[serde(default)]
+    after: Option<String>,
+}
+
+impl Tool for WhichVersion {
+    const BATCHING: Batching = Batching::Parallel;
+    const REPLAY: Replay = Replay::Effect;
+
+    fn call(self, _call: &Call) -> Result<Output> {
+        while self.after.as_ref().is_some_and(|path| std::fs::metadata(path).is_err()) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(Output::text(settings::get::<Settings>()?.greeting + VERSION))
+    }
+}
+
+/// Only the first version has this tool under this name.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct WriteOne {
+    text: String,
+}
+
+impl Tool for WriteOne {
+    fn call(self, _call: &Call) -> Result<Output> {
+        std::fs::write("written.txt", &self.text).map_err(|error| Error::from(error).context("written.txt"))?;
+        Ok(Output::text("written"))
+    }
+}
+
+/// Fetches a page.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct FetchPage {
+    url: String,
+}
+
+impl Tool for FetchPage {
+    fn call(self, _call: &Call) -> Result<Output> {
+        http::get(&self.url).send().map(|_| Output::text("fetched"))
+    }
+}
+
+plugin! {
+    tools: [WhichVersion, WriteOne, FetchPage],
+    fs: ["workspace:rw"],
+    http: ["https://api.example.com"],
+    slots: ["api-key" => ["https://api.example.com"]],
+    settings: r#"{"type":"object","properties":{"greeting":{"type":"string"}},"additionalProperties":false}"#
+}
+"###;
+
+/// The component of the tools `which_version`, `write_one` and `fetch_page`.
+pub fn swap() -> Vec<u8> {
+    static SWAP_WASM: OnceLock<PathBuf> = OnceLock::new();
+    fs::read(SWAP_WASM.get_or_init(|| build("tools-swap", SWAP))).unwrap()
+}
+
+/// The second version of [`swap`]: it has `write_two` instead of `write_one`.
+pub fn swapped() -> Vec<u8> {
+    patched(&patched(&swap(), "version-1", "version-2"), "write_one", "write_two")
+}
+
+/// Bytes with another text in the place of every occurrence of `from`.
+pub fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let places: Vec<_> = bytes.windows(from.len()).enumerate().filter(|(_, text)| *text == from.as_bytes()).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "{from} is not in there");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
 /// The component of the tools `nap`, `spin` and `shout`.
 pub fn probe() -> &'static Path {
     static PROBE_WASM: OnceLock<PathBuf> = OnceLock::new();

@@ -1,0 +1,118 @@
+//! `plugin grant` and `plugin revoke`: show what would change, ask, and write it down.
+//!
+//! Only these write `grants.toml`. A running host sees the change by itself.
+
+use std::io::{self, BufRead, IsTerminal as _, Write};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+
+use super::super::args::{GrantArgs, RevokeArgs};
+use super::super::{Context, ExitCode, output};
+use crate::config::SecretSource;
+use crate::plugins::{Ask, ConsentError, Proposal, Setup};
+use crate::workdir::WorkDir;
+
+/// `plugin grant`
+pub(in crate::cli) fn grant(context: &Context, args: &GrantArgs) -> anyhow::Result<ExitCode> {
+    let secrets = args.secret.iter().map(|text| secret(text)).collect::<anyhow::Result<_>>();
+    let secrets = secrets.map_err(|error| ExitCode::Usage.error(error))?;
+    let ask = Ask { fs: args.fs.clone(), http: args.http.clone(), secrets, sign: args.sign.clone() };
+    let proposal = Proposal::grant(&setup(context)?, &args.name, &ask).map_err(coded)?;
+    let again = format!("stellaclaw plugin grant {} … --yes", args.name);
+    settle(proposal, &args.name, args.yes, "Grant this?", &again)
+}
+
+/// `plugin revoke`
+pub(in crate::cli) fn revoke(context: &Context, args: &RevokeArgs) -> anyhow::Result<ExitCode> {
+    let proposal = Proposal::revoke(&setup(context)?, &args.name).map_err(coded)?;
+    let again = format!("stellaclaw plugin revoke {} --yes", args.name);
+    settle(proposal, &args.name, args.yes, "Take this back?", &again)
+}
+
+fn setup(context: &Context) -> anyhow::Result<Setup> {
+    let config = Arc::new(context.config()?);
+    let workdir = WorkDir::open(&context.workdir)?;
+    Ok(Setup { workdir: workdir.root().to_owned(), config, bundled: true })
+}
+
+fn settle(proposal: Proposal, name: &str, yes: bool, question: &str, again: &str) -> anyhow::Result<ExitCode> {
+    output::text(&proposal.to_string())?;
+    if proposal.is_empty() {
+        output::text("Nothing changes.\n")?;
+        return Ok(ExitCode::Ok);
+    }
+    let stdin = io::stdin();
+    if !yes {
+        if !stdin.is_terminal() {
+            let error = anyhow!("nothing was changed: there is no terminal to ask on; after reading the lines above run `{again}`");
+            return Err(ExitCode::Usage.error(error));
+        }
+        if !agrees(question, &mut stdin.lock(), &mut io::stderr()).context("failed to ask")? {
+            output::text("Nothing was changed.\n")?;
+            return Ok(ExitCode::Denied);
+        }
+    }
+    proposal.apply()?;
+    output::text(&format!("Done. A running host sees it within seconds; `stellaclaw plugin inspect {name}` shows what it may do.\n"))?;
+    Ok(ExitCode::Ok)
+}
+
+/// Only a plain yes is one.
+fn agrees(question: &str, input: &mut impl BufRead, out: &mut impl Write) -> io::Result<bool> {
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// `SLOT=env:NAME` or `SLOT=file:PATH`.
+fn secret(text: &str) -> anyhow::Result<(String, SecretSource)> {
+    let parse = || {
+        let (slot, place) = text.split_once('=')?;
+        let source = match place.split_once(':')? {
+            ("env", name) if !name.is_empty() => SecretSource::Env(name.to_owned()),
+            ("file", path) if !path.is_empty() => SecretSource::File(std::path::absolute(path).ok()?),
+            _ => return None,
+        };
+        (!slot.is_empty()).then(|| (slot.to_owned(), source))
+    };
+    // What was written may be the secret itself.
+    parse().ok_or_else(|| anyhow!("--secret: write SLOT=env:NAME or SLOT=file:PATH; the secret itself has no place on a command line"))
+}
+
+fn coded(error: ConsentError) -> anyhow::Error {
+    let code = match &error {
+        ConsentError::NotFound(_) | ConsentError::NotGranted(_) => ExitCode::NotFound,
+        ConsentError::Bundled(_) | ConsentError::InConfig { .. } => ExitCode::Denied,
+        ConsentError::Useless(_) => ExitCode::Usage,
+        ConsentError::Refused { .. } => ExitCode::Failed,
+        ConsentError::Grants(_) => ExitCode::Config,
+    };
+    code.error(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        for (line, yes) in [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("n\n", false), ("yes please\n", false)] {
+            let mut asked = Vec::new();
+            assert_eq!(agrees("Grant this?", &mut line.as_bytes(), &mut asked).unwrap(), yes, "{line:?}");
+            assert_eq!(asked, b"Grant this? [y/N] ");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_named_and_never_repeated() {
+        assert_eq!(secret("key=env:KEY").unwrap(), ("key".into(), SecretSource::Env("KEY".into())));
+        assert_eq!(secret("key=file:/k").unwrap(), ("key".into(), SecretSource::File("/k".into())));
+        for wrong in ["key", "key=sk-123", "key=env:", "=env:KEY", "key=vault:x"] {
+            let error = secret(wrong).unwrap_err().to_string();
+            assert!(error.contains("SLOT=env:NAME") && !error.contains("sk-123"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What `plugin grant` and `plugin revoke` propose: what stands in `grants.toml`, what would, and the difference in lines.
+//!
+//! A proposal is for the bytes that the file has now; they are named by their digest, so what becomes of the file afterwards
+//! changes nothing. Nothing is written before [`Proposal::apply`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::Setup;
+use super::accepted::Accepted;
+use super::grants::file::{Granted, GrantsError, GrantsFile, Place};
+use super::grants::{self, By};
+use super::load;
+use super::manifest::{self, Surface};
+use super::registry::{Library, Shelves};
+use super::settle::Listing;
+use super::status::Source;
+use crate::config::{FsGrant, SecretSource, parse_origin};
+
+/// What to grant. Where `fs` and `http` are both empty, what the manifest asks for; never a secret by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    pub fs: Vec<String>,
+    pub http: Vec<String>,
+    /// By slot.
+    pub secrets: Vec<(String, SecretSource)>,
+    /// Slots whose secret may be used to sign.
+    pub sign: Vec<String>,
+}
+
+/// Why nothing can be proposed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsentError {
+    #[error("there is no plugin {0:?} that something could be granted to; `stellaclaw plugin list` shows those that there are")]
+    NotFound(String),
+    #[error("nothing was granted to {0} with `plugin grant`")]
+    NotGranted(String),
+    #[error("{0} is bundled: it has what it asks for; narrow it, or give it secrets, in the configuration, [plugins.{0}]")]
+    Bundled(String),
+    #[error("the grants of {name} stand in the configuration; change [plugins.{name}] in {file}")]
+    InConfig { name: String, file: String },
+    #[error("{name} cannot be loaded, so nothing is granted to it: {reason}")]
+    Refused { name: String, reason: String },
+    /// What was asked for on the command line makes no sense for this component.
+    #[error("{0}")]
+    Useless(String),
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
+}
+
+/// A change of `grants.toml` that somebody has to agree to.
+#[derive(Debug)]
+pub struct Proposal {
+    name: String,
+    source: Source,
+    /// What the plugin is, for the reader.
+    title: String,
+    path: PathBuf,
+    old: Option<(Granted, Vec<String>)>,
+    new: Option<(Granted, Vec<String>)>,
+}
+
+impl Proposal {
+    /// To grant something to the plugin `name`, as its file is now.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConsentError`].
+    pub fn grant(setup: &Setup, name: &str, ask: &Ask) -> Result<Self, ConsentError> {
+        let shelves = Shelves::new(&setup.config, &setup.workdir);
+        let found = Library::new(true).find(&shelves, &shelves.list(&Listing::new()).0);
+        // The first of a name has it.
+        let found = found.into_iter().find(|found| found.name == name).ok_or_else(|| ConsentError::NotFound(name.to_owned()))?;
+        if found.source == Source::Bundled {
+            return Err(ConsentError::Bundled(name.to_owned()));
+        }
+        not_in_config(setup, name)?;
+        let refused = |reason: String| ConsentError::Refused { name: name.to_owned(), reason };
+        let component = found.component.map_err(refused)?;
+        let surface = component.surface.map_err(refused)?;
+        load::kinds(&surface.imports, &surface.exports).map_err(refused)?;
+        let granted = granted(name, found.source, &component.digest, &surface, ask)?;
+        let file = GrantsFile::load(&shelves.grants)?;
+        let old = file.get(found.source, name).map(|old| (old.clone(), lines(old, kept(setup, &old.sha256).as_ref())));
+        let place = found.path.map(|path| path.display().to_string()).unwrap_or_default();
+        Ok(Self {
+            title: format!("{name} {} ({}, {place})", surface.manifest.version, found.source),
+            name: name.to_owned(),
+            source: found.source,
+            path: shelves.grants,
+            old,
+            new: Some((granted.clone(), lines(&granted, Some(&surface)))),
+        })
+    }
+
+    /// To take back what was granted to the plugin `name`, whether it is there or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConsentError`].
+    pub fn revoke(setup: &Setup, name: &str) -> Result<Self, ConsentError> {
+        let path = Shelves::new(&setup.config, &setup.workdir).grants;
+        let file = GrantsFile::load(&path)?;
+        let is_configured = setup.config.plugins.get(name).is_some_and(|entry| entry.path.is_some());
+        let meant = if is_configured { Source::Configured } else { Source::DroppedIn };
+        let granted = file.get(meant, name).or_else(|| file.iter().find(|granted| granted.name == name));
+        let Some(granted) = granted.cloned() else {
+            not_in_config(setup, name)?;
+            return Err(ConsentError::NotGranted(name.to_owned()));
+        };
+        let old = lines(&granted, kept(setup, &granted.sha256).as_ref());
+        let source = granted.source;
+        Ok(Self { name: name.to_owned(), source, title: format!("{name} ({source})"), path, old: Some((granted, old)), new: None })
+    }
+
+    /// Would it change anything?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.old.as_ref().map(|(old, _)| old) == self.new.as_ref().map(|(new, _)| new)
+    }
+
+    /// Writes it down, if what was shown as granted still is.
+    ///
+    /// # Errors
+    ///
+    /// `grants.toml` has changed in the meantime, or cannot be written.
+    pub fn apply(self) -> Result<(), GrantsError> {
+        let old = self.old.as_ref().map(|(old, _)| old);
+        GrantsFile::replace(&self.path, (self.source, &self.name), old, self.new.map(|(new, _)| new))
+    }
+}
+
+/// What changes, line by line.
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let none = Vec::new();
+        let (old, new) = (self.old.as_ref().map_or(&none, |(_, lines)| lines), self.new.as_ref().map_or(&none, |(_, lines)| lines));
+        let digest =
+            |granted: &Option<(Granted, Vec<String>)>| granted.as_ref().map_or("none", |(granted, _)| granted.sha256.as_str()).to_owned();
+        writeln!(f, "{}", self.title)?;
+        let (before, after) = (digest(&self.old), digest(&self.new));
+        if before == after {
+            writeln!(f, "  for the bytes with sha256 {after}")?;
+        } else {
+            writeln!(f, "  for the bytes with sha256 {before}\n    → {after}")?;
+        }
+        for line in old.iter().chain(new).collect::<BTreeSet<_>>() {
+            let sign = match (old.contains(line), new.contains(line)) {
+                (true, false) => '-',
+                (false, true) => '+',
+                _ => ' ',
+            };
+            writeln!(f, "  {sign} {line}")?;
+        }
+        if old.is_empty() && new.is_empty() {
+            writeln!(f, "    nothing beyond its own /data")?;
+        }
+        Ok(())
+    }
+}
+
+fn not_in_config(setup: &Setup, name: &str) -> Result<(), ConsentError> {
+    match setup.config.plugins.get(name) {
+        Some(entry) if !grants::is_silent(entry) => {
+            let file = setup.config.source.as_deref().map(|path| path.display().to_string());
+            Err(ConsentError::InConfig { name: name.to_owned(), file: file.unwrap_or_else(|| "the configuration".to_owned()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the operator asked for, as far as the component can use it.
+fn granted(name: &str, source: Source, digest: &str, surface: &Surface, ask: &Ask) -> Result<Granted, ConsentError> {
+    let useless = |text: String| ConsentError::Useless(text);
+    let requested = grants::requests(surface).map_err(|error| useless(format!("{name}: {error}")))?;
+    let (fs, http) = if ask.fs.is_empty() && ask.http.is_empty() { requested } else { (ask.fs.clone(), ask.http.clone()) };
+    for grant in &ask.fs {
+        grant.parse::<FsGrant>().map_err(|error| useless(format!("--fs: {error}")))?;
+    }
+    if let Some(origin) = ask.http.iter().find(|origin| parse_origin(origin).is_none()) {
+        return Err(useless(format!("--http {origin}: write https://host, with :port and /path where needed")));
+    }
+    for (slot, _) in &ask.secrets {
+        if !surface.manifest.slots.iter().any(|declared| declared.name == *slot) {
+            let slots: Vec<_> = surface.manifest.slots.iter().map(|slot| slot.name.as_str()).collect();
+            let has = if slots.is_empty() { "no slots".to_owned() } else { format!("the slots {}", slots.join(", ")) };
+            return Err(useless(format!("--secret {slot}: {name} has {has}")));
+        }
+    }
+    if let Some(slot) = ask.sign.iter().find(|slot| !ask.secrets.iter().any(|(known, _)| known == *slot)) {
+        return Err(useless(format!("--sign {slot}: the slot has no secret; add --secret {slot}=env:NAME")));
+    }
+    let place = |source: &SecretSource| match source {
+        SecretSource::Env(name) => Place::Env(name.clone()),
+        SecretSource::File(path) => Place::File(path.clone()),
+    };
+    let granted = Granted {
+        source,
+        name: name.to_owned(),
+        sha256: digest.to_owned(),
+        fs,
+        http,
+        sign: ask.sign.clone(),
+        secrets: ask.secrets.iter().map(|(slot, source)| (slot.clone(), place(source))).collect(),
+    };
+    // Of what nobody asked for, nothing would come.
+    for (flag, one) in granted.fs.iter().map(|one| ("--fs", one)).chain(granted.http.iter().map(|one| ("--http", one))) {
+        let mut alone = granted.clone();
+        (alone.fs, alone.http) = if flag == "--fs" { (vec![one.clone()], Vec::new()) } else { (Vec::new(), vec![one.clone()]) };
+        let (grant, _) =
+            grants::decide(name, source, surface, digest, Some(&alone.to_plugin())).map_err(|error| useless(error.to_string()))?;
+        if grant.fs.is_empty() && grant.http.is_empty() {
+            return Err(useless(format!(
+                "{flag} {one}: {name} does not ask for it; `stellaclaw plugin inspect {name}` shows what it asks for"
+            )));
+        }
+    }
+    Ok(granted)
+}
+
+/// Each grant on a line.
+fn lines(granted: &Granted, surface: Option<&Surface>) -> Vec<String> {
+    let secret = |(slot, place): (&String, &Place)| {
+        let declared = surface.and_then(|surface| surface.manifest.slots.iter().find(|declared| declared.name == *slot));
+        let origins = declared.map_or_else(String::new, |slot| format!(" → {}", slot.origins.join(", ")));
+        let signs = if granted.sign.contains(slot) { ", may sign" } else { "" };
+        format!("secret {slot} = {place}{origins}{signs}")
+    };
+    let fs = granted.fs.iter().map(|grant| format!("fs {grant}"));
+    let http = granted.http.iter().map(|origin| format!("http {origin}"));
+    fs.chain(http).chain(granted.secrets.iter().map(secret)).collect()
+}
+
+/// What bytes that were accepted before say of themselves.
+fn kept(setup: &Setup, digest: &str) -> Option<Surface> {
+    let components: &Path = &setup.workdir.join("components");
+    let bytes = Accepted::new(components.to_owned()).get(digest)?;
+    manifest::read(&bytes.wasm).ok()
+}
+
+/// Who granted what a plugin may do, for the reader.
+pub(super) fn granted_by(by: By, name: &str) -> String {
+    match by {
+        By::Manifest => "its manifest: it is bundled".to_owned(),
+        By::Config => format!("the configuration, [plugins.{name}]"),
+        By::GrantsFile => "grants.toml, by `plugin grant`".to_owned(),
+        By::Nobody => "nobody".to_owned(),
+    }
+}

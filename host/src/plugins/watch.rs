@@ -1,0 +1,206 @@
+//! Keeps up with the files of components while the host runs.
+//!
+//! One thread looks at everything at least every [`LOOK`], and at once when the system says that something has changed in a
+//! watched directory. What it sees goes through [`Settle`]; what has settled becomes a round of `reload`. So a change that
+//! the system does not report (a directory that is made again, a network file system, no watches left) is only seen later.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError, Weak};
+use std::thread;
+use std::time::Instant;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::Inner;
+use super::registry::Shelves;
+use super::settle::Settle;
+use super::threads::panic_text;
+use crate::limits::{LOOK, LOOK_PAUSE};
+use crate::secrets::Redactor;
+
+/// Starts the thread. It ends when the plugins are gone.
+pub(super) fn start(inner: &Arc<Inner>, redactor: Redactor) -> std::io::Result<()> {
+    let (shelves, settle) = {
+        let mut rounds = inner.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.keep(&inner.snapshot().plugins, redactor);
+        (rounds.shelves().clone(), Settle::new(rounds.listing().clone()))
+    };
+    let inner = Arc::downgrade(inner);
+    let (wake, woken) = sync_channel(1);
+    let eyes = Eyes::new(wake, &shelves);
+    thread::Builder::new().name("plugins".into()).spawn(move || keep_up(&inner, &shelves, settle, eyes, &woken)).map(drop)
+}
+
+fn keep_up(inner: &Weak<Inner>, shelves: &Shelves, mut settle: Settle, mut eyes: Eyes, woken: &Receiver<()>) {
+    let began = Instant::now();
+    let mut known = Vec::new();
+    loop {
+        eyes.follow(shelves);
+        let Some(inner) = inner.upgrade() else { return };
+        // Foreign files may run into a fault of whatever reads them.
+        let looked = panic::catch_unwind(AssertUnwindSafe(|| {
+            let (seen, problems) = shelves.list(settle.settled());
+            problems.iter().filter(|problem| !known.contains(*problem)).for_each(|problem| tracing::warn!("{problem}"));
+            known = problems;
+            let changed = settle.observe(began.elapsed(), &seen);
+            let again = inner.rounds.lock().unwrap_or_else(PoisonError::into_inner).again();
+            if changed || again {
+                inner.reload(Some(settle.settled().clone()));
+            }
+        }));
+        if let Err(payload) = looked {
+            tracing::error!(panic = panic_text(&*payload), "a look at the plugins failed");
+        }
+        drop(inner);
+        let due = settle.due().map_or(LOOK, |due| due.saturating_sub(began.elapsed()).min(LOOK));
+        if !wait(woken, due.max(LOOK_PAUSE)) {
+            // Nobody tells any more.
+            thread::sleep(due.max(LOOK_PAUSE));
+        }
+    }
+}
+
+/// Waits for a word, and then for what comes with it: a storm is one look. False: nobody can say one.
+fn wait(woken: &Receiver<()>, most: std::time::Duration) -> bool {
+    match woken.recv_timeout(most) {
+        Ok(()) => {
+            thread::sleep(LOOK_PAUSE);
+            let _ = woken.try_recv();
+            true
+        }
+        Err(RecvTimeoutError::Timeout) => true,
+        Err(RecvTimeoutError::Disconnected) => false,
+    }
+}
+
+/// The watches, as far as the system has any.
+#[derive(Default)]
+struct Eyes {
+    watcher: Option<RecommendedWatcher>,
+    /// By path, with the directory that it stood for.
+    watched: HashMap<PathBuf, (u64, u64)>,
+    has_warned: bool,
+}
+
+impl Eyes {
+    fn new(wake: SyncSender<()>, shelves: &Shelves) -> Self {
+        let configured: BTreeSet<OsString> =
+            shelves.configured.iter().filter_map(|(_, path)| path.file_name().map(OsString::from)).collect();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.map_or(true, |event| concerns(&event, &configured)) {
+                // One that is there already says the same.
+                let _ = wake.try_send(());
+            }
+        });
+        let mut eyes = Self::default();
+        match watcher {
+            Ok(watcher) => eyes.watcher = Some(watcher),
+            Err(error) => eyes.warn(&error),
+        }
+        eyes
+    }
+
+    /// Watches the directories that there are now.
+    fn follow(&mut self, shelves: &Shelves) {
+        let parents = shelves.configured.iter().filter_map(|(_, path)| path.parent().map(Path::to_owned));
+        for dir in shelves.dirs.iter().cloned().chain(parents).collect::<BTreeSet<_>>() {
+            let there = std::fs::metadata(&dir).ok().filter(std::fs::Metadata::is_dir).map(|found| (found.dev(), found.ino()));
+            if self.watched.get(&dir).copied() == there {
+                continue;
+            }
+            let Some(watcher) = &mut self.watcher else { return };
+            if self.watched.remove(&dir).is_some() {
+                // The watch of a directory that is gone has gone with it.
+                let _ = watcher.unwatch(&dir);
+            }
+            if let Some(there) = there {
+                match watcher.watch(&dir, RecursiveMode::NonRecursive) {
+                    Ok(()) => drop(self.watched.insert(dir, there)),
+                    Err(error) => self.warn(&error),
+                }
+            }
+        }
+    }
+
+    fn warn(&mut self, error: &notify::Error) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            let every = LOOK.as_secs();
+            tracing::warn!(%error, "changes of plugins are not reported by the system; they are looked for every {every} s");
+        }
+    }
+}
+
+/// Could it be about a component? Reading is not, our own above all.
+fn concerns(event: &Event, configured: &BTreeSet<OsString>) -> bool {
+    let is_change = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    };
+    let is_ours = |path: &PathBuf| {
+        path.extension().is_none_or(|extension| extension == "wasm" || extension == "toml")
+            || path.file_name().is_some_and(|name| configured.contains(name))
+    };
+    is_change && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(is_ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, Flag, ModifyKind};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::plugins::{Plugins, Setup, State};
+
+    /// A system without watches: the channel that they would speak through is closed, too.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_watches_changes_are_found_by_looking() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Arc::new(Config { plugin_dirs: vec!["plugins".into()], ..Config::embedded(false) });
+        let plugins = Plugins::start(&Setup { workdir: dir.path().to_owned(), config: config.clone(), bundled: false }).unwrap();
+        let shelves = Shelves::new(&config, dir.path());
+        let (weak, (_, woken)) = (Arc::downgrade(&plugins.inner), sync_channel(1));
+        let looking = thread::spawn(move || keep_up(&weak, &shelves, Settle::default(), Eyes::default(), &woken));
+        let began = Instant::now();
+        let until = async |is_so: &dyn Fn(&[crate::plugins::PluginStatus]) -> bool| {
+            while !is_so(&plugins.list()) {
+                assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", plugins.list());
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        std::fs::create_dir(dir.path().join("plugins")).unwrap();
+        std::fs::write(dir.path().join("plugins/a.wasm"), "garbage").unwrap();
+        until(&|found| matches!(found, [one] if matches!(one.state, State::Refused { .. }))).await;
+        std::fs::remove_file(dir.path().join("plugins/a.wasm")).unwrap();
+        until(&|found| found.is_empty()).await;
+        drop(plugins);
+        tokio::task::spawn_blocking(|| looking.join().unwrap()).await.unwrap();
+    }
+
+    #[test]
+    fn only_changes_of_what_could_be_a_component_are_looked_at() {
+        let configured = BTreeSet::from([OsString::from("tool.bin")]);
+        let event = |kind: EventKind, path: &str| Event::new(kind).add_path(path.into());
+        let (made, written) = (EventKind::Create(CreateKind::File), EventKind::Modify(ModifyKind::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        for (kind, path, expected) in [
+            (made, "/p/a.wasm", true),
+            (written, "/p/a.toml", true),
+            (closed, "/p/a.wasm", true),
+            (opened, "/p/a.wasm", false),
+            (written, "/p/state.db-wal", false),
+            (written, "/p/tool.bin", true),
+            (EventKind::Remove(notify::event::RemoveKind::Folder), "/p", true),
+        ] {
+            assert_eq!(concerns(&event(kind, path), &configured), expected, "{kind:?} {path}");
+        }
+        assert!(concerns(&Event::new(EventKind::Other).set_flag(Flag::Rescan), &configured), "some were lost");
+    }
+}
