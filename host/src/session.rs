@@ -16,6 +16,7 @@ pub mod history;
 pub mod inbox;
 pub mod ledger;
 pub mod live;
+pub mod notices;
 pub mod output;
 pub mod places;
 mod port;

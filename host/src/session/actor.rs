@@ -25,7 +25,7 @@ use super::event::{Event, Recorded, TurnInput};
 use super::live::{Activity, LiveView};
 use super::state::{Phase, State};
 use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
-use super::{Deps, Exit, Opening, inbox, places};
+use super::{Deps, Exit, Opening, inbox, notices, places};
 use crate::clock::{self, Moment};
 use crate::crash;
 use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, SHUTDOWN_GRACE, STOP_GRACE};
@@ -218,7 +218,8 @@ impl Actor {
             if self.state.head.phase == Phase::Idle {
                 self.refresh().await?;
             }
-            self.feed(Input::Wake { notices: Vec::new() }).await?;
+            let wake = self.wake_up().await;
+            self.feed(wake).await?;
             let left = self.waiting.iter().map(|input| input.inbox).max();
             self.caller.live.left(left.filter(|_| self.state.head.phase == Phase::Parked));
         }
@@ -270,7 +271,8 @@ impl Actor {
         let look = self.take(step).await?;
         self.caller.live.failure(failure.filter(|_| self.state.head.phase == Phase::Parked));
         if look {
-            self.feed(Input::Wake { notices: Vec::new() }).await?;
+            let wake = self.wake_up().await;
+            self.feed(wake).await?;
         }
         Ok(())
     }
@@ -281,10 +283,21 @@ impl Actor {
         while let Some(input) = next.take() {
             let step = self.decide(input);
             if self.take(step).await? {
-                next = Some(Input::Wake { notices: Vec::new() });
+                next = Some(self.wake_up().await);
             }
         }
         Ok(())
+    }
+
+    /// The input for messages that wait; a turn that it begins says what has changed around the model.
+    async fn wake_up(&mut self) -> Input {
+        if self.state.head.phase != Phase::Idle {
+            return Input::Wake { notices: Vec::new() };
+        }
+        let info = self.deps.session_info(self.row.kind, self.deps.model(&self.conversation.model).as_ref());
+        let announced = self.state.head.announced.get(notices::TOOLS).map(String::as_str);
+        let catalog = self.deps.plugins.tools_now(&info).await;
+        Input::Wake { notices: catalog.map(|catalog| notices::tools(&catalog, announced)).into_iter().collect() }
     }
 
     /// What `step` says to an input, here and now.

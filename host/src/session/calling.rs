@@ -89,7 +89,7 @@ impl Calls {
                     let asked = ToolCall { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone(), attempt };
                     deps.plugins.run_tool(tool, asked, context, signal).await
                 }
-                None => Err(CallError::new(ErrorKind::NotFound, format!("the tool `{}` is not offered any more", call.name))),
+                None => Err(CallError::new(ErrorKind::NotFound, format!("there is no tool called `{}` any more", call.name))),
             };
             crash::point(|| format!("call.after@{}", call.id));
             let ended = ended(&call.id, call.replay, redacted(&deps.redactor, result));

@@ -10,8 +10,10 @@ use stellaclaw::channels::terminal::protocol::ToClient;
 
 use crate::support::HANGS;
 use crate::support::client::{Client, Log};
+use crate::support::fake_openai::{Answer, Script, text_of};
 use crate::support::guests;
 use crate::support::host::{Ran, Work};
+use crate::support::scene::Scene;
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -282,4 +284,62 @@ async fn a_grant_is_for_one_source_and_a_bundled_name_is_worth_nothing() {
     assert!(refused.errors.contains("stand in the configuration; change [plugins.swap] in") && refused.errors.contains("config.toml"));
     let unknown = work.run(&["plugin", "grant", "nobody", "--yes"], "").await;
     assert_eq!(unknown.code, Some(7), "{unknown:?}");
+}
+
+/// The texts of a request, without the system prompt.
+fn said(body: &Value) -> Vec<String> {
+    let messages = body["messages"].as_array().unwrap().iter();
+    messages.filter(|message| message["role"] != "system").map(|message| text_of(&message["content"])).collect()
+}
+
+#[tokio::test]
+async fn the_model_is_told_once_what_changed_and_sees_the_same_otherwise() {
+    let swap = || Answer::calls([("which_version", json!({}))]);
+    let scene = Scene::new(
+        Script::default()
+            .on("one", [Answer::text("1")])
+            .on("two", [Answer::text("2")])
+            .on("three", [Answer::text("3")])
+            .on("four", [Answer::text("4")])
+            .on("five", [swap().held("asked"), Answer::text("5")])
+            .on("six", [Answer::text("6")]),
+    )
+    .await;
+    let (work, file) = (&scene.work, plugins(&scene.work).join("swap.wasm"));
+    let host = work.host().await;
+    let mut client = Client::attach(work, "", &scene.log).await.unwrap();
+    client.talk("1", "one").await.unwrap();
+    client.talk("2", "two").await.unwrap();
+    put(&file, &guests::swap());
+    until_serves(work, "swap", &guests::swap()).await;
+    client.talk("3", "three").await.unwrap();
+    // Other bytes with the same tools are no news.
+    let same = guests::patched(&guests::swap(), "version-1", "version-9");
+    put(&file, &same);
+    until_serves(work, "swap", &same).await;
+    client.talk("4", "four").await.unwrap();
+    // It goes between the answer that calls it and the call.
+    client.say("5", "five").await.unwrap();
+    scene.fake.held("asked", 1).await;
+    fs::remove_file(&file).unwrap();
+    until(work, "swap", "it to be gone", Value::is_null).await;
+    scene.fake.release("asked");
+    client.settle().await.unwrap();
+    client.talk("6", "six").await.unwrap();
+
+    let ask = |key: &str, round: usize| scene.fake.asks_of(key)[round].body.clone();
+    let (one, two, three, four) = (ask("one", 0), ask("two", 0), ask("three", 0), ask("four", 0));
+    assert_eq!((&one["tools"], &one["messages"][0]), (&two["tools"], &two["messages"][0]));
+    assert_eq!((&three["tools"], &three["messages"][0]), (&four["tools"], &four["messages"][0]));
+    assert_eq!(said(&two), ["one", "1", "two"], "a session begins without news");
+    let told = said(&four);
+    assert_eq!(told.iter().filter(|text| text.contains("[Notice: tools changed]")).count(), 1, "{told:?}");
+    let news = told.iter().position(|text| text.contains("`swap` now offers: which_version, write_one, fetch_page.")).unwrap();
+    assert!(told[news + 1..].iter().any(|text| text.contains("three")) && !told[..news].iter().any(|text| text.contains("three")));
+    let vanished = said(&ask("five", 1));
+    assert!(vanished.iter().any(|text| text.contains("there is no tool called `which_version`")), "{vanished:?}");
+    let gone = said(&ask("six", 0));
+    assert!(gone.iter().any(|text| text.contains("`swap` is gone, and its tools with it.")), "{gone:?}");
+    assert!(scene.fake.refusals().is_empty(), "{:?}", scene.fake.refusals());
+    host.stop().await;
 }

@@ -162,11 +162,15 @@ fn what_was_dropped_is_named_and_the_question_stays() {
 #[test]
 fn notices_stand_before_the_message_and_senders_are_named() {
     let mut rig = Rig::new();
+    let notice = |hash: &str| Notice { component: "skills".into(), hash: hash.into(), text: "pdf is new".into() };
+    rig.say("first");
+    rig.step(Input::Wake { notices: vec![notice("1")] });
+    rig.answer("1");
     rig.say("hello");
     rig.facts.waiting[0].sender = Some("Ada".into());
-    let notice = Notice { component: "skills".into(), hash: "1".into(), text: "pdf is new".into() };
-    rig.step(Input::Wake { notices: vec![notice] });
-    assert_eq!(shape(&request(&rig).messages), ["User: [Notice: skills changed]\npdf is new", "User: [from Ada]\nhello"]);
+    rig.step(Input::Wake { notices: vec![notice("2")] });
+    let messages = shape(&request(&rig).messages);
+    assert_eq!(messages[messages.len() - 2..], ["User: [Notice: skills changed]\npdf is new", "User: [from Ada]\nhello"]);
 }
 
 #[test]

@@ -38,7 +38,9 @@ impl Draft<'_> {
         let inputs = self.take_waiting();
         let noticed: Vec<Event> =
             new.iter().map(|notice| Event::Noticed { component: notice.component.clone(), hash: notice.hash.clone() }).collect();
-        self.push(Event::TurnBegan { inputs, notices: new, boot: self.facts.boot });
+        // What a session begins with is remembered, and no news.
+        let told = new.into_iter().filter(|notice| self.head.announced.contains_key(&notice.component)).collect();
+        self.push(Event::TurnBegan { inputs, notices: told, boot: self.facts.boot });
         for event in noticed {
             self.push(event);
         }

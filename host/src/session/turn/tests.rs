@@ -67,18 +67,20 @@ fn a_message_begins_a_turn_and_an_answer_ends_it() {
 }
 
 #[test]
-fn a_change_is_announced_once() {
+fn a_change_is_announced_once_and_what_a_session_begins_with_is_none() {
     let mut rig = Rig::new();
     let notice = |hash: &str| Notice { component: "skills".into(), hash: hash.into(), text: "new: pdf".into() };
-    rig.say("one");
-    let first = rig.step(Input::Wake { notices: vec![notice("a")] });
-    assert_eq!(kinds(&first), ["turn_began", "noticed"]);
-    rig.answer("1");
-    rig.say("two");
-    assert_eq!(kinds(&rig.step(Input::Wake { notices: vec![notice("a")] })), ["turn_began"]);
-    rig.answer("2");
-    rig.say("three");
-    assert_eq!(kinds(&rig.step(Input::Wake { notices: vec![notice("b")] })), ["turn_began", "noticed"]);
+    let mut turn = |hash: &str| -> (Vec<_>, bool) {
+        rig.say("go");
+        let step = rig.step(Input::Wake { notices: vec![notice(hash)] });
+        let told = step.events.iter().any(|recorded| matches!(&recorded.event, Event::TurnBegan { notices, .. } if !notices.is_empty()));
+        rig.answer("done");
+        (kinds(&step), told)
+    };
+    assert_eq!(turn("a"), (vec!["turn_began", "noticed"], false), "remembered, not told");
+    assert_eq!(turn("a"), (vec!["turn_began"], false));
+    assert_eq!(turn("b"), (vec!["turn_began", "noticed"], true));
+    assert_eq!(turn("b"), (vec!["turn_began"], false));
 }
 
 #[test]
