@@ -1,5 +1,5 @@
 //! What the kernel costs, beside native code and subprocesses in the same run. `cargo bench` runs everything,
-//! `cargo bench -- calls grep stream turns commits start idle late epoch` the parts that are named. The figures are in
+//! `cargo bench -- calls grep stream turns commits start idle late epoch swap many` the parts that are named. The figures are in
 //! `docs/benchmarks.md`.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a bench prints its figures and fails by panicking")]
@@ -8,6 +8,7 @@ mod calls;
 #[path = "../../build/components.rs"]
 mod components;
 mod epochs;
+mod lifecycle;
 mod measure;
 mod rig;
 mod start;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         ("idle", start::idle),
         ("late", epochs::late),
         ("epoch", epochs::epoch),
+        ("swap", lifecycle::swap),
+        ("many", lifecycle::many),
     ];
     for (name, part) in parts {
         if wanted(name) {

@@ -18,11 +18,11 @@ use crate::rig;
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// A running `stellaclaw run`.
-struct Host(Child);
+pub struct Host(Child);
 
 impl Host {
     /// Starts a host, and returns how long it took until its socket accepts.
-    fn start(workdir: &Path) -> (Self, Duration) {
+    pub fn start(workdir: &Path) -> (Self, Duration) {
         let _: std::io::Result<()> = std::fs::remove_file(workdir.join("host.sock"));
         let started = Instant::now();
         // The embedded default, whatever the environment says.
@@ -43,7 +43,7 @@ impl Host {
         (Self(child), started.elapsed())
     }
 
-    fn rss_kib(&self) -> u64 {
+    pub fn rss_kib(&self) -> u64 {
         std::thread::sleep(SETTLE);
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("a running host");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");

@@ -13,7 +13,7 @@ use crate::measure::{median, ratio, shown};
 use crate::rig::{self, Client};
 
 /// Every turn: one tool call, then a text.
-const SCRIPTED: &str = r#"
+pub const SCRIPTED: &str = r#"
 version = "0.5"
 default_model = "script"
 [limits]
