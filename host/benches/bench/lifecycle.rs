@@ -1,8 +1,5 @@
 //! Components that are exchanged while the host runs, and many of them.
 
-#[path = "../../build/components.rs"]
-mod components;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +7,7 @@ use stellaclaw::plugins::{self, Plugins};
 use stellaclaw::store::Options;
 use tokio::runtime::Runtime;
 
+use crate::components;
 use crate::measure::{median, shown};
 use crate::rig::{self, Client};
 use crate::start::Host;

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let _entered = runtime.enter();
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 11] = [
         ("calls", calls::calls),
         ("grep", calls::grep),
         ("stream", stream::stream),

@@ -15,6 +15,7 @@ use super::cache::Cache;
 use super::call::SessionInfo;
 use super::catalog::Catalog;
 use super::engine::Engines;
+use super::grants::Missing;
 use super::grants::file::{GrantsError, GrantsFile};
 use super::link::{self, Wanted};
 use super::load::{Code, Codes, DataDirs, Last, Loader, Newer, Plugin};
@@ -53,6 +54,7 @@ pub(super) struct Rounds {
     /// As it was when `granted` was read.
     granted_at: Option<Stamp>,
     last: BTreeMap<String, Last>,
+    told: BTreeMap<(Source, String, Option<PathBuf>), Told>,
     /// As it stands on the disk.
     served: Served,
     /// This process is the host of the work directory: it remembers what serves.
@@ -76,6 +78,7 @@ impl Rounds {
             data: DataDirs::new(data),
             codes: Codes::default(),
             last: served.iter().map(|(key, digest)| (key.clone(), Last { digest: digest.clone(), beside: None })).collect(),
+            told: BTreeMap::new(),
             keeps: false,
             redactor: Redactor::default(),
             shelves,
@@ -128,13 +131,17 @@ impl Rounds {
             let plugin = Plugin { late, ..plugin };
             match old {
                 Some(old) if old.is_same(&plugin) => old.clone(),
-                old => {
-                    tell(old.map(AsRef::as_ref), &plugin);
-                    Arc::new(plugin)
-                }
+                _ => Arc::new(plugin),
             }
         });
         let plugins: Vec<_> = plugins.collect();
+        let told = plugins.iter().map(|plugin| ((plugin.source, plugin.name.clone(), plugin.path.clone()), Told::of(plugin)));
+        let told: BTreeMap<_, _> = told.collect();
+        for plugin in &plugins {
+            let key = (plugin.source, plugin.name.clone(), plugin.path.clone());
+            tell(self.told.get(&key), &told[&key], plugin);
+        }
+        self.told = told;
         self.codes.forget_unused();
         self.remember(&plugins, &besides);
         plugins
@@ -315,28 +322,43 @@ fn is_same_code(one: &Plugin, two: &Plugin) -> bool {
     matches!((&one.serving, &two.serving), (Ok(one), Ok(two)) if Arc::ptr_eq(&one.code, &two.code))
 }
 
+/// What the log has said about a plugin.
+#[derive(Default, PartialEq, Eq)]
+struct Told {
+    refusal: Option<String>,
+    missing: Option<Missing>,
+    /// The digest that serves.
+    ready: Option<String>,
+}
+
+impl Told {
+    fn of(plugin: &Plugin) -> Self {
+        let refusal = match (&plugin.newer, plugin.code()) {
+            (Some(Newer::Refused(reason)), _) => Some(reason.clone()),
+            (None, Ok(Code::Refused(reason))) => Some(reason),
+            (None, Err(reason)) if plugin.missing.as_ref().is_none_or(|missing| missing.reason != *reason) => Some(reason.clone()),
+            _ => None,
+        };
+        let ready = match (&plugin.serving, plugin.code()) {
+            (Ok(serving), Ok(Code::Ready(_))) => Some(serving.digest.clone()),
+            _ => None,
+        };
+        Self { refusal, missing: plugin.missing.clone(), ready }
+    }
+}
+
 /// Says once what is new about a plugin.
-fn tell(old: Option<&Plugin>, new: &Plugin) {
+fn tell(before: Option<&Told>, now: &Told, new: &Plugin) {
     let plugin = new.name.as_str();
-    let refused = |plugin: &Plugin| match (&plugin.newer, plugin.code()) {
-        (Some(Newer::Refused(reason)), _) => Some(reason.clone()),
-        (None, Ok(Code::Refused(reason))) => Some(reason),
-        (None, Err(reason)) if plugin.missing.as_ref().is_none_or(|missing| missing.reason != *reason) => Some(reason.clone()),
-        _ => None,
-    };
-    if let Some(reason) = refused(new).filter(|reason| old.and_then(refused).as_ref() != Some(reason)) {
+    if let Some(reason) = now.refusal.as_ref().filter(|reason| before.and_then(|told| told.refusal.as_ref()) != Some(reason)) {
         let serves = if new.newer.is_some() { "the bytes that served before go on serving" } else { "it is not served" };
         tracing::warn!(plugin, reason, "a component is refused; {serves}");
     }
-    if let Some(missing) = new.missing.as_ref().filter(|missing| old.and_then(|old| old.missing.as_ref()) != Some(missing)) {
+    if let Some(missing) = now.missing.as_ref().filter(|missing| before.and_then(|told| told.missing.as_ref()) != Some(missing)) {
         let command = missing.command.as_deref().unwrap_or("see `stellaclaw plugin list`");
         tracing::warn!(plugin, reason = missing.reason, command, "a component waits for the operator");
     }
-    let ready = |plugin: &Plugin| match (&plugin.serving, plugin.code()) {
-        (Ok(serving), Ok(Code::Ready(_))) => Some(serving.digest.clone()),
-        _ => None,
-    };
-    if let Some(digest) = ready(new).filter(|digest| old.is_some_and(|old| ready(old).as_ref() != Some(digest))) {
+    if let Some(digest) = now.ready.as_ref().filter(|digest| before.is_some_and(|told| told.ready.as_ref() != Some(digest))) {
         tracing::info!(plugin, digest, "a component serves from now on");
     }
 }

@@ -117,9 +117,13 @@ impl Files for Local {
     fn list(&self, directory: &Place) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(self.path(directory))? {
-            let entry = entry?;
+            let entry = match entry {
+                // One that is gone by now, or whose name cannot be said, does not hide the others.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entry => entry?,
+            };
             if let Ok(name) = entry.file_name().into_string() {
-                entries.push(Entry { name, kind: kind_of(entry.file_type()?) });
+                entries.push(Entry { name, kind: entry.file_type().map_or(Kind::Other, kind_of) });
             }
         }
         Ok(entries)

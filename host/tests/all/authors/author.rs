@@ -4,13 +4,26 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::warm;
 
-pub struct Author(TempDir);
+pub struct Author {
+    home: TempDir,
+    _turn: Turn,
+}
+
+/// One author at a time: cargo takes crates of one name in one build directory for the same crate.
+pub struct Turn(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+/// Waits until nobody else writes a plugin.
+pub fn turn() -> Turn {
+    static WRITING: Mutex<()> = Mutex::new(());
+    Turn(WRITING.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -22,11 +35,11 @@ pub struct Ended {
 
 impl Author {
     pub fn new() -> Self {
-        Self(tempfile::Builder::new().prefix("author-").tempdir().unwrap())
+        Self { _turn: turn(), home: tempfile::Builder::new().prefix("author-").tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.home.path().join(name)
     }
 
     /// Another program in the place of one of this machine's.
@@ -39,12 +52,12 @@ impl Author {
 
     /// The variables of everything that the author runs.
     pub fn variables(&self) -> Vec<(String, String)> {
-        variables(self.0.path(), &self.path("bin"))
+        variables(self.home.path(), &self.path("bin"))
     }
 
     pub fn run(&self, args: &[&str]) -> Ended {
         let mut command = Command::new(warm::program());
-        command.args(args).current_dir(self.0.path());
+        command.args(args).current_dir(self.home.path());
         self.ended(command)
     }
 
@@ -69,7 +82,7 @@ impl Author {
 
     fn ended(&self, mut command: Command) -> Ended {
         let done = command.env_clear().envs(self.variables()).output().unwrap();
-        let home = self.0.path().to_str().unwrap();
+        let home = self.home.path().to_str().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(home, "~");
         Ended { code: done.status.code().unwrap_or(-1), out: text(done.stdout), err: text(done.stderr) }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::author;
+use super::author::{self, Turn};
 use crate::support::host::{Running, Work};
 
 /// A build takes its time on a machine that does much else.
@@ -16,10 +16,12 @@ const BUILDS: Duration = Duration::from_secs(300);
 struct Desk {
     work: Work,
     plugin: PathBuf,
+    _turn: Turn,
 }
 
 impl Desk {
     async fn new() -> Self {
+        let turn = author::turn();
         let mut work = Work::new();
         for (name, value) in author::variables(work.folder(), &work.folder().join("bin")) {
             work.set(&name, &value);
@@ -28,7 +30,7 @@ impl Desk {
         let plugin = work.folder().join("greet");
         let made = work.run(&["plugin", "new", "greet"], "").await;
         assert_eq!(made.code, Some(0), "{made:?}");
-        Self { work, plugin }
+        Self { work, plugin, _turn: turn }
     }
 
     fn served(&self) -> PathBuf {

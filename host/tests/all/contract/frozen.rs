@@ -20,6 +20,7 @@ fn answers() -> Value {
         "secrets": [false, "Denied", "Denied", "Denied"],
         "settings": {},
         "conversation": ["Unavailable", "Unavailable", "Unavailable", false],
+        "storage": ["Unavailable", "Unavailable", "Unavailable", "Unavailable"],
         "deltas": false,
     })
 }

@@ -166,7 +166,7 @@ fn paths_out(state: &Path, out: &str, other: &str) -> Vec<String> {
 async fn no_path_leads_out_of_the_workspace() {
     let work = with_files().await;
     let outside = outside(&work);
-    fs::write(work.workdir().join("grants.toml"), "version = \"0.5\"\n# outside-canary-41d8cd98\n").unwrap();
+    fs::write(work.workdir().join("grants.toml"), "# outside-canary-41d8cd98\n").unwrap();
     let mut stage = Stage::start(work).await;
     let workspace = workspace(&stage);
     let out = outside.display().to_string();
@@ -491,11 +491,12 @@ async fn quotas_bound_what_a_call_writes_creates_and_keeps() {
     let listed = prowl(&mut stage, &[json!({"act": "list", "path": "many"}), json!({"act": "create", "path": "next"})]).await;
     assert_eq!(listed, [json!({"names": entries, "unsayable": 0}), json!("ok")], "the next call creates again");
 
+    let half = limits::DATA_BYTES / 2 - limits::DATA_ENTRY_BYTES;
     let data = |act: &str, path: &str, number: u64| json!({"act": act, "at": "/data", "path": path, "number": number});
     let table = [
         (data("set-size", "one", limits::DATA_BYTES + 1), over.clone()),
-        (data("set-size", "one", limits::DATA_BYTES / 2), json!("ok")),
-        (data("set-size", "two", limits::DATA_BYTES / 2), json!("ok")),
+        (data("set-size", "one", half), json!("ok")),
+        (data("set-size", "two", half), json!("ok")),
         (data("write", "three", 0), over.clone()),
     ];
     each(&mut stage, &table).await;

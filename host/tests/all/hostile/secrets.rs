@@ -78,13 +78,13 @@ fn echoes(visit: &mut Visit, ports: &Ports) -> io::Result<()> {
     let path: Vec<_> = target.trim_start_matches("/far").trim_start_matches('/').split(['/', '?']).collect();
     let number = |at: usize| path.get(at).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
     let narrow = format!("http://127.0.0.1:{}/inside", ports.narrow);
-    let ok = "HTTP/1.1 200 OK\r\n";
+    let ok = "HTTP/1.1 200 OK\r\nconnection: close\r\n";
     match path[0] {
         "body" => visit.answer("", format!("<{secret}>").as_bytes()),
         "twice" => visit.answer("", format!("{secret}{secret}").as_bytes()),
         "header" => visit.answer(&format!("x-echo: <{secret}>\r\nset-cookie: key={secret}\r\n"), b"[redacted]"),
         "header-name" => visit.answer(&format!("{secret}: x\r\n"), b"x"),
-        "reason" => visit.say(format!("HTTP/1.1 200 {secret}\r\ncontent-length: 10\r\n\r\n[redacted]")),
+        "reason" => visit.say(format!("HTTP/1.1 200 {secret}\r\nconnection: close\r\ncontent-length: 10\r\n\r\n[redacted]")),
         "split" => {
             visit.say(format!("{ok}transfer-encoding: chunked\r\n\r\n"))?;
             let (left, right) = secret.as_bytes().split_at(number(1).min(secret.len()));
@@ -169,6 +169,7 @@ async fn a_secret_that_a_server_gives_back_does_not_reach_the_component() {
         let ends = told(&mut stage, "fetch", json!({"requests": requests, "needles": needles})).await;
         for (request, end) in requests.iter().zip(ends.as_array().unwrap()) {
             assert_eq!(end["seen"], json!([]), "{request} brought {end}");
+            assert!(end["url"].is_string(), "{request} failed: {end}");
             assert_eq!(
                 end["status"].as_u64(),
                 Some(if end["url"].as_str().unwrap().ends_with("/same") { 302 } else { 200 }),

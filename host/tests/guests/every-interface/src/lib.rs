@@ -6,6 +6,7 @@
 use stellaclaw_sdk::chat::{Completion, Failure, Message, Model, Piece, Request, Role, Stop, TextPiece, Usage};
 use stellaclaw_sdk::deltas::{Delta, Fragment, Item, ItemKind, emit};
 use stellaclaw_sdk::serde_json::{Value, json};
+use stellaclaw_sdk::storage::{self, Scope};
 use stellaclaw_sdk::{Call, Output, Provider, Replay, Result, Tool, conversation, http, log, plugin, schemars, secrets, serde, settings};
 
 /// Asks each interface something, and tells what it answered.
@@ -38,6 +39,12 @@ impl Tool for AskEverything {
                 told(conversation::plan(&[], None).map(|()| "planned")),
                 told(conversation::status()),
                 json!(conversation::interrupted()),
+            ],
+            "storage": [
+                told(storage::get(Scope::Plugin, "key").map(|entry| entry.is_some())),
+                told(storage::put(Scope::Conversation, "key", b"value", None)),
+                told(storage::remove(Scope::Plugin, "key", None)),
+                told(storage::keys(Scope::Plugin, "")),
             ],
             "deltas": emit(&[]),
         }))
