@@ -7,19 +7,23 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::durable;
 use super::registry::{self, Bytes, RegistryError};
 use super::status::Source;
 
-/// The last served digests, by `source/name`.
+/// The last served digests, by [`key`].
 pub(super) type Served = BTreeMap<String, String>;
 
-/// The key of a plugin in [`Served`].
-pub(super) fn key(source: Source, name: &str) -> String {
-    format!("{source}/{name}")
+/// The key of a plugin in [`Served`]: with its file, because the bytes of another one were never meant by whoever trusts this
+/// path.
+pub(super) fn key(source: Source, name: &str, path: Option<&Path>) -> String {
+    match path {
+        Some(path) => format!("{source}/{name} {}", path.display()),
+        None => format!("{source}/{name}"),
+    }
 }
 
 /// The directory of accepted components.
@@ -126,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let accepted = Accepted::new(dir.path().to_owned());
         assert!(accepted.served().is_empty());
-        let served: Served = [(key(Source::DroppedIn, "a"), registry::digest(b"a"))].into();
+        let served: Served = [(key(Source::DroppedIn, "a", None), registry::digest(b"a"))].into();
         accepted.remember(&served).unwrap();
         assert_eq!(accepted.served(), served);
         fs::write(dir.path().join("served.json"), r#"{"dropped-in/a": "../../elsewhere"}"#).unwrap();

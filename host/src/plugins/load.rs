@@ -229,7 +229,7 @@ impl Loader<'_> {
             return refused(format!("switched off: [plugins.{name}] enabled = false"));
         }
         let origin = Origin { name: &name, source, path: path.as_deref(), label, entry, by };
-        let last = self.last.get(&accepted::key(source, &name)).cloned();
+        let last = self.last.get(&accepted::key(source, &name, path.as_deref())).cloned();
         let plugin = match self.wanted(&origin, &component, &beside) {
             Ok((serving, missing)) => {
                 let code = serving.code.borrow().clone();
@@ -303,6 +303,11 @@ impl Loader<'_> {
         refused: Plugin,
     ) -> Plugin {
         let Some(last) = last else { return refused };
+        let named = origin.entry.as_ref().filter(|entry| !entry.trust_path).and_then(|entry| entry.sha256.as_ref());
+        if named.is_some_and(|named| *named != last.digest) {
+            // The operator wants others.
+            return refused;
+        }
         let Some(beside) = last.beside.or_else(|| beside.clone().ok()) else { return refused };
         let Some(surface) = self.library.kept(self.accepted, &last.digest).and_then(|kept| kept.surface.ok()) else { return refused };
         match self.serving(origin, &last.digest, &surface, beside.as_ref()) {

@@ -53,6 +53,8 @@ pub(super) struct Rounds {
     granted: GrantsFile,
     /// As it was when `granted` was read.
     granted_at: Option<Stamp>,
+    /// They could not be read, and may be at the next look.
+    grants_unread: bool,
     last: BTreeMap<String, Last>,
     told: BTreeMap<(Source, String, Option<PathBuf>), Told>,
     /// As it stands on the disk.
@@ -74,6 +76,7 @@ impl Rounds {
             config: setup.config.clone(),
             granted: GrantsFile::load(&shelves.grants)?,
             granted_at: listing.get(&shelves.grants).copied(),
+            grants_unread: false,
             library: Library::new(setup.bundled),
             data: DataDirs::new(data),
             codes: Codes::default(),
@@ -98,7 +101,7 @@ impl Rounds {
 
     /// Could something not be read that may be readable at the next look?
     pub fn again(&self) -> bool {
-        self.library.again
+        self.library.again || self.grants_unread
     }
 
     /// Looks at everything. `cache`: code that is in it is linked at once.
@@ -151,7 +154,7 @@ impl Rounds {
     fn remember(&mut self, plugins: &[Arc<Plugin>], besides: &[Option<Option<serde_json::Value>>]) {
         let mut last = BTreeMap::new();
         for (plugin, beside) in plugins.iter().zip(besides).filter(|(plugin, _)| plugin.source != Source::Bundled) {
-            let key = accepted::key(plugin.source, &plugin.name);
+            let key = accepted::key(plugin.source, &plugin.name, plugin.path.as_deref());
             let known = self.last.get(&key);
             let serving = plugin.serving.as_ref().ok().filter(|serving| matches!(*serving.code.borrow(), Code::Ready(_)));
             let now = match (serving, &plugin.newer) {
@@ -207,14 +210,17 @@ impl Rounds {
 
     fn read_grants(&mut self) {
         let at = self.listing.get(&self.shelves.grants).copied();
-        if at == self.granted_at {
+        if at == self.granted_at && !self.grants_unread {
             return;
         }
-        match GrantsFile::load(&self.shelves.grants) {
+        let read = GrantsFile::load(&self.shelves.grants);
+        let was_unread = std::mem::replace(&mut self.grants_unread, read.as_ref().is_err_and(GrantsError::may_pass));
+        match read {
             Ok(granted) => {
                 self.granted = granted;
                 self.learn();
             }
+            Err(error) if was_unread && self.grants_unread => tracing::debug!(%error, "the grants stay as they were"),
             Err(error) => tracing::error!(%error, "the grants stay as they were"),
         }
         self.granted_at = at;

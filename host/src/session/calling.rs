@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Deps;
-use super::event::Outcome;
+use super::event::{Call, Outcome};
 use super::live::{LiveEnd, LiveView};
 use super::output;
 use super::port::Port;
@@ -17,7 +17,7 @@ use crate::chat::Replay;
 use crate::crash;
 use crate::ids::{CallId, ConversationId, SessionId};
 use crate::plugins::stop::{Stop, stop};
-use crate::plugins::{CallContext, CallError, ErrorKind, Output, OutputPart, Places, SessionInfo, ToolCall};
+use crate::plugins::{CallContext, CallError, ErrorKind, Output, OutputPart, Places, Plugins, SessionInfo, Tool, ToolCall};
 use crate::secrets::Redactor;
 
 /// The running calls of a session.
@@ -68,8 +68,9 @@ impl Calls {
             let began = Instant::now();
             crash::point(|| format!("call.before@{}", call.id));
             let catalog = deps.plugins.tools(&caller.info).await;
-            let result = match catalog.get(&call.name) {
-                Some(tool) => {
+            let result = match catalog.get(&call.name).map(|tool| (tool, still_fits(&deps.plugins, tool, &call))) {
+                Some((_, Err(changed))) => Err(changed),
+                Some((tool, Ok(()))) => {
                     let port = Port {
                         store: deps.store.clone(),
                         conversation: caller.conversation,
@@ -144,6 +145,21 @@ impl Calls {
 }
 
 /// The result without the values of secrets, however a tool came by them.
+/// The component may have been exchanged since its answer was classified: what the journal says of the call must hold for what
+/// would run now.
+fn still_fits(plugins: &Plugins, tool: &Tool, call: &Call) -> Result<(), CallError> {
+    check_class(tool.replay, call)?;
+    plugins.check_arguments(tool, &call.arguments).map_err(|problems| CallError::new(ErrorKind::Invalid, problems))
+}
+
+fn check_class(now: Replay, call: &Call) -> Result<(), CallError> {
+    if now > call.replay {
+        let message = format!("not run: `{}` has changed since it was asked for; call it again if it is still wanted", call.name);
+        return Err(CallError::new(ErrorKind::Conflict, message));
+    }
+    Ok(())
+}
+
 fn redacted(redactor: &Redactor, result: Result<Output, CallError>) -> Result<Output, CallError> {
     let clean = |text: String| redactor.text(&text).into_owned();
     match result {
@@ -170,5 +186,28 @@ fn ended(call: &CallId, replay: Replay, result: Result<Output, CallError>) -> En
     match result {
         Err(CallError { kind: ErrorKind::Cancelled, .. }) => output::dropped(replay),
         result => output::ended(result),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Batching;
+
+    #[test]
+    fn a_call_does_not_run_as_something_stricter_than_the_journal_says() {
+        let call = |replay| Call {
+            id: CallId("s1.1.1.0".into()),
+            vendor: String::new(),
+            name: "note".into(),
+            arguments: "{}".into(),
+            replay,
+            batching: Batching::Serial,
+            refused: None,
+        };
+        for (was, now) in [(Replay::Read, Replay::Idempotent), (Replay::Read, Replay::Effect), (Replay::Idempotent, Replay::Effect)] {
+            assert_eq!(check_class(now, &call(was)).unwrap_err().kind, ErrorKind::Conflict);
+            assert_eq!((check_class(was, &call(now)), check_class(now, &call(now))), (Ok(()), Ok(())));
+        }
     }
 }

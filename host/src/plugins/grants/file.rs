@@ -24,6 +24,15 @@ const HEADER: &str = "# Written by `stellaclaw plugin grant` and `stellaclaw plu
 pub struct GrantsError {
     path: PathBuf,
     reason: String,
+    /// The file itself may be right.
+    may_pass: bool,
+}
+
+impl GrantsError {
+    /// Was the file not even read, so that another look may find it in order?
+    pub(in crate::plugins) fn may_pass(&self) -> bool {
+        self.may_pass
+    }
 }
 
 /// The whole file.
@@ -62,10 +71,13 @@ pub(in crate::plugins) enum Place {
 impl GrantsFile {
     /// Reads the file; one that is not there grants nothing.
     pub fn load(path: &Path) -> Result<Self, GrantsError> {
-        let wrong = |reason: String| GrantsError { path: path.to_owned(), reason };
+        let wrong = |reason: String| GrantsError { path: path.to_owned(), reason, may_pass: false };
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            text => text.map_err(|error| wrong(format!("it cannot be read: {error}")))?,
+            text => text.map_err(|error| GrantsError {
+                may_pass: error.kind() != io::ErrorKind::InvalidData,
+                ..wrong(format!("it cannot be read: {error}"))
+            })?,
         };
         let file: Self = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
         file.grants.iter().try_for_each(|granted| granted.check().map_err(|reason| wrong(format!("{}: {reason}", granted.name))))?;
@@ -74,7 +86,7 @@ impl GrantsFile {
 
     /// Puts `new` in the place of `old`, if that still stands in the file at `path`. Whoever else does the same waits.
     pub fn replace(path: &Path, (source, name): (Source, &str), old: Option<&Granted>, new: Option<Granted>) -> Result<(), GrantsError> {
-        let wrong = |reason: String| GrantsError { path: path.to_owned(), reason };
+        let wrong = |reason: String| GrantsError { path: path.to_owned(), reason, may_pass: false };
         let failed = |error: io::Error| wrong(format!("it cannot be written: {error}"));
         let folder = File::open(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
         folder.lock().map_err(failed)?;

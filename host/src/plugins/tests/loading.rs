@@ -95,6 +95,33 @@ fn a_configured_name_is_not_taken_over_when_its_file_is_gone() {
 }
 
 #[test]
+fn what_served_last_serves_only_at_its_path_and_unless_others_are_named() {
+    let workdir = tempfile::tempdir().unwrap();
+    let digest = crate::plugins::registry::digest(&hostile());
+    let path = workdir.path().join("gone.wasm");
+    for folder in ["components", "cache", "data"] {
+        fs::create_dir(workdir.path().join(folder)).unwrap();
+    }
+    fs::write(workdir.path().join(format!("components/{digest}.wasm")), hostile()).unwrap();
+    let served = serde_json::json!({ format!("configured/hostile {}", path.display()): digest });
+    fs::write(workdir.path().join("components/served.json"), served.to_string()).unwrap();
+    let serving = |path: &std::path::Path, sha256: Option<String>| {
+        let entry = config::Plugin { path: Some(path.to_owned()), trust_path: sha256.is_none(), sha256, ..config::Plugin::default() };
+        let config =
+            Arc::new(Config { plugins: [("hostile".to_owned(), entry)].into(), plugin_dirs: Vec::new(), ..Config::embedded(false) });
+        let setup = Setup { workdir: workdir.path().to_owned(), config, bundled: false };
+        TOKIO.block_on(async {
+            let plugins = Plugins::start(&setup).unwrap();
+            plugins.wait_ready().await;
+            plugins.list()[0].serving.clone()
+        })
+    };
+    assert_eq!(serving(&path, None), Some(digest.clone()), "its file is gone, and it goes on");
+    assert_eq!(serving(&workdir.path().join("another.wasm"), None), None, "nobody trusts these bytes there");
+    assert_eq!(serving(&path, Some("1".repeat(64))), None, "the operator wants others");
+}
+
+#[test]
 fn what_cannot_be_loaded_says_why() {
     let newer = patched("stellaclaw:plugin/tools@0.1.0", "stellaclaw:plugin/tools@0.9.0");
     let wanting = patched("stellaclaw:plugin/conversation@0.1.0", "stellaclaw:plugin/conversativn@0.1.0");
