@@ -43,6 +43,8 @@ pub enum BackupError {
     Half(PathBuf),
     #[error("{} is inside the work directory; name a place outside, best on another disk", .0.display())]
     Inside(PathBuf),
+    #[error("{} is a backup itself, and another one inside would damage it; name another place", .0.display())]
+    InBackup(PathBuf),
     #[error("{} is no backup: it has no {}", .0.display(), manifest::FILE)]
     NotABackup(PathBuf),
     #[error("{path} was made by release {release} (backup format {format}, work directory {version}); install that release or a newer one", path = path.display())]
@@ -115,6 +117,10 @@ pub async fn create(source: Source, place: &Path) -> Result<Created, BackupError
     let root = real(source.workdir.root())?;
     if parent.starts_with(&root) {
         return Err(BackupError::Inside(target));
+    }
+    // What is not in a backup's manifest is damage to it.
+    if let Some(other) = parent.ancestors().find(|folder| manifest::is_in(folder)) {
+        return Err(BackupError::InBackup(other.to_owned()));
     }
     let half = Half::new(&target)?;
     let store = Store::open_read_only(&source.workdir)?;

@@ -19,6 +19,11 @@ const SUM: &str = "manifest.json.sha256";
 /// The form of backups that this release writes. A higher one is refused.
 pub(super) const FORMAT: u32 = 1;
 
+/// Is the folder a backup?
+pub(super) fn is_in(folder: &Path) -> bool {
+    [FILE, SUM].into_iter().all(|name| folder.join(name).is_file())
+}
+
 /// A backup's contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

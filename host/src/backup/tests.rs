@@ -218,6 +218,12 @@ async fn nothing_is_overwritten() {
     assert!(matches!(taken, Err(BackupError::Exists(_))), "{taken:?}");
     let inside = create(fixture.source(), fixture.workdir.root()).await;
     assert!(matches!(inside, Err(BackupError::Inside(_))), "{inside:?}");
+    // A place that is a directory gets backups beside each other, but not one inside another.
+    for place in [backup.clone(), backup.join("work"), backup.join("work/new")] {
+        let nested = create(fixture.source(), &place).await;
+        assert!(matches!(nested, Err(BackupError::InBackup(_))), "{}: {nested:?}", place.display());
+    }
+    assert_eq!(verify(&backup).await.unwrap().problems, Vec::<String>::new());
     let lock = fixture.workdir.lock().unwrap();
     assert!(matches!(restore(&backup, fixture.workdir.root()).await, Err(BackupError::Held(_))));
     drop(lock);
