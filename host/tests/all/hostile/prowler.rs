@@ -1,13 +1,12 @@
 //! The prowler on its stage: what it is told to try, and what it says came of it.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::hostile::{CANARY, GIVEN_BACK, Level, Stage};
+use crate::hostile::{CANARY, Stage};
 use crate::support::host::Work;
 use crate::support::web::{Visit, Web};
 use crate::support::{files, guests};
@@ -60,11 +59,7 @@ pub async fn told(stage: &mut Stage, tool: &str, arguments: Value) -> Value {
     stage.victim.send(&format!("p-{}", stage.said), &format!("call {tool} {arguments}")).await.unwrap();
     stage.is_healthy().await;
     let (replies, _) = stage.victim.settle().await.unwrap();
-    let began = Instant::now();
-    while !Level::of(&stage.host).is_like(&stage.before) {
-        assert!(began.elapsed() < GIVEN_BACK, "{tool}: {:?} is not given back", Level::of(&stage.host));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    stage.is_at_its_level().await.unwrap_or_else(|level| panic!("{tool}: not given back: {level}"));
     let text: String = replies.iter().map(|reply| reply.text.as_str()).collect();
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("{tool} told {text:.2000}"))
 }
