@@ -125,7 +125,7 @@ fn filter(common: &Common, logged: &str) -> String {
     }
 }
 
-/// An error with its causes on one line. A cause that its error has already quoted is not said twice.
+/// An error with its causes on one line, for people. A cause that its error has already quoted is not said twice.
 #[must_use]
 pub fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -135,7 +135,7 @@ pub fn chain(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    text
+    chat::harmless(&text).into_owned()
 }
 
 /// Does what the arguments say.

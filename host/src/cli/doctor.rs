@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::args::DoctorArgs;
+use super::chat::harmless;
 use super::{Context, ExitCode, output};
 use crate::config::Config;
 
@@ -55,7 +56,7 @@ pub(super) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<E
     if args.json {
         output::json(&checks)?;
     } else {
-        output::text(&render(&checks, context.color))?;
+        output::styled(&render(&checks, context.color))?;
     }
     let failed = checks.iter().any(|check| check.level == Level::Fail);
     Ok(if failed { ExitCode::Failed } else { ExitCode::Ok })
@@ -95,11 +96,11 @@ fn render(checks: &[Check], color: bool) -> String {
             Level::Fail => ("fail", "31"),
         };
         let word = if color { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };
-        let why = check.why.replace('\n', "\n      ");
+        let (name, why) = (harmless(&check.name), harmless(&check.why).replace('\n', "\n      "));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{word}  {:width$}  {why}", check.name);
+        let _ = writeln!(text, "{word}  {name:width$}  {why}");
         if let Some(repair) = &check.repair {
-            let _ = writeln!(text, "      → {repair}");
+            let _ = writeln!(text, "      → {}", harmless(repair));
         }
     }
     text

@@ -7,8 +7,15 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use serde::Serialize;
 
-/// Prints `text` as it is.
+use super::chat::harmless;
+
+/// Prints `text`. Names of files, texts of components and the like are in it: what could steer a terminal is made visible.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
+    styled(&harmless(text))
+}
+
+/// Prints `text` as it is, with colours. What is not ours in it went through [`harmless`].
+pub(super) fn styled(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("failed to write to standard output"),

@@ -9,7 +9,7 @@ pub(super) mod check;
 pub(super) mod dev;
 mod grant;
 pub(super) mod granting;
-mod look;
+pub(super) mod look;
 pub(super) mod new;
 pub(super) mod nobody;
 pub(super) mod pack;
@@ -22,7 +22,6 @@ use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
 use super::args::{CallArgs, Reach};
-use super::chat::text::harmless;
 use super::components::Components;
 use super::{Context, ExitCode, output};
 use crate::channels::terminal::protocol::{Look, ToClient};
@@ -47,7 +46,7 @@ pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCo
     if json {
         output::json(&found)?;
     } else {
-        output::text(&harmless(&render(&found)))?;
+        output::text(&render(&found))?;
     }
     Ok(ExitCode::Ok)
 }
@@ -70,7 +69,7 @@ pub(super) async fn inspect(context: &Context, what: &str, json: bool) -> anyhow
     if json {
         output::json(&found)?
     } else {
-        output::text(&harmless(&found.to_string()))?
+        output::text(&found.to_string())?
     }
     Ok(ExitCode::Ok)
 }
@@ -194,7 +193,7 @@ fn component(context: &Context, config: &Config, entry: &Plugin, what: &str) -> 
     Ok(places.into_iter().find(|path| path.is_file()))
 }
 
-/// The names of the components that a host would offer, without loading them.
+/// The names of the components beside the bundled ones that a host would look at.
 pub(super) fn names(context: &Context, config: &Config) -> Vec<String> {
     let configured = config.plugins.iter().filter(|(_, plugin)| plugin.path.is_some()).map(|(name, _)| name.clone());
     let folders = config.plugin_dirs.iter().filter_map(|folder| context.in_workdir(folder).read_dir().ok());

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::args::StatusArgs;
-use super::{Context, ExitCode, output};
+use super::{Context, ExitCode, output, plugin};
+use crate::channels::terminal::protocol::{Look, ToClient};
 use crate::clock;
+use crate::config::Config;
+use crate::plugins::State;
 use crate::store::{Phase, SCHEMA_VERSION, Store};
 use crate::workdir::WorkDir;
 
@@ -23,8 +26,15 @@ struct Status {
     /// It serves verbs of other processes.
     socket: bool,
     store: Option<Stored>,
-    /// Components in the plugin directories and the configuration.
-    plugins: Vec<String>,
+    plugins: Vec<Component>,
+}
+
+/// A component that a running host knows; without one, a file in the plugin directories or the configuration.
+#[derive(Debug, Serialize)]
+struct Component {
+    name: String,
+    /// `ready`, `compiling`, `waiting` or `refused`; none while no host serves, since only a host loads it.
+    state: Option<&'static str>,
 }
 
 /// What the store says; none before the first start.
@@ -72,6 +82,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
         Some(workdir) if workdir.database().exists() => Some(stored(&Store::open_read_only(workdir)?).await?),
         _ => None,
     };
+    let socket = running && workdir.as_ref().is_some_and(|workdir| workdir.socket().exists());
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         workdir: context.workdir.display().to_string(),
@@ -79,9 +90,9 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
         config: context.config_file.as_ref().map(|path| path.display().to_string()),
         default_model: config.default_model.clone(),
         running,
-        socket: running && workdir.is_some_and(|workdir| workdir.socket().exists()),
+        socket,
         store,
-        plugins: super::plugin::names(context, &config),
+        plugins: components(context, &config, workdir.as_ref().filter(|_| socket)).await,
     };
     if args.json {
         output::json(&status)?;
@@ -89,6 +100,29 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
         output::text(&render(&status))?;
     }
     Ok(ExitCode::Ok)
+}
+
+/// `serving`: where a host listens. One that does not answer is no reason to say nothing.
+async fn components(context: &Context, config: &Config, serving: Option<&WorkDir>) -> Vec<Component> {
+    let answer = match serving {
+        Some(workdir) => plugin::look::once(workdir, Look::Plugins).await.ok().flatten(),
+        None => None,
+    };
+    match answer {
+        Some(ToClient::Plugins { plugins }) => {
+            plugins.into_iter().map(|plugin| Component { name: plugin.name, state: Some(state(&plugin.state)) }).collect()
+        }
+        _ => plugin::names(context, config).into_iter().map(|name| Component { name, state: None }).collect(),
+    }
+}
+
+fn state(state: &State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Compiling => "compiling",
+        State::Waiting { .. } => "waiting",
+        State::Refused { .. } => "refused",
+    }
 }
 
 async fn stored(store: &Store) -> anyhow::Result<Stored> {
@@ -109,6 +143,23 @@ async fn stored(store: &Store) -> anyhow::Result<Stored> {
     })
 }
 
+/// `ready: a, b; refused: c`, the components that someone has to look at by name at the end.
+fn render_components(found: &[Component]) -> String {
+    let named = |state: Option<&str>| {
+        let names: Vec<_> = found.iter().filter(|component| component.state == state).map(|component| component.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{}: {}", state.unwrap_or("not loaded"), names.join(", ")))
+    };
+    let states = [Some("ready"), Some("compiling"), Some("waiting"), Some("refused"), None];
+    let mut text = states.into_iter().filter_map(named).collect::<Vec<_>>().join("; ");
+    if found.is_empty() {
+        text.push_str("the bundled ones");
+    }
+    if found.iter().any(|component| matches!(component.state, Some("waiting" | "refused"))) {
+        text.push_str(" (`stellaclaw plugin list` says why)");
+    }
+    text
+}
+
 fn render(status: &Status) -> String {
     let host = match (status.running, status.socket) {
         (false, _) => "not running",
@@ -120,7 +171,7 @@ fn render(status: &Status) -> String {
         ("work directory", format!("{} (version {})", status.workdir, status.workdir_version)),
         ("configuration", status.config.clone().unwrap_or_else(|| "none, the embedded default".into())),
         ("default model", status.default_model.clone()),
-        ("plugins", status.plugins.join(", ")),
+        ("plugins", render_components(&status.plugins)),
     ];
     match &status.store {
         None => lines.push(("store", "made at the first start".into())),
@@ -146,4 +197,19 @@ fn render(status: &Status) -> String {
         let _ = writeln!(text, "{title:<15} {value}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_are_told_by_what_they_do() {
+        let component = |name: &str, state| Component { name: name.to_owned(), state };
+        assert_eq!(render_components(&[]), "the bundled ones");
+        assert_eq!(render_components(&[component("a", None), component("b", None)]), "not loaded: a, b");
+        assert_eq!(render_components(&[component("a", Some("ready")), component("b", Some("compiling"))]), "ready: a; compiling: b");
+        let found = [component("a", Some("refused")), component("b", Some("ready")), component("c", Some("waiting"))];
+        assert_eq!(render_components(&found), "ready: b; waiting: c; refused: a (`stellaclaw plugin list` says why)");
+    }
 }

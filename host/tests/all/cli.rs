@@ -106,6 +106,19 @@ fn a_status_before_the_first_start_makes_nothing() {
 }
 
 #[test]
+fn a_name_of_a_file_steers_no_terminal() {
+    let user = User::new();
+    let name = "work/plugins/red\u{1b}[31m.wasm";
+    user.write(name, "not a component");
+    for verb in [&["status"][..], &["doctor"], &["plugin", "list"], &["plugin", "inspect", name], &["plugin", "check", name]] {
+        let args: Vec<_> = ["--workdir", "work"].iter().chain(verb).copied().collect();
+        let ended = user.run(&args);
+        let told = ended.out + &ended.err;
+        assert!(told.contains("red␛[31m") && !told.contains('\u{1b}'), "{verb:?}: {told:?}");
+    }
+}
+
+#[test]
 fn doctor_finds_a_fresh_machine_healthy_and_changes_nothing() {
     let user = User::new();
     let report = user.json(&["doctor", "--json"], 0);

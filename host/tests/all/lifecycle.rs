@@ -118,6 +118,8 @@ async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_
     assert_eq!(call(&mut client, "which_version", &json!({})).await, "version-1");
     let text = work.run(&["plugin", "list"], "").await.output;
     assert!(text.contains("not a WebAssembly component") && text.contains(&format!("serves: the bytes before, sha256 {}", sha256(&one))));
+    let status = work.run(&["status"], "").await.output;
+    assert!(status.contains("refused: swap (`stellaclaw plugin list` says why)"), "{status}");
 
     // Still so after a restart, also for who looks without a host.
     host.stop().await;

@@ -22,9 +22,7 @@ pub(super) async fn at_host(context: &Context, at: Look) -> anyhow::Result<Optio
     let workdir = WorkDir::existing(&context.workdir)?;
     let deadline = Instant::now() + HOST_START;
     while Instant::now() < deadline {
-        if let Ok(stream) = UnixStream::connect(workdir.socket()).await
-            && let Some(answer) = ask(stream, at.clone()).await?
-        {
+        if let Some(answer) = once(&workdir, at.clone()).await? {
             return Ok(Some(answer));
         }
         if !is_held(&workdir)? {
@@ -34,6 +32,14 @@ pub(super) async fn at_host(context: &Context, at: Look) -> anyhow::Result<Optio
     }
     let error = anyhow::anyhow!("a host holds {} and does not answer; try again, or see its log", workdir.root().display());
     Err(ExitCode::Temporary.error(error))
+}
+
+/// The answer of a host that serves just now.
+pub(in crate::cli) async fn once(workdir: &WorkDir, at: Look) -> anyhow::Result<Option<ToClient>> {
+    match UnixStream::connect(workdir.socket()).await {
+        Ok(stream) => ask(stream, at).await,
+        Err(_) => Ok(None),
+    }
 }
 
 /// None: the host ended the connection, because it ends.
