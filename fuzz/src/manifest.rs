@@ -1,5 +1,10 @@
 //! A manifest, and the `NAME.toml` beside its component, separated by a NUL byte.
 
+#[path = "../../host/src/plugins/manifest/leb.rs"]
+#[allow(clippy::duplicate_mod, reason = "the host's tests load it, and these targets")]
+mod leb;
+
+use self::leb::leb;
 use super::component;
 
 pub fn run(data: &[u8]) {
@@ -29,17 +34,4 @@ fn section(id: u8, body: &[u8]) -> Vec<u8> {
 
 fn text(text: &str) -> Vec<u8> {
     [leb(text.len()).as_slice(), text.as_bytes()].concat()
-}
-
-/// An unsigned LEB128 number.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        bytes.push(if number == 0 { low } else { low | 0x80 });
-        if number == 0 {
-            return bytes;
-        }
-    }
 }

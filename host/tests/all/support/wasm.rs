@@ -1,6 +1,11 @@
 //! A byte writer for components: other manifests, other sections, and files that no toolchain would make.
 
+#[path = "../../../src/plugins/manifest/leb.rs"]
+mod leb;
+
 use std::cell::Cell;
+
+pub use self::leb::leb;
 
 /// The custom section that holds a component's manifest.
 const MANIFEST: &str = "stellaclaw:manifest";
@@ -16,19 +21,6 @@ const COMPONENT: u8 = 4;
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 /// What every core module begins with.
 pub const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
-
-/// An unsigned LEB128 number.
-pub fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        bytes.push(if number == 0 { low } else { low | 0x80 });
-        if number == 0 {
-            return bytes;
-        }
-    }
-}
 
 /// A vector: how many, and then each.
 pub fn vector(items: &[Vec<u8>]) -> Vec<u8> {
