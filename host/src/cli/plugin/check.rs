@@ -116,20 +116,20 @@ impl Trial {
 
     fn text(&self) -> String {
         let check = &self.check;
-        let mut text = String::new();
-        let kinds: Vec<_> = check.kinds.iter().map(|kind| if *kind == Kind::Tools { "tools" } else { "a provider" }).collect();
-        // Writing to a string cannot fail.
-        if !check.name.is_empty() {
-            let _ = writeln!(text, "{} {} (contract {}, sha256 {})", check.name, check.version, check.contract, check.digest);
+        let mut text = title(check);
+        // Nothing could be read.
+        if !check.digest.is_empty() {
+            let kinds: Vec<_> = check.kinds.iter().map(|kind| if *kind == Kind::Tools { "tools" } else { "a provider" }).collect();
+            let is = if kinds.is_empty() { "no plugin".to_owned() } else { kinds.join(" and ") };
+            let size = kib(check.component_bytes);
+            // Writing to a string cannot fail.
+            let _ = match &self.ready {
+                Some(Ready { code_bytes, time, .. }) => {
+                    writeln!(text, "is {is}: {size} KiB, compiled {} KiB, ready in {} ms", kib(*code_bytes), time.as_millis())
+                }
+                None => writeln!(text, "is {is}: {size} KiB"),
+            };
         }
-        let size = kib(check.component_bytes);
-        let is = if kinds.is_empty() { "no plugin".to_owned() } else { kinds.join(" and ") };
-        let _ = match &self.ready {
-            Some(Ready { code_bytes, time, .. }) => {
-                writeln!(text, "is {is}: {size} KiB, compiled {} KiB, ready in {} ms", kib(*code_bytes), time.as_millis())
-            }
-            None => writeln!(text, "is {is}: {size} KiB"),
-        };
         let tools = self.ready.iter().flat_map(|ready| &ready.tools);
         let lines: Vec<_> = tools.map(|tool| format!("  {} ({}, {})\n", tool.name, word(&tool.replay), word(&tool.batching))).collect();
         if !lines.is_empty() {
@@ -138,6 +138,16 @@ impl Trial {
         let _ = write!(text, "{check}");
         text.push_str(if self.is_refused() { "a host would refuse it\n" } else { "a host would serve it\n" });
         text
+    }
+}
+
+/// Which component it is: as its manifest says, or else by the name of its file.
+fn title(check: &Check) -> String {
+    let Check { plugin, name, version, contract, digest, .. } = check;
+    match (name.is_empty(), digest.is_empty()) {
+        (false, _) => format!("{name} {version} (contract {contract}, sha256 {digest})\n"),
+        (true, false) => format!("{plugin} (sha256 {digest})\n"),
+        (true, true) => format!("{plugin}\n"),
     }
 }
 

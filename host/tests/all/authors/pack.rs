@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::author::Author;
-use crate::support::guests;
+use crate::support::{guests, wasm};
 
 const MANIFEST: &str = r#"
 contract = "0.1.0"
@@ -120,6 +120,50 @@ fn a_check_says_everything_that_a_host_would_refuse() {
     let text = author.json(&["plugin", "check", "text.wasm", "--json"], 1);
     assert_eq!((&text["ok"], &text["refusals"].as_array().unwrap().len()), (&json!(false), &1), "{text}");
     assert_eq!(check("none.wasm").code, 7);
+}
+
+#[test]
+fn a_check_begins_alike_whatever_is_wrong() {
+    let author = author();
+    let bare = fs::read(author.path("bare.wasm")).unwrap();
+    let unnamed = MANIFEST.replace("tools = [\"measure\", \"weigh\"]\n", "");
+    let silent = wasm::component(&[wasm::manifest(&serde_json::to_string(&toml::from_str::<Value>(&unnamed).unwrap()).unwrap())]);
+    let files: [(&str, &[u8]); 7] = [
+        ("empty", b""),
+        ("text", b"#!/bin/sh\n"),
+        ("module", wasm::MODULE_HEADER),
+        ("cut", &bare[..1000]),
+        ("silent", &silent),
+        ("later", &guests::patched(&bare, "stellaclaw:plugin/tools@0.1.0", "stellaclaw:plugin/tools@9.1.0")),
+        ("Bare Metal", &bare),
+    ];
+    for (name, bytes) in files {
+        fs::write(author.path(&format!("{name}.wasm")), bytes).unwrap();
+    }
+    fs::create_dir(author.path("folder.wasm")).unwrap();
+    // Neither waits, nor is read whole.
+    assert_eq!(author.shell(&author.path("."), "mkfifo pipe.wasm && truncate -s 65M large.wasm").code, 0);
+    let names = files.iter().map(|(name, _)| *name).chain(["folder", "pipe", "large"]);
+    let said: Vec<String> = names
+        .map(|name| {
+            let checked = author.run(&["plugin", "check", &format!("{name}.wasm")]);
+            assert_eq!((checked.code, checked.err.as_str()), (1, ""), "{name}: {}", checked.out);
+            plain(&checked.out)
+        })
+        .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_check_says_what_is_asked_for_and_not_used() {
+    let author = author();
+    let more = "[requests]\nfs = [\"workspace:ro\"]\nhttp = [\"https://api.example.com\"]\n\
+                [[slots]]\nname = \"api-key\"\norigins = [\"https://api.example.com\"]\n";
+    fs::write(author.path("manifest.toml"), format!("{MANIFEST}{more}")).unwrap();
+    assert_eq!(author.run(&["plugin", "pack", "bare.wasm", "--manifest", "manifest.toml"]).code, 0);
+    let checked = author.run(&["plugin", "check", "bare.wasm"]);
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""));
+    insta::assert_snapshot!(plain(&checked.out));
 }
 
 #[test]
