@@ -6,7 +6,8 @@
 mod example;
 mod vendor;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -128,7 +129,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(failed)?;
     }
-    fs::write(path, text).with_context(failed)
+    // The folder was empty: what is there now is somebody else's, and a link would lead elsewhere.
+    File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(failed)
 }
 
 /// What was made, and how it goes on.
@@ -148,7 +150,25 @@ fn next(names: &Names, folder: &Path, examples: &[Example]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
+
+    /// The files of one kind in a folder of the repository and in those below it, without what is frozen.
+    fn in_repository(folder: &str, kind: &str) -> BTreeMap<PathBuf, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(folder);
+        let (mut found, mut folders) = (BTreeMap::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() && !path.ends_with("frozen") {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == kind) {
+                    found.insert(path.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        found
+    }
 
     #[test]
     fn a_name_becomes_a_type_and_a_tool() {
@@ -162,14 +182,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_somebody_puts_there_meanwhile_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").unwrap();
+        fs::create_dir(dir.path().join("src")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("src/lib.rs")).unwrap();
+        let refused = write(&dir.path().join("src/lib.rs"), "theirs").unwrap_err().to_string();
+        assert!(refused.contains("src/lib.rs"), "{refused}");
+        assert_eq!(fs::read_to_string(elsewhere).unwrap(), "mine");
+    }
+
+    #[test]
     fn the_vendored_files_are_the_sdk_with_its_contract() {
         let files = files(&Names::of("greet").unwrap(), &[]).unwrap();
         let text = |path: &str| &files.iter().find(|(name, _)| *name == Path::new(path)).unwrap().1;
-        assert_eq!(text("vendor/stellaclaw-sdk/wit/worlds.wit"), include_str!("../../../../wit/worlds.wit"));
+        // Exactly the files of the contract that this host serves, and of the SDK that goes with it.
+        for (from, to, kind) in [("wit", "vendor/stellaclaw-sdk/wit", "wit"), ("sdk/src", "vendor/stellaclaw-sdk/src", "rs")] {
+            let written = files.iter().filter_map(|(path, text)| Some((path.strip_prefix(to).ok()?.to_owned(), text.clone())));
+            let written: BTreeMap<PathBuf, String> = written.collect();
+            assert!(!written.is_empty() && written == in_repository(from, kind), "{from}: {:?}", written.keys());
+        }
         let manifest = text("vendor/stellaclaw-sdk/Cargo.toml");
         assert!(!manifest.contains("workspace") && manifest.contains("wit-bindgen"), "{manifest}");
         let lock = text("Cargo.lock");
         assert!(lock.contains("name = \"greet\"") && lock.contains("name = \"wit-bindgen\"") && !lock.contains("wasmtime"), "{lock}");
+        assert_eq!(files.iter().map(|(path, _)| path).collect::<BTreeSet<_>>().len(), files.len(), "each file once");
         for (path, text) in &files {
             assert!(!text.contains("{{") || path.starts_with("vendor"), "{}: a gap is left", path.display());
         }
