@@ -66,7 +66,7 @@ pub use call::{
     CallContext, CallError, Delta, ErrorKind, Mount, Output, OutputPart, Places, SessionInfo, SessionKind, SessionPort, Tool, ToolCall,
 };
 pub use catalog::{Catalog, Offer};
-pub use check::{Check, bundled_owner, check};
+pub use check::{Check, bundled_owner, check, file_digest};
 pub use consent::{Ask, ConsentError, Proposal};
 pub use grants::file::GrantsError;
 pub use inspect::{Imports, InspectError, Inspection};

@@ -275,6 +275,9 @@ pub struct DevArgs {
     /// Build once, and end
     #[arg(long)]
     pub once: bool,
+    /// Take the place of a plugin of the same name that was not put there from this folder
+    #[arg(long)]
+    pub replace: bool,
     #[command(flatten)]
     pub reach: Reach,
 }

@@ -62,6 +62,15 @@ pub fn check(path: &Path) -> Result<Check, InspectError> {
     Ok(check)
 }
 
+/// The SHA-256 of a component's file, as the loader reads it: a regular file, and not without end.
+///
+/// # Errors
+///
+/// It cannot be read, or is not such a file.
+pub fn file_digest(path: &Path) -> Result<String, InspectError> {
+    registry::read(path).map(|bytes| bytes.digest).map_err(|error| InspectError::Unreadable(error.to_string()))
+}
+
 /// The bundled plugin that has the name `plugin`, or offers the tool `tool`.
 #[must_use]
 pub fn bundled_owner(plugin: &str, tool: &str) -> Option<&'static str> {

@@ -1,25 +1,26 @@
 //! `plugin dev`: from a saved source to a component that a host serves.
 //!
 //! Cargo builds, [`Trial`] judges, and only what a host would serve takes the place of what it serves now: a broken build
-//! changes nothing. What the component says is shown, from the call that is made here and from those of a host that serves
+//! changes nothing, and neither does a good one where somebody else has put a plugin of that name. What the component says is shown, from the call that is made here and from those of a host that serves
 //! the same work directory.
 
 mod build;
 mod follow;
+mod served;
 mod watch;
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 
 use self::build::Build;
+use self::served::Served;
 use self::watch::Watch;
 use super::check::{Ready, Trial};
 use super::grant::{self, Grants};
-use super::{one_call, pack, result, target};
+use super::{one_call, result, target};
 use crate::cli::args::DevArgs;
 use crate::cli::chat::eprintln;
 use crate::cli::scratch::Scratch;
@@ -32,7 +33,8 @@ pub(in crate::cli) async fn run(context: &Context, args: DevArgs) -> anyhow::Res
     let grants = super::granted(&args.reach)?.unwrap_or_else(grant::none);
     let call = args.call.as_deref().and_then(|call| Some((call.first()?.clone(), call.get(1)?.clone())));
     let project = Project::open(&args.dir)?;
-    let served = served(context)?.join(format!("{}.wasm", project.name));
+    let served = Served::new(places(context, &project.name)?, &context.workdir, &project.name, &project.folder, args.replace);
+    served.check()?;
     let scratch = Scratch::new().context("failed to make a temporary directory")?;
     if let Some(advice) = target::advice() {
         return Err(anyhow!("{advice}"));
@@ -53,11 +55,16 @@ async fn interrupted() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The folder that a host of this work directory serves components from.
-fn served(context: &Context) -> anyhow::Result<PathBuf> {
+/// Where a host of this work directory looks for the plugin `name`, the place that it prefers first.
+fn places(context: &Context, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let config = context.config()?;
-    let folder = config.plugin_dirs.first().context("the configuration has no plugin_dirs, so nothing could be served; name one")?;
-    Ok(context.in_workdir(folder))
+    if let Some(path) = config.plugins.get(name).and_then(|entry| entry.path.clone()) {
+        return Ok(vec![path]);
+    }
+    if config.plugin_dirs.is_empty() {
+        return Err(anyhow!("the configuration has no plugin_dirs, so nothing could be served; name one"));
+    }
+    Ok(config.plugin_dirs.iter().map(|folder| context.in_workdir(folder).join(format!("{name}.wasm"))).collect())
 }
 
 /// A crate that is a plugin.
@@ -85,8 +92,7 @@ impl Project {
 struct Dev<'a> {
     context: &'a Context,
     project: Project,
-    /// The file that a host serves.
-    served: PathBuf,
+    served: Served,
     /// Where a component waits for its judgement.
     scratch: Scratch,
     grants: Grants,
@@ -137,24 +143,12 @@ impl Dev<'_> {
             eprintln("a host would refuse it; what was served before still is");
             return Ok(ExitCode::Failed);
         }
-        self.install(&judged)?;
-        eprintln(&format!("{} is up to date after {:.1} s", self.served.display(), begin.elapsed().as_secs_f64()));
+        self.served.put(&judged)?;
+        eprintln(&format!("{} is up to date after {:.1} s", self.served.path().display(), begin.elapsed().as_secs_f64()));
         match (&self.call, &trial.ready) {
             (Some((tool, arguments)), Some(ready)) => self.call(ready, tool, arguments).await,
             _ => Ok(ExitCode::Ok),
         }
-    }
-
-    fn install(&self, judged: &Path) -> anyhow::Result<()> {
-        let failed = || format!("failed to write {}", self.served.display());
-        let wasm = fs::read(judged).with_context(failed)?;
-        if fs::read(&self.served).is_ok_and(|present| present == wasm) {
-            return Ok(());
-        }
-        if let Some(folder) = self.served.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(failed)?;
-        }
-        pack::replace_file(&self.served, &wasm).with_context(failed)
     }
 
     async fn call(&self, ready: &Ready, tool: &str, arguments: &str) -> anyhow::Result<ExitCode> {

@@ -113,6 +113,36 @@ async fn a_saved_source_is_built_served_and_called_and_a_broken_one_changes_noth
 }
 
 #[tokio::test]
+async fn what_dev_did_not_put_there_is_replaced_only_when_it_is_told_to() {
+    let desk = Desk::new().await;
+    let served = desk.served();
+    fs::create_dir_all(served.parent().unwrap()).unwrap();
+    fs::write(&served, "of the operator").unwrap();
+    let refused = desk.dev(&["--once"]).finish("").await;
+    assert!(refused.code == Some(1) && refused.errors.contains("--replace takes its place"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&served).unwrap(), "of the operator");
+    assert!(!desk.plugin.join("target").exists(), "it is said before anything is built");
+
+    // A pipe is not waited for.
+    fs::remove_file(&served).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&served).status().unwrap().success());
+    let refused = desk.dev(&["--once"]).finish("").await;
+    assert!(refused.code == Some(1) && refused.errors.contains("--replace takes its place"), "{refused:?}");
+
+    let ended = async |more: &[&str]| {
+        let dev = desk.dev(more);
+        says(&dev, "is up to date", 1).await;
+        dev.finish("").await.code
+    };
+    assert_eq!(ended(&["--once", "--replace"]).await, Some(0));
+    let first = fs::read(&served).unwrap();
+    assert!(first.starts_with(b"\0asm"));
+    desk.change("\"Hello, {who}!\"", "\"Welcome, {who}!\"");
+    assert_eq!(ended(&["--once"]).await, Some(0), "now it is its own");
+    assert_ne!(fs::read(&served).unwrap(), first);
+}
+
+#[tokio::test]
 async fn what_a_guest_says_and_how_it_crashes_is_shown_here_and_from_a_host() {
     let desk = Desk::new().await;
     desk.change(
