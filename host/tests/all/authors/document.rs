@@ -68,8 +68,13 @@ fn the_page_for_authors_is_true() {
                     type_it(&author, &mut folder, command, shown);
                 }
             }
-            // The first line says which file it is.
+            // Of a block that is a file the first line says which.
             "rust" => fs::write(folder.join(text.lines().next().unwrap().strip_prefix("//! ").unwrap()), text).unwrap(),
+            "toml" => {
+                let path = author.path(text.lines().next().unwrap().strip_prefix("# ~/").unwrap());
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text.replace("/home/ada", author.path("").to_str().unwrap().trim_end_matches('/'))).unwrap();
+            }
             other => panic!("nothing is known about a block of {other:?}"),
         }
     }
