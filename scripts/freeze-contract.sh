@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Freezes the contract in wit/ as version X.Y.Z, which it must name: a copy of its text, and a component that uses all of it.
-# From then on every host must load that component (host/tests/all/contract.rs).
+# From then on every host must load that component (host/tests/all/contract.rs), and nothing of it changes: their sums are in
+# wit/frozen/SHA256SUMS. A release is refused without them (scripts/release.sh).
 #
 #   freeze-contract.sh X.Y.Z
 set -euo pipefail
@@ -24,4 +25,5 @@ cargo build --locked --profile component --target wasm32-wasip2 --target-dir "$t
 mkdir -p "$frozen" "$(dirname "$fixture")"
 cp wit/*.wit "$frozen/"
 cp "$target/wasm32-wasip2/component/every_interface.wasm" "$fixture"
-echo "froze $version: commit $frozen and $fixture"
+sha256sum "$frozen"/*.wit "$fixture" >> wit/frozen/SHA256SUMS
+echo "froze $version: commit wit/frozen and $fixture"

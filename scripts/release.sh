@@ -21,11 +21,30 @@ tagged() {
   [ -n "$(git ls-remote --tags origin "refs/tags/$tag")" ]
 }
 
-# Everything that names the version must name this one.
+# Everything that names the version must name this one, and the contract must be frozen.
 check() {
   grep -qx "version = \"$version\"" Cargo.toml || fail "VERSION says $version, Cargo.toml something else"
   grep -qF "## [$version]" CHANGELOG.md || fail "CHANGELOG.md has no section \"## [$version]\""
   ! grep -F "## [$version]" CHANGELOG.md | grep -qi unreleased || fail "CHANGELOG.md says that $version is unreleased; give it its date"
+  check_frozen
+}
+
+# What is released is frozen: from then on plugins are built against it, and every later host must serve them.
+check_frozen() {
+  local contract frozen file
+  contract=$(sed -n 's/^package stellaclaw:plugin@\(.*\);$/\1/p' wit/*.wit | sort -u)
+  [[ $contract =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "the files of wit/ do not name one version of the contract"
+  frozen=wit/frozen/$contract
+  if [ ! -d "$frozen" ] || [ ! -s "host/tests/fixtures/frozen/$contract.wasm" ]; then
+    fail "the contract $contract is not frozen; run scripts/freeze-contract.sh $contract and commit what it makes"
+  fi
+  for file in wit/*.wit "$frozen"/*.wit; do
+    cmp -s "wit/${file##*/}" "$frozen/${file##*/}" || fail "${file##*/} is not as the contract $contract was frozen; give the contract in wit/ a new version"
+  done
+  for file in "$frozen"/*.wit "host/tests/fixtures/frozen/$contract.wasm"; do
+    grep -qF "  $file" wit/frozen/SHA256SUMS || fail "$file has no sum in wit/frozen/SHA256SUMS"
+  done
+  sha256sum --check --quiet wit/frozen/SHA256SUMS >&2 || fail "what was frozen has changed; put it back"
 }
 
 notes() { awk -v head="## [$version]" 'index($0, "## [") == 1 { on = index($0, head) == 1; next } on' CHANGELOG.md; }

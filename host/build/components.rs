@@ -27,6 +27,17 @@ pub fn target_dir(out: &Path) -> PathBuf {
     out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(out).join("components")
 }
 
+/// A command that runs cargo as if no cargo ran it.
+pub fn alone(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        let of_cargo = text.starts_with("CARGO_") && !KEPT.iter().any(|kept| text.starts_with(kept));
+        if of_cargo || text.ends_with("RUSTFLAGS") || text.starts_with("RUSTC_") || text == "RUSTDOCFLAGS" {
+            command.env_remove(&name);
+        }
+    }
+}
+
 /// Builds `packages` of the workspace as components and says where they are, in the same order.
 pub fn build(workspace: &Path, target_dir: &Path, packages: &[&str]) -> Result<Vec<PathBuf>, String> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -34,13 +45,7 @@ pub fn build(workspace: &Path, target_dir: &Path, packages: &[&str]) -> Result<V
     for package in packages {
         cargo.args(["--package", package]);
     }
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        let of_cargo = text.starts_with("CARGO_") && !KEPT.iter().any(|kept| text.starts_with(kept));
-        if of_cargo || text.ends_with("RUSTFLAGS") || text.starts_with("RUSTC_") || text == "RUSTDOCFLAGS" {
-            cargo.env_remove(&name);
-        }
-    }
+    alone(&mut cargo);
     let output = cargo.output().map_err(|error| format!("run cargo: {error}"))?;
     if !output.status.success() {
         return Err(format!("build {}:\n{}", packages.join(", "), String::from_utf8_lossy(&output.stderr)));

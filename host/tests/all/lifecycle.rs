@@ -5,19 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use stellaclaw::channels::terminal::protocol::ToClient;
 
-use crate::support::HANGS;
 use crate::support::client::{Client, Log};
 use crate::support::fake_openai::{Answer, Script, text_of};
 use crate::support::guests;
 use crate::support::host::{Ran, Work};
 use crate::support::scene::Scene;
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::support::{HANGS, sha256};
 
 /// The plugin folder, made.
 fn plugins(work: &Work) -> PathBuf {

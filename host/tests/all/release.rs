@@ -1,4 +1,4 @@
-//! A version is released once: when VERSION changed and its tag is missing, with sums that match.
+//! A version is released once: when VERSION changed and its tag is missing, with sums that match, and with a frozen contract.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::support::root;
+use crate::support::{read, root, sha256};
 
 /// A repository with the script, and the bare one that it pushes to.
 struct Project(TempDir);
@@ -21,12 +21,29 @@ impl Project {
         fs::create_dir(project.path("scripts")).unwrap();
         fs::copy(root().join("scripts/release.sh"), project.path("scripts/release.sh")).unwrap();
         fs::write(project.path("example_config.toml"), "version = \"0.5\"\n").unwrap();
+        project.write("wit/tools.wit", "package stellaclaw:plugin@0.1.0;\n");
+        project.freeze();
         project.bump(version);
         project
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join("work").join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// The contract as it is now, in the form that `freeze-contract.sh` gives it.
+    fn freeze(&self) {
+        let files = [("wit/frozen/0.1.0/tools.wit", "package stellaclaw:plugin@0.1.0;\n"), (FIXTURE, "a component")];
+        let sums = files.map(|(name, text)| {
+            self.write(name, text);
+            format!("{}  {name}\n", sha256(text.as_bytes()))
+        });
+        self.write("wit/frozen/SHA256SUMS", &sums.concat());
     }
 
     /// A commit in which everything names `version`.
@@ -71,6 +88,61 @@ impl Project {
         }
         command
     }
+}
+
+const FIXTURE: &str = "host/tests/fixtures/frozen/0.1.0.wasm";
+
+#[test]
+fn nothing_is_released_before_its_contract_is_frozen() {
+    let project = Project::new("0.1.0");
+    let refused = |what: &str| {
+        for verb in [&["plan"][..], &["pack", "scripts/release.sh", "dist"], &["tag"]] {
+            let done = project.release(verb);
+            let said = String::from_utf8(done.stderr).unwrap();
+            assert!(!done.status.success() && said.contains(what), "{verb:?}: {said}");
+        }
+        assert!(!project.path("dist").exists());
+        project.freeze();
+    };
+    fs::remove_file(project.path(FIXTURE)).unwrap();
+    refused("release: the contract 0.1.0 is not frozen; run scripts/freeze-contract.sh 0.1.0 and commit what it makes\n");
+    fs::remove_dir_all(project.path("wit/frozen")).unwrap();
+    refused("the contract 0.1.0 is not frozen");
+    fs::remove_file(project.path("wit/frozen/SHA256SUMS")).unwrap();
+    refused("has no sum in wit/frozen/SHA256SUMS");
+    project.write(FIXTURE, "another component");
+    refused("release: what was frozen has changed; put it back\n");
+    // After the freeze: in the file that is worked on, in another one, and in the version of one of them.
+    project.write("wit/tools.wit", "package stellaclaw:plugin@0.1.0;\n\ninterface tools {}\n");
+    refused("tools.wit is not as the contract 0.1.0 was frozen; give the contract in wit/ a new version");
+    project.write("wit/tools.wit", "package stellaclaw:plugin@0.1.0;\n");
+    project.write("wit/more.wit", "package stellaclaw:plugin@0.1.0;\n");
+    refused("more.wit is not as the contract 0.1.0 was frozen");
+    project.write("wit/more.wit", "package stellaclaw:plugin@0.2.0;\n");
+    refused("the files of wit/ do not name one version of the contract");
+    fs::remove_file(project.path("wit/more.wit")).unwrap();
+    assert!(project.plan().starts_with("release=yes\n"));
+}
+
+/// As GitHub runs a step: the last program of a pipe decides, unless the workflow names the shell.
+#[test]
+fn a_refused_plan_fails_the_workflow() {
+    let workflow = read(".github/workflows/release.yml");
+    let line = workflow.lines().find_map(|line| line.trim().strip_prefix("run: scripts/release.sh plan")).unwrap();
+    let options = if workflow.contains("\ndefaults:\n  run:\n    shell: bash\n") { "-eo" } else { "-e" };
+    let project = Project::new("0.1.0");
+    let run = || {
+        let mut step = project.command("bash", "work");
+        step.env("GITHUB_OUTPUT", project.path("output")).arg(options);
+        if options == "-eo" {
+            step.arg("pipefail");
+        }
+        step.args(["-c", &format!("scripts/release.sh plan{line}")]).output().unwrap()
+    };
+    assert!(run().status.success());
+    assert!(fs::read_to_string(project.path("output")).unwrap().starts_with("release=yes\n"));
+    fs::remove_file(project.path(FIXTURE)).unwrap();
+    assert!(!run().status.success());
 }
 
 #[test]

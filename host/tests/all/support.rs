@@ -14,6 +14,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 /// After this nothing is going to happen any more. Long enough for a machine that does much else; never waited for.
 pub const HANGS: Duration = Duration::from_secs(40);
 
@@ -49,4 +51,9 @@ pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         }
     }
     all
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

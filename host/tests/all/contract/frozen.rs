@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::host::Work;
-use crate::support::root;
+use crate::support::{files, guests, root, sha256};
+
+#[path = "../../../build/components.rs"]
+#[expect(dead_code, reason = "the script builds")]
+#[allow(clippy::duplicate_mod, reason = "who builds guests loads it, too")]
+mod components;
 
 /// What a host that grants nothing answers, interface by interface. A newer contract adds keys; these stay.
 fn answers() -> Value {
@@ -35,6 +40,11 @@ async fn every_frozen_contract_is_still_served() {
     }
 }
 
+#[test]
+fn what_was_frozen_is_as_it_was() {
+    assert_eq!(changed(&root()), Vec::<String>::new(), "plugins were built against it; put it back");
+}
+
 #[tokio::test]
 async fn what_the_script_freezes_is_what_is_checked() {
     let copy = Copy::of_the_repository();
@@ -49,14 +59,15 @@ async fn what_the_script_freezes_is_what_is_checked() {
     assert_eq!(frozen(copy.path()), ["0.1.0".to_owned()].into());
     assert_eq!(serves(copy.path(), "0.1.0").await, Ok(()));
     assert!(said(&copy.freeze("0.1.0")).contains("is frozen already"));
+    a_change_of_it_is_seen(copy.path());
 
     // The check would see a host that serves another contract, and one that leaves an interface out.
     let wasm = copy.path().join("host/tests/fixtures/frozen/0.1.0.wasm");
     let good = fs::read(&wasm).unwrap();
-    fs::write(&wasm, replaced(&good, b"@0.1.0", b"@9.1.0")).unwrap();
+    fs::write(&wasm, guests::patched(&good, "@0.1.0", "@9.1.0")).unwrap();
     let broken = serves(copy.path(), "0.1.0").await.unwrap_err();
     assert!(broken.contains("in version 9.1.0; this host serves"), "{broken}");
-    fs::write(&wasm, replaced(&good, b"stellaclaw:plugin/secrets@", b"stellaclaw:plugin/secretz@")).unwrap();
+    fs::write(&wasm, guests::patched(&good, "stellaclaw:plugin/secrets@", "stellaclaw:plugin/secretz@")).unwrap();
     let broken = serves(copy.path(), "0.1.0").await.unwrap_err();
     assert!(broken.contains("secret"), "{broken}");
 }
@@ -67,11 +78,51 @@ fn frozen(repository: &Path) -> BTreeSet<String> {
         let entries = fs::read_dir(repository.join(folder)).map(|entries| entries.flatten().collect()).unwrap_or_default();
         let entries: Vec<fs::DirEntry> = entries;
         let names = entries.iter().map(|entry| entry.file_name().to_string_lossy().trim_end_matches(".wasm").to_owned());
-        names.filter(|name| !name.starts_with('.')).collect()
+        names.filter(|name| !name.starts_with('.') && name != "SHA256SUMS").collect()
     };
     let texts = names("wit/frozen");
     assert_eq!(texts, names("host/tests/fixtures/frozen"), "each frozen contract has its component");
     texts
+}
+
+/// The file of sums, in the form of `sha256sum`.
+const SUMS: &str = "wit/frozen/SHA256SUMS";
+
+/// The frozen files that are not what they were when they were frozen, or of which that is not known.
+fn changed(repository: &Path) -> Vec<String> {
+    let folders = ["wit/frozen", "host/tests/fixtures/frozen"].map(|folder| repository.join(folder));
+    let files = folders.iter().filter(|folder| folder.is_dir()).flat_map(|folder| files(folder));
+    let named = files.map(|(path, bytes)| (path.strip_prefix(repository).unwrap().display().to_string(), sha256(&bytes)));
+    let found: BTreeMap<String, String> = named.filter(|(name, _)| name != SUMS).collect();
+    let sums = fs::read_to_string(repository.join(SUMS)).unwrap_or_default();
+    let known = sums.lines().map(|line| line.split_once("  ").unwrap()).map(|(sum, name)| (name.to_owned(), sum.to_owned()));
+    let known: BTreeMap<String, String> = known.collect();
+    assert_eq!(known.len(), sums.lines().count(), "each frozen file has one sum");
+    let names: BTreeSet<&String> = known.keys().chain(found.keys()).collect();
+    names.into_iter().filter(|name| known.get(*name) != found.get(*name)).cloned().collect()
+}
+
+/// One version is frozen there.
+fn a_change_of_it_is_seen(repository: &Path) {
+    let [text, wasm] = ["wit/frozen/0.1.0/tools.wit", "host/tests/fixtures/frozen/0.1.0.wasm"];
+    assert_eq!(changed(repository), Vec::<String>::new());
+    for name in [text, wasm] {
+        let path = repository.join(name);
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, [good.as_slice(), b"\n"].concat()).unwrap();
+        assert_eq!(changed(repository), [name], "changed");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(changed(repository), [name], "removed");
+        fs::write(&path, good).unwrap();
+    }
+    let more = repository.join("wit/frozen/0.1.0/more.wit");
+    fs::write(&more, "").unwrap();
+    assert_eq!(changed(repository), ["wit/frozen/0.1.0/more.wit"], "added");
+    fs::remove_file(more).unwrap();
+    let sums = fs::read_to_string(repository.join(SUMS)).unwrap();
+    fs::remove_file(repository.join(SUMS)).unwrap();
+    assert!(changed(repository).len() > 5, "no sums");
+    fs::write(repository.join(SUMS), sums).unwrap();
 }
 
 /// Does this program serve the component of a frozen version, with all of it?
@@ -110,17 +161,6 @@ async fn serves(repository: &Path, version: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = bytes.to_vec();
-    let places: Vec<_> = bytes.windows(from.len()).enumerate().filter(|(_, text)| *text == from).map(|(at, _)| at).collect();
-    assert!(!places.is_empty());
-    for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to);
-    }
-    bytes
-}
-
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -153,12 +193,7 @@ impl Copy {
     fn freeze(&self, version: &str) -> Output {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut script = Command::new("bash");
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if (text.starts_with("CARGO_") && text != "CARGO_HOME") || text.ends_with("RUSTFLAGS") || text.starts_with("RUSTC_") {
-                script.env_remove(&name);
-            }
-        }
+        components::alone(&mut script);
         script.current_dir(self.path()).env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
         script.args(["scripts/freeze-contract.sh", version]).output().unwrap()
     }
