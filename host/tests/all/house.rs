@@ -54,8 +54,8 @@ fn code(text: &str) -> &str {
 
 #[test]
 fn files_are_short_enough_to_read() {
-    for (path, text) in ours().iter().filter(|(path, _)| !is_test(path)) {
-        let lines = code(text).lines().count();
+    for (path, text) in ours() {
+        let lines = text.lines().count();
         assert!(lines <= 800, "{} has {lines} lines; split it", path.display());
     }
 }
@@ -150,25 +150,62 @@ fn few_modules_read_the_environment() {
     }
 }
 
-/// `SECURITY.md` promises only what a test shows, and names it.
+/// `SECURITY.md` promises, and `ARCHITECTURE.md` states, only what a test shows: the last column of these tables.
 #[test]
 fn every_promise_names_a_test_that_there_is() {
-    let tests: Vec<(PathBuf, String)> =
-        ours().into_iter().flat_map(|(path, text)| tests_in(&text).map(move |name| (path.clone(), name)).collect::<Vec<_>>()).collect();
-    let there_is = |named: &str| {
-        let (modules, test) = named.rsplit_once("::").unwrap_or(("", named));
-        tests.iter().any(|(path, name)| name == test && lies_in(path, modules))
-    };
-    let security = read("SECURITY.md");
-    let rows: Vec<&str> = security.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise")).collect();
-    assert!(rows.len() > 10, "the table of SECURITY.md is not where it is looked for");
-    for row in rows {
-        let shown_by = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
-        let named: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "no test is named for: {row}");
-        for test in named {
-            assert!(there_is(test), "there is no test {test}: {row}");
+    let tests = Tests::find();
+    for (page, head, fewest) in [("SECURITY.md", "| promise |", 25), ("ARCHITECTURE.md", "| what always holds |", 10)] {
+        let text = read(page);
+        let table = text.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+        let rows: Vec<&str> = table.take_while(|line| line.starts_with("| ")).collect();
+        assert!(rows.len() > fewest, "the table of {page} is not where it is looked for");
+        for row in rows {
+            let shown_by = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
+            let named = quoted(shown_by);
+            assert!(!named.is_empty(), "{page}: no test is named for: {row}");
+            for test in named {
+                assert!(tests.there_is(test), "{page}: there is no test {test}: {row}");
+            }
         }
+    }
+}
+
+/// Wherever else a page names a test. Nothing else that is named there has three words with `_` between them.
+#[test]
+fn tests_that_a_page_names_are_there() {
+    let tests = Tests::find();
+    let documents = fs::read_dir(root().join("docs")).unwrap().map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "fuzz/README.md"].map(str::to_owned);
+    let mut found = 0;
+    for page in pages.into_iter().chain(documents) {
+        let text = read(&page);
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c);
+        for name in text.lines().flat_map(quoted).filter(|name| name.matches('_').count() >= 2 && name.chars().all(is_word)) {
+            assert!(tests.there_is(name), "{page}: there is no test {name}");
+            found += 1;
+        }
+    }
+    assert!(found > 50, "only {found} names of tests were found");
+}
+
+/// What stands between backticks in a line.
+fn quoted(line: &str) -> Vec<&str> {
+    line.split('`').skip(1).step_by(2).collect()
+}
+
+/// Every test of ours, with its file.
+struct Tests(Vec<(PathBuf, String)>);
+
+impl Tests {
+    fn find() -> Self {
+        let named = |(path, text): (PathBuf, String)| tests_in(&text).map(|name| (path.clone(), name)).collect::<Vec<_>>();
+        Self(ours().into_iter().flat_map(named).collect())
+    }
+
+    /// A test of this name, below these modules where some stand before it.
+    fn there_is(&self, named: &str) -> bool {
+        let (modules, test) = named.rsplit_once("::").unwrap_or(("", named));
+        self.0.iter().any(|(path, name)| name == test && lies_in(path, modules))
     }
 }
 
