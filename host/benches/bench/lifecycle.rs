@@ -1,5 +1,8 @@
 //! Components that are exchanged while the host runs, and many of them.
 
+#[path = "../../tests/all/support/patched.rs"]
+mod patched;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,6 +10,7 @@ use stellaclaw::plugins::{self, Plugins};
 use stellaclaw::store::Options;
 use tokio::runtime::Runtime;
 
+use self::patched::patched;
 use crate::components;
 use crate::measure::{median, shown};
 use crate::rig::{self, Client};
@@ -24,19 +28,6 @@ fn ten_tools() -> Vec<u8> {
     let target_dir = components::target_dir(Path::new(env!("OUT_DIR")));
     let built = components::build(workspace, &target_dir, &["many"]).expect("a component").remove(0);
     std::fs::read(built).expect("a component")
-}
-
-/// Another text of the same length in every place.
-fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
-    assert_eq!(from.len(), to.len(), "patches keep offsets");
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while let Some(found) = bytes[at..].windows(from.len()).position(|text| text == from.as_bytes()) {
-        bytes[at + found..at + found + to.len()].copy_from_slice(to.as_bytes());
-        at += found + to.len();
-    }
-    assert!(at > 0, "{from} is not in there");
-    bytes
 }
 
 /// Plugins and their tools under names of their own, in a folder.

@@ -4,6 +4,8 @@ mod calls;
 #[path = "../../build/components.rs"]
 mod components;
 mod loading;
+#[path = "../../tests/all/support/patched.rs"]
+mod patched;
 mod storage;
 
 use std::collections::BTreeMap;
