@@ -22,7 +22,7 @@ use crate::chat::{Batching, Modality, Replay};
 use crate::limits;
 
 pub use error::{ConfigError, Problem};
-pub(crate) use resolve::{is_name, parse_origin};
+pub(crate) use resolve::{is_host_of, is_name, parse_origin};
 
 /// The version of the configuration's form.
 pub const CONFIG_VERSION: &str = "0.5";
@@ -97,6 +97,8 @@ pub struct Plugin {
     pub fs: Option<Vec<FsGrant>>,
     /// Origins, `https://host[:port][/path]`.
     pub http: Option<Vec<String>>,
+    /// Hosts in `http` that may lie in a private network.
+    pub private: Vec<String>,
     pub secrets: BTreeMap<String, SecretGrant>,
     /// Slots that `secrets.sign` may use.
     pub sign: Vec<String>,

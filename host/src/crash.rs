@@ -5,7 +5,8 @@
 //! break their own rule, so that a test can see whether anybody would notice.
 //!
 //! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail. `TEST_CLOCK=<file>`: the
-//! milliseconds in that file are added to the wall clock.
+//! milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
+//! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
 
 /// Can a point do anything in this process? Where it cannot, names need not be made.
 #[cfg(not(debug_assertions))]
@@ -44,16 +45,25 @@ pub fn clock_error() -> i64 {
     0
 }
 
+/// Where a name leads, if a test says so.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn lookup(_name: &str) -> Option<Vec<std::net::IpAddr>> {
+    None
+}
+
 #[cfg(debug_assertions)]
-pub use points::{armed, clock_error, fault, late_intent, point};
+pub use points::{armed, clock_error, fault, late_intent, lookup, point};
 
 #[cfg(debug_assertions)]
 mod points {
     use std::fs::{File, OpenOptions};
     use std::io::Write;
+    use std::net::IpAddr;
     use std::path::PathBuf;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     /// What the environment asks for.
     struct Plan {
@@ -62,6 +72,29 @@ mod points {
         fault: Option<At>,
         clock: Option<PathBuf>,
         late_intent: bool,
+        hosts: Vec<Answers>,
+    }
+
+    /// What the look-ups of a name are answered.
+    #[derive(Debug)]
+    struct Answers {
+        name: String,
+        all: Vec<Vec<IpAddr>>,
+        given: AtomicUsize,
+    }
+
+    impl Answers {
+        fn parse(text: &str) -> Option<Self> {
+            let (name, answers) = text.split_once('=')?;
+            let answer = |text: &str| text.split(',').map(str::parse).collect::<Result<Vec<IpAddr>, _>>().ok();
+            let all = answers.split(';').map(answer).collect::<Option<_>>()?;
+            Some(Self { name: name.to_owned(), all, given: AtomicUsize::new(0) })
+        }
+
+        fn next(&self) -> Option<Vec<IpAddr>> {
+            let at = self.given.fetch_add(1, Ordering::Relaxed);
+            self.all.get(at).or(self.all.last()).cloned()
+        }
     }
 
     /// The firing that kills, or fails.
@@ -93,6 +126,7 @@ mod points {
             fault: std::env::var("FAULT_AT").ok().map(|text| At::parse(&text)),
             clock: std::env::var_os("TEST_CLOCK").map(PathBuf::from),
             late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
+            hosts: std::env::var("TEST_HOSTS").iter().flat_map(|all| all.split_whitespace()).filter_map(Answers::parse).collect(),
         })
     }
 
@@ -123,6 +157,12 @@ mod points {
     pub fn clock_error() -> i64 {
         let Some(path) = &plan().clock else { return 0 };
         std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Where a name leads, if a test says so.
+    #[must_use]
+    pub fn lookup(name: &str) -> Option<Vec<IpAddr>> {
+        plan().hosts.iter().find(|answers| answers.name == name)?.next()
     }
 
     /// Fires the point of this name.
@@ -163,6 +203,15 @@ mod points {
             assert!(at.hit("answer.before@s1.t1.1"));
             assert!(!at.hit("answer.before@s1.t1.1"));
             assert!(At::parse("end.after@s1.t1").hit("end.after@s1.t1"));
+        }
+
+        #[test]
+        fn a_name_leads_where_it_is_said_one_look_up_after_the_other() {
+            let answers = Answers::parse("b.example=8.8.8.8,::1;10.0.0.1").unwrap();
+            let (first, second): (Vec<IpAddr>, Vec<IpAddr>) =
+                (vec![[8, 8, 8, 8].into(), "::1".parse().unwrap()], vec![[10, 0, 0, 1].into()]);
+            assert_eq!([answers.next(), answers.next(), answers.next()], [Some(first), Some(second.clone()), Some(second)]);
+            assert!(Answers::parse("b.example=nonsense").is_none());
         }
     }
 }

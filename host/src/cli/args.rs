@@ -226,7 +226,8 @@ pub struct Reach {
     /// The directory that the call sees as its workspace
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub workspace: PathBuf,
-    /// Instead of the default grants: `fs=workspace:ro`, `http=https://api.example.com`; may be repeated
+    /// Instead of the default grants: `fs=workspace:ro`, `http=https://nas.example`, `private=nas.example` (a name in your own
+    /// network); may be repeated
     #[arg(long, value_name = "GRANT")]
     pub grant: Vec<String>,
 }
@@ -290,9 +291,13 @@ pub struct GrantArgs {
     /// Only these files instead of what it asks for, such as `workspace:ro`; may be repeated
     #[arg(long, value_name = "GRANT")]
     pub fs: Vec<String>,
-    /// Only these origins instead of what it asks for; may be repeated
+    /// Only these origins instead of what it asks for; may be repeated. A name leads to public addresses only
     #[arg(long, value_name = "ORIGIN")]
     pub http: Vec<String>,
+    /// This host of an origin may be this machine or in its network; may be repeated. Of what it asks for, addresses of this
+    /// machine and its network are left out without it
+    #[arg(long, value_name = "HOST")]
+    pub private: Vec<String>,
     /// A secret for a slot, never granted unasked; may be repeated
     #[arg(long, value_name = "SLOT=env:NAME|file:PATH")]
     pub secret: Vec<String>,

@@ -94,6 +94,8 @@ pub(super) struct RawPlugin {
     pub fs: Option<Vec<String>>,
     pub http: Option<Vec<String>>,
     #[serde(default)]
+    pub private: Vec<String>,
+    #[serde(default)]
     pub secrets: BTreeMap<String, Secret<RawSecretGrant>>,
     #[serde(default)]
     pub sign: Vec<String>,

@@ -176,6 +176,12 @@ impl Resolver<'_> {
         for origin in raw.http.iter().flatten() {
             self.origin(&path("http"), origin);
         }
+        for host in &raw.private {
+            if !raw.http.iter().flatten().any(|origin| is_host_of(host, origin)) {
+                let fix = "write the host alone, as it stands in an origin of `http`".to_owned();
+                self.problem(&path("private"), format!("{host:?} is the host of no origin in `http`"), fix);
+            }
+        }
         let secrets: BTreeMap<_, _> = raw
             .secrets
             .into_iter()
@@ -194,6 +200,7 @@ impl Resolver<'_> {
             enabled: raw.enabled,
             fs: raw.fs.map(|grants| grants.iter().filter_map(|grant| self.fs_grant(&path("fs"), grant)).collect()),
             http: raw.http,
+            private: raw.private,
             secrets,
             sign: raw.sign,
             settings: raw.settings.map_or_else(empty, json_table),
@@ -400,6 +407,12 @@ pub(crate) fn parse_origin(text: &str) -> Option<Url> {
     let (methods, address) = text.trim().split_once(' ').unwrap_or(("ANY", text.trim()));
     let is_method = |method: &str| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
     server(address.trim_start()).filter(|_| methods.split(',').all(is_method))
+}
+
+/// Is it the host of this origin?
+pub(crate) fn is_host_of(host: &str, origin: &str) -> bool {
+    let of_origin = parse_origin(origin).and_then(|url| url.host().map(|host| host.to_owned()));
+    of_origin.is_some() && of_origin == url::Host::parse(host).ok()
 }
 
 /// The URL of a server: no user, no query, no fragment.

@@ -13,16 +13,20 @@ use super::grants::file::{Granted, GrantsError, GrantsFile, Place};
 use super::grants::{self, By};
 use super::load;
 use super::manifest::{self, Surface};
+use super::policy::net::{NamedBy, OriginGrant};
 use super::registry::{Library, Shelves};
 use super::settle::Listing;
 use super::status::Source;
-use crate::config::{FsGrant, SecretSource, parse_origin};
+use crate::config::{FsGrant, SecretSource, is_host_of, parse_origin};
 
-/// What to grant. Where `fs` and `http` are both empty, what the manifest asks for; never a secret by itself.
+/// What to grant. Where `fs` and `http` are both empty, what the manifest asks for; never by itself a secret, or an origin
+/// that is this machine or in its network.
 #[derive(Debug, Clone, Default)]
 pub struct Ask {
     pub fs: Vec<String>,
     pub http: Vec<String>,
+    /// Hosts of origins that may lie in a private network.
+    pub private: Vec<String>,
     /// By slot.
     pub secrets: Vec<(String, SecretSource)>,
     /// Slots whose secret may be used to sign.
@@ -59,6 +63,8 @@ pub struct Proposal {
     path: PathBuf,
     old: Option<(Granted, Vec<String>)>,
     new: Option<(Granted, Vec<String>)>,
+    /// What it asks for and is not granted unasked, for the reader.
+    left_out: Vec<String>,
 }
 
 impl Proposal {
@@ -80,7 +86,7 @@ impl Proposal {
         let component = found.component.map_err(refused)?;
         let surface = component.surface.map_err(refused)?;
         load::kinds(&surface.imports, &surface.exports).map_err(refused)?;
-        let granted = granted(name, found.source, &component.digest, &surface, ask)?;
+        let (granted, left_out) = granted(name, found.source, &component.digest, &surface, ask)?;
         let file = GrantsFile::load(&shelves.grants)?;
         let old = file.get(found.source, name).map(|old| (old.clone(), lines(old, kept(setup, &old.sha256).as_ref())));
         let place = found.path.map(|path| path.display().to_string()).unwrap_or_default();
@@ -91,6 +97,7 @@ impl Proposal {
             path: shelves.grants,
             old,
             new: Some((granted.clone(), lines(&granted, Some(&surface)))),
+            left_out,
         })
     }
 
@@ -111,7 +118,8 @@ impl Proposal {
         };
         let old = lines(&granted, kept(setup, &granted.sha256).as_ref());
         let source = granted.source;
-        Ok(Self { name: name.to_owned(), source, title: format!("{name} ({source})"), path, old: Some((granted, old)), new: None })
+        let (title, old) = (format!("{name} ({source})"), Some((granted, old)));
+        Ok(Self { name: name.to_owned(), source, title, path, old, new: None, left_out: Vec::new() })
     }
 
     /// Would it change anything?
@@ -156,7 +164,7 @@ impl fmt::Display for Proposal {
         if old.is_empty() && new.is_empty() {
             writeln!(f, "    nothing beyond its own /data")?;
         }
-        Ok(())
+        self.left_out.iter().try_for_each(|line| writeln!(f, "  ! {line}"))
     }
 }
 
@@ -170,27 +178,25 @@ fn not_in_config(setup: &Setup, name: &str) -> Result<(), ConsentError> {
     }
 }
 
-/// What the operator asked for, as far as the component can use it.
-fn granted(name: &str, source: Source, digest: &str, surface: &Surface, ask: &Ask) -> Result<Granted, ConsentError> {
+/// What the operator asked for, as far as the component can use it; and what is left out of what the component asks for.
+fn granted(name: &str, source: Source, digest: &str, surface: &Surface, ask: &Ask) -> Result<(Granted, Vec<String>), ConsentError> {
     let useless = |text: String| ConsentError::Useless(text);
-    let requested = grants::requests(surface).map_err(|error| useless(format!("{name}: {error}")))?;
-    let (fs, http) = if ask.fs.is_empty() && ask.http.is_empty() { requested } else { (ask.fs.clone(), ask.http.clone()) };
+    let (fs, requested) = grants::requests(surface).map_err(|error| useless(format!("{name}: {error}")))?;
+    let unasked = ask.fs.is_empty() && ask.http.is_empty();
+    let fs = if unasked { fs } else { ask.fs.clone() };
+    // Who built the component has no say in what of this network it reaches.
+    let (http, left_out) =
+        if unasked { requested.into_iter().partition(|origin| !is_inside(origin, ask)) } else { (ask.http.clone(), Vec::new()) };
     for grant in &ask.fs {
         grant.parse::<FsGrant>().map_err(|error| useless(format!("--fs: {error}")))?;
     }
     if let Some(origin) = ask.http.iter().find(|origin| parse_origin(origin).is_none()) {
         return Err(useless(format!("--http {origin}: write https://host, with :port and /path where needed")));
     }
-    for (slot, _) in &ask.secrets {
-        if !surface.manifest.slots.iter().any(|declared| declared.name == *slot) {
-            let slots: Vec<_> = surface.manifest.slots.iter().map(|slot| slot.name.as_str()).collect();
-            let has = if slots.is_empty() { "no slots".to_owned() } else { format!("the slots {}", slots.join(", ")) };
-            return Err(useless(format!("--secret {slot}: {name} has {has}")));
-        }
+    if let Some(host) = ask.private.iter().find(|host| !http.iter().any(|origin| is_host_of(host, origin))) {
+        return Err(useless(format!("--private {host}: write the host alone, as it stands in an origin that is granted")));
     }
-    if let Some(slot) = ask.sign.iter().find(|slot| !ask.secrets.iter().any(|(known, _)| known == *slot)) {
-        return Err(useless(format!("--sign {slot}: the slot has no secret; add --secret {slot}=env:NAME")));
-    }
+    check_slots(name, surface, ask)?;
     let place = |source: &SecretSource| match source {
         SecretSource::Env(name) => Place::Env(name.clone()),
         SecretSource::File(path) => Place::File(path.clone()),
@@ -201,22 +207,63 @@ fn granted(name: &str, source: Source, digest: &str, surface: &Surface, ask: &As
         sha256: digest.to_owned(),
         fs,
         http,
+        private: ask.private.clone(),
         sign: ask.sign.clone(),
         secrets: ask.secrets.iter().map(|(slot, source)| (slot.clone(), place(source))).collect(),
     };
-    // Of what nobody asked for, nothing would come.
+    is_asked_for(&granted, surface)?;
+    Ok((granted, left_out.iter().map(|origin| left_out_line(origin)).collect()))
+}
+
+/// Does the origin name this machine or its network, and the operator has not?
+fn is_inside(origin: &str, ask: &Ask) -> bool {
+    let is_private = ask.private.iter().any(|host| is_host_of(host, origin));
+    !is_private && OriginGrant::parse(origin, NamedBy::Operator).is_ok_and(|origin| origin.is_inside())
+}
+
+fn left_out_line(origin: &str) -> String {
+    let host = parse_origin(origin).and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    format!("http {origin}{} is left out; to allow it add --private {host}", remarks(origin, &[]))
+}
+
+/// What is unusual about an origin, for the reader.
+fn remarks(origin: &str, private: &[String]) -> String {
+    let origin = OriginGrant::parse(origin, grants::named_by(origin, private));
+    origin.map_or_else(|_| String::new(), |origin| grants::remarked(&origin.remarks()))
+}
+
+/// Has the component these slots, and are they filled?
+fn check_slots(name: &str, surface: &Surface, ask: &Ask) -> Result<(), ConsentError> {
+    let useless = |text: String| ConsentError::Useless(text);
+    for (slot, _) in &ask.secrets {
+        if !surface.manifest.slots.iter().any(|declared| declared.name == *slot) {
+            let slots: Vec<_> = surface.manifest.slots.iter().map(|slot| slot.name.as_str()).collect();
+            let has = if slots.is_empty() { "no slots".to_owned() } else { format!("the slots {}", slots.join(", ")) };
+            return Err(useless(format!("--secret {slot}: {name} has {has}")));
+        }
+    }
+    if let Some(slot) = ask.sign.iter().find(|slot| !ask.secrets.iter().any(|(known, _)| known == *slot)) {
+        return Err(useless(format!("--sign {slot}: the slot has no secret; add --secret {slot}=env:NAME")));
+    }
+    Ok(())
+}
+
+/// Of what the component does not ask for, nothing would come.
+fn is_asked_for(granted: &Granted, surface: &Surface) -> Result<(), ConsentError> {
+    let useless = |text: String| ConsentError::Useless(text);
+    let name = &granted.name;
     for (flag, one) in granted.fs.iter().map(|one| ("--fs", one)).chain(granted.http.iter().map(|one| ("--http", one))) {
         let mut alone = granted.clone();
         (alone.fs, alone.http) = if flag == "--fs" { (vec![one.clone()], Vec::new()) } else { (Vec::new(), vec![one.clone()]) };
-        let (grant, _) =
-            grants::decide(name, source, surface, digest, Some(&alone.to_plugin())).map_err(|error| useless(error.to_string()))?;
+        let grant = grants::decide(name, granted.source, surface, &granted.sha256, Some(&alone.to_plugin()));
+        let (grant, _) = grant.map_err(|error| useless(error.to_string()))?;
         if grant.fs.is_empty() && grant.http.is_empty() {
             return Err(useless(format!(
                 "{flag} {one}: {name} does not ask for it; `stellaclaw plugin inspect {name}` shows what it asks for"
             )));
         }
     }
-    Ok(granted)
+    Ok(())
 }
 
 /// Each grant on a line.
@@ -228,7 +275,7 @@ fn lines(granted: &Granted, surface: Option<&Surface>) -> Vec<String> {
         format!("secret {slot} = {place}{origins}{signs}")
     };
     let fs = granted.fs.iter().map(|grant| format!("fs {grant}"));
-    let http = granted.http.iter().map(|origin| format!("http {origin}"));
+    let http = granted.http.iter().map(|origin| format!("http {origin}{}", remarks(origin, &granted.private)));
     fs.chain(http).chain(granted.secrets.iter().map(secret)).collect()
 }
 

@@ -135,7 +135,7 @@ pub(super) fn decide(
     let http = match &entry.http {
         None if source == Source::Bundled => request.http.clone(),
         None => Vec::new(),
-        Some(allowed) => meet_origins(&request.http, &origins(&format!("[plugins.{plugin}] http"), allowed, NamedBy::Operator)?),
+        Some(allowed) => meet_origins(&request.http, &allowances(plugin, allowed, &entry.private)?),
     };
     let secrets = slot_secrets(plugin, surface, entry)?;
     let sign = entry.sign.iter().filter(|slot| secrets.contains_key(*slot)).cloned().collect();
@@ -145,8 +145,9 @@ pub(super) fn decide(
 
 /// Does the entry leave the grants to `grants.toml`?
 pub(super) fn is_silent(entry: &config::Plugin) -> bool {
-    let config::Plugin { sha256, trust_path, fs, http, secrets, sign, .. } = entry;
-    sha256.is_none() && !trust_path && fs.is_none() && http.is_none() && secrets.is_empty() && sign.is_empty()
+    let config::Plugin { sha256, trust_path, fs, http, private, secrets, sign, .. } = entry;
+    let nothing = fs.is_none() && http.is_none() && private.is_empty() && secrets.is_empty() && sign.is_empty();
+    sha256.is_none() && !trust_path && nothing
 }
 
 /// The lines of the configuration that would grant a component everything it asks for, but secrets.
@@ -176,7 +177,7 @@ impl Grant {
         }
         let mut grant = self.clone();
         let named = match &model.base_url {
-            Some(url) => origins(&format!("[models.{}] base_url", model.alias), std::slice::from_ref(url), NamedBy::Operator)?,
+            Some(url) => origins(&format!("[models.{}] base_url", model.alias), std::slice::from_ref(url), NamedBy::OperatorAsPrivate)?,
             None => Vec::new(),
         };
         if let (Some(source), Some(slot)) = (&model.api_key, surface.manifest.slots.iter().find(|slot| slot.name == API_KEY_SLOT)) {
@@ -197,7 +198,7 @@ impl Grant {
             format!("secret {slot} → {}{signs}", origins.join(", "))
         });
         let fs = self.fs.iter().map(|grant| format!("fs {grant}"));
-        let http = self.http.iter().map(|origin| format!("http {}", origin_text(origin)));
+        let http = self.http.iter().map(|origin| format!("http {}{}", origin_text(origin), remarked(&origin.remarks())));
         ["fs /data (plugin-private)".to_owned()].into_iter().chain(fs).chain(http).chain(secrets).collect()
     }
 }
@@ -414,6 +415,24 @@ fn meet_origin(request: &OriginGrant, allowance: &OriginGrant) -> Option<OriginG
 fn origins(place: &str, texts: &[String], named_by: NamedBy) -> Result<Vec<OriginGrant>, GrantError> {
     let parse = |text: &String| OriginGrant::parse(text, named_by).map_err(|source| GrantError::Origin { place: place.to_owned(), source });
     texts.iter().map(parse).collect()
+}
+
+/// What the operator allows. Of hosts in `private` they know where they lead.
+fn allowances(plugin: &str, allowed: &[String], private: &[String]) -> Result<Vec<OriginGrant>, GrantError> {
+    let place = format!("[plugins.{plugin}] http");
+    let parse = |text: &String| origins(&place, std::slice::from_ref(text), named_by(text, private));
+    Ok(allowed.iter().map(parse).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// How the operator has named the origin, whose host may be one of `private`.
+pub(super) fn named_by(origin: &str, private: &[String]) -> NamedBy {
+    let is_private = private.iter().any(|host| config::is_host_of(host, origin));
+    if is_private { NamedBy::OperatorAsPrivate } else { NamedBy::Operator }
+}
+
+/// What stands behind an origin for the reader.
+pub(super) fn remarked(remarks: &[&str]) -> String {
+    if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) }
 }
 
 fn origin_text(origin: &OriginGrant) -> String {

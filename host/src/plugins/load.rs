@@ -388,8 +388,8 @@ impl Loader<'_> {
         match self.granted.get(source, name) {
             None => (entry.cloned(), if source == Source::Bundled { By::Manifest } else { By::Nobody }),
             Some(granted) => {
-                let config::Plugin { sha256, fs, http, secrets, sign, .. } = granted.to_plugin();
-                (Some(config::Plugin { sha256, fs, http, secrets, sign, ..entry.cloned().unwrap_or_default() }), By::GrantsFile)
+                let config::Plugin { sha256, fs, http, private, secrets, sign, .. } = granted.to_plugin();
+                (Some(config::Plugin { sha256, fs, http, private, secrets, sign, ..entry.cloned().unwrap_or_default() }), By::GrantsFile)
             }
         }
     }

@@ -63,7 +63,7 @@ fn wrong_arguments_end_with_2() {
     }
     let grant = user.run(&["plugin", "call", "tools-fs", "ls", "{}", "--grant", "everything"]);
     assert_eq!(grant.code, 2, "{}", grant.err);
-    assert_eq!(grant.err, "stellaclaw: --grant everything: write fs=… or http=…\n");
+    assert_eq!(grant.err, "stellaclaw: --grant everything: write fs=…, http=… or private=…\n");
 }
 
 #[test]

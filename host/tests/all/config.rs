@@ -140,6 +140,12 @@ fn a_wrong_config_says_where_what_and_how_to_mend_it() {
         ("file grant without mode", "version = \"0.5\"\n[plugins.x]\nfs = [\"workspace\"]\n".to_owned()),
         ("file grant of a path", "version = \"0.5\"\n[plugins.x]\nfs = [\"/etc:ro\"]\n".to_owned()),
         ("origin without scheme", "version = \"0.5\"\n[plugins.x]\nhttp = [\"GET https://a.example\", \"b.example\"]\n".to_owned()),
+        (
+            "private host elsewhere",
+            "version = \"0.5\"\n[plugins.x]\nhttp = [\"https://nas.example:5001/api\"]\n\
+             private = [\"nas.example\", \"https://nas.example\", \"other.example\"]\n"
+                .to_owned(),
+        ),
         ("digest too short", "version = \"0.5\"\n[plugins.x]\nsha256 = \"abc\"\n".to_owned()),
         ("trust without path", "version = \"0.5\"\n[plugins.x]\ntrust = \"path\"\n".to_owned()),
         ("other trust", "version = \"0.5\"\n[plugins.x]\ntrust = \"always\"\n".to_owned()),

@@ -10,6 +10,7 @@ mod calls;
 mod catalogues;
 mod components;
 mod files;
+mod names;
 mod network;
 mod prowler;
 mod secrets;

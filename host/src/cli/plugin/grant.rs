@@ -2,13 +2,14 @@
 
 use anyhow::bail;
 
-use crate::config::{FsGrant, Plugin, parse_origin};
+use crate::config::{FsGrant, Plugin, is_host_of, parse_origin};
 
 /// What replaces the default grants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Grants {
     fs: Vec<FsGrant>,
     http: Vec<String>,
+    private: Vec<String>,
 }
 
 /// No grants: only `/data`.
@@ -16,7 +17,7 @@ pub(super) fn none() -> Grants {
     Grants::default()
 }
 
-/// Reads `fs=workspace:ro` and `http=https://api.example.com`.
+/// Reads `fs=workspace:ro`, `http=https://api.example.com` and `private=api.example.com`.
 pub(super) fn parse(texts: &[String]) -> anyhow::Result<Grants> {
     let mut grants = none();
     for text in texts {
@@ -29,8 +30,12 @@ pub(super) fn parse(texts: &[String]) -> anyhow::Result<Grants> {
                 Some(_) => grants.http.push(origin.to_owned()),
                 None => bail!("--grant {text}: write http=https://host, with :port and /path where needed"),
             },
-            _ => bail!("--grant {text}: write fs=… or http=…"),
+            Some(("private", host)) => grants.private.push(host.to_owned()),
+            _ => bail!("--grant {text}: write fs=…, http=… or private=…"),
         }
+    }
+    if let Some(host) = grants.private.iter().find(|host| !grants.http.iter().any(|origin| is_host_of(host, origin))) {
+        bail!("--grant private={host}: write the host alone, as it stands in another --grant http=…");
     }
     Ok(grants)
 }
@@ -38,7 +43,8 @@ pub(super) fn parse(texts: &[String]) -> anyhow::Result<Grants> {
 impl Grants {
     /// The entry with these grants instead of its own. Settings and limits stay.
     pub fn apply(self, entry: Plugin) -> Plugin {
-        Plugin { fs: Some(self.fs), http: Some(self.http), secrets: Default::default(), sign: Vec::new(), enabled: None, ..entry }
+        let Self { fs, http, private } = self;
+        Plugin { fs: Some(fs), http: Some(http), private, secrets: Default::default(), sign: Vec::new(), enabled: None, ..entry }
     }
 }
 
@@ -56,9 +62,14 @@ mod tests {
     fn a_grant_is_in_the_words_of_the_configuration() {
         let check = |texts: &[&str]| parse(&texts.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(|error| error.to_string());
         let fs = vec![FsGrant { mount: FsMount::Workspace, writable: false }];
-        assert_eq!(check(&["fs=workspace:ro", "http=https://x.example"]), Ok(Grants { fs, http: vec!["https://x.example".into()] }));
-        for (wrong, says) in [("fs=/etc:ro", "fs=workspace"), ("http=ftp://x", "http=https://host"), ("workspace:rw", "fs=… or http=…")]
-        {
+        let (http, private) = (vec!["https://x.example".into()], vec!["x.example".into()]);
+        assert_eq!(check(&["fs=workspace:ro", "private=x.example", "http=https://x.example"]), Ok(Grants { fs, http, private }));
+        for (wrong, says) in [
+            ("fs=/etc:ro", "fs=workspace"),
+            ("http=ftp://x", "http=https://host"),
+            ("private=x.example", "as it stands in another --grant http=…"),
+            ("workspace:rw", "fs=…, http=… or private=…"),
+        ] {
             let error = check(&[wrong]).unwrap_err();
             assert!(error.contains(says), "{error}");
         }

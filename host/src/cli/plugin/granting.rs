@@ -17,7 +17,8 @@ use crate::workdir::WorkDir;
 pub(in crate::cli) fn grant(context: &Context, args: &GrantArgs) -> anyhow::Result<ExitCode> {
     let secrets = args.secret.iter().map(|text| secret(text)).collect::<anyhow::Result<_>>();
     let secrets = secrets.map_err(|error| ExitCode::Usage.error(error))?;
-    let ask = Ask { fs: args.fs.clone(), http: args.http.clone(), secrets, sign: args.sign.clone() };
+    let GrantArgs { fs, http, private, sign, .. } = args.clone();
+    let ask = Ask { fs, http, private, secrets, sign };
     let proposal = Proposal::grant(&setup(context)?, &args.name, &ask).map_err(coded)?;
     let again = format!("stellaclaw plugin grant {} … --yes", args.name);
     settle(proposal, &args.name, args.yes, "Grant this?", &again)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, FsGrant, SecretGrant, SecretSource, is_name, parse_origin};
+use crate::config::{self, FsGrant, SecretGrant, SecretSource, is_host_of, is_name, parse_origin};
 use crate::plugins::durable;
 use crate::plugins::registry::is_digest;
 use crate::plugins::status::Source;
@@ -54,6 +54,9 @@ pub(in crate::plugins) struct Granted {
     pub fs: Vec<String>,
     #[serde(default)]
     pub http: Vec<String>,
+    /// Hosts in `http` that may lie in a private network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sign: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -134,8 +137,11 @@ impl Granted {
             return Err("its `sha256` is not 64 digits, 0-9 and a-f".to_owned());
         }
         self.fs.iter().try_for_each(|grant| grant.parse::<FsGrant>().map(drop)).map_err(|error| error.to_string())?;
-        match self.http.iter().find(|origin| parse_origin(origin).is_none()) {
-            Some(origin) => Err(format!("{origin:?} is no origin")),
+        if let Some(origin) = self.http.iter().find(|origin| parse_origin(origin).is_none()) {
+            return Err(format!("{origin:?} is no origin"));
+        }
+        match self.private.iter().find(|host| !self.http.iter().any(|origin| is_host_of(host, origin))) {
+            Some(host) => Err(format!("{host:?} in `private` is the host of no origin in `http`")),
             None => Ok(()),
         }
     }
@@ -147,6 +153,7 @@ impl Granted {
             sha256: Some(self.sha256.clone()),
             fs: Some(self.fs.iter().filter_map(|grant| grant.parse().ok()).collect()),
             http: Some(self.http.clone()),
+            private: self.private.clone(),
             secrets: self.secrets.iter().map(|(slot, place)| (slot.clone(), secret(place))).collect(),
             sign: self.sign.clone(),
             ..config::Plugin::default()
@@ -185,6 +192,7 @@ mod tests {
             sha256: digit.repeat(64),
             fs: vec!["workspace:ro".into()],
             http: vec!["https://api.example.com".into()],
+            private: vec!["api.example.com".into()],
             sign: vec!["key".into()],
             secrets: [("key".to_owned(), Place::Env("KEY".into())), ("other".to_owned(), Place::File("/k".into()))].into(),
         }
@@ -211,6 +219,7 @@ mod tests {
         sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         fs = ["workspace:ro"]
         http = ["https://api.example.com"]
+        private = ["api.example.com"]
         sign = ["key"]
 
         [grants.secrets.key]
@@ -237,6 +246,7 @@ mod tests {
         for (text, reason) in [
             (entry("fs = [\"/etc:ro\"]"), "is not a file grant"),
             (entry("http = [\"nonsense\"]"), "is no origin"),
+            (entry("private = [\"a.example\"]"), "the host of no origin"),
             (entry("everything = true"), "unknown field"),
             (entry("").replace("\"a\"", "\"../a\""), "no name of a plugin"),
             (entry("").replace("aaaa", "xxxx"), "64 digits"),

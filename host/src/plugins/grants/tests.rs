@@ -2,6 +2,7 @@ use super::*;
 use crate::config::SecretGrant;
 use crate::plugins::call::Mount;
 use crate::plugins::manifest::{Manifest, Requests, Slot};
+use crate::plugins::policy::net::Reach;
 
 const DIGEST: &str = "aa";
 
@@ -121,6 +122,28 @@ fn origins_meet_in_the_narrower_one_and_the_operators_word_counts() {
 }
 
 #[test]
+fn only_hosts_that_the_operator_calls_private_may_be() {
+    let asked = ["https://nas.example:5001/api", "https://api.example.com", "http://127.0.0.1:8080"];
+    let surface = surface(&[], &asked, &["stellaclaw:plugin/http@0.1.0"]);
+    let http = Some(asked.map(str::to_owned).into());
+    let entry = config::Plugin { http, private: vec!["NAS.example".into()], ..entry(&[]) };
+    let (grant, _) = decide("p", Source::DroppedIn, &surface, DIGEST, Some(&entry)).unwrap();
+    let reach: Vec<_> = grant.http.iter().map(OriginGrant::reach).collect();
+    assert_eq!(reach, [Reach::Private, Reach::Public, Reach::Local]);
+    assert_eq!(
+        grant.lines()[1..],
+        [
+            "http https://nas.example:5001/api/ (may lead into a private network)",
+            "http https://api.example.com/",
+            "http http://127.0.0.1:8080/ (not encrypted, this machine)"
+        ]
+    );
+    // A bundled one's manifest is no word of the operator's.
+    let (grant, _) = decide("p", Source::Bundled, &surface, DIGEST, None).unwrap();
+    assert!(grant.http.iter().all(|origin| origin.reach() == Reach::Public));
+}
+
+#[test]
 fn a_secret_needs_a_declared_slot_and_signing_needs_both() {
     let source = SecretSource::Env("KEY".into());
     let secret = |origins: &[&str]| SecretGrant { source: source.clone(), origins: origins.iter().map(|&text| text.into()).collect() };
@@ -161,7 +184,7 @@ fn a_models_key_goes_to_its_base_url_alone() {
     let with_url = grant.for_model(&everything(), DIGEST, &model).unwrap();
     assert_eq!(places(&with_url), ["http://10.0.0.5:8000/v1/"]);
     let named = with_url.http.iter().find(|origin| origin.host.to_string() == "10.0.0.5").unwrap();
-    assert_eq!(named.named_by, NamedBy::Operator);
+    assert_eq!(named.named_by, NamedBy::OperatorAsPrivate, "a server in one's own network is what many mean");
 
     // Bytes that nobody named get neither the key nor the address, whatever the entry says about other bytes.
     let other = config::Plugin { sha256: Some("bb".into()), ..entry(&[]) };

@@ -3,9 +3,10 @@
 //! - An origin is matched on the parsed URL, never on its text: scheme, host, port, then methods and a path prefix at a
 //!   component border.
 //! - An address is judged in binary form after everything that can hide an IPv4 address in an IPv6 one was taken off.
-//! - Only what the operator named reaches private, shared and loopback addresses. A name never reaches a link-local one
-//!   (where clouds answer with credentials): that takes the address itself as the origin's host. Nothing reaches
-//!   multicast, unspecified and reserved addresses.
+//! - Private, shared and loopback addresses are reached where the operator wrote the address itself, or said of a name that
+//!   it is one of their own network: what any other name leads to is up to whoever answers for it. No name reaches a
+//!   link-local address or another one at which clouds answer with credentials: that takes the address itself as the
+//!   origin's host. Nothing reaches multicast, unspecified and reserved addresses.
 //!
 //! What it does not do: resolve names or connect.
 
@@ -13,13 +14,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// Who wrote an origin down. Only the operator's word reaches private addresses.
+/// Who wrote an origin down, and what they said of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedBy {
-    /// The configuration, `grants.toml` or a model's `base_url`.
-    Operator,
-    /// The component's manifest.
+    /// The component's manifest: public addresses, however it is written.
     Manifest,
+    /// The operator, in the configuration or `grants.toml`: an address or `localhost` is what it says, a name is public.
+    Operator,
+    /// The operator, who also means a private network: a model's `base_url`, and hosts in `private`.
+    OperatorAsPrivate,
 }
 
 /// A granted origin: scheme, host, port, and optionally a path prefix and methods.
@@ -63,6 +66,7 @@ pub enum Scope {
     /// RFC 1918, RFC 6598 (shared by a carrier's customers), unique local.
     Private,
     Loopback,
+    /// Link-local, and the other addresses at which clouds answer with credentials.
     LinkLocal,
     /// Multicast, unspecified, documentation, reserved: nobody answers there.
     Unusable,
@@ -116,10 +120,44 @@ impl OriginGrant {
     pub fn reach(&self) -> Reach {
         match (&self.host, self.named_by) {
             (_, NamedBy::Manifest) => Reach::Public,
-            (Host::Domain(name), NamedBy::Operator) if is_localhost(name) => Reach::Loopback,
-            (Host::Domain(_), NamedBy::Operator) => Reach::Private,
-            (Host::Ipv4(_) | Host::Ipv6(_), NamedBy::Operator) => Reach::Local,
+            (Host::Domain(name), _) if is_localhost(name) => Reach::Loopback,
+            (Host::Domain(_), NamedBy::Operator) => Reach::Public,
+            (Host::Domain(_), NamedBy::OperatorAsPrivate) => Reach::Private,
+            (Host::Ipv4(_) | Host::Ipv6(_), _) => Reach::Local,
         }
+    }
+
+    /// Does it name this machine or its network in so many words?
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        match &self.host {
+            Host::Domain(name) => is_localhost(name),
+            Host::Ipv4(address) => scope(IpAddr::V4(*address)) != Scope::Public,
+            Host::Ipv6(address) => scope(IpAddr::V6(*address)) != Scope::Public,
+        }
+    }
+
+    /// What somebody should know before they grant it; nothing for a public name over https.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<&'static str> {
+        let of_address = |address: IpAddr| match scope(address) {
+            Scope::Public => "an address instead of a name",
+            Scope::Private => "an address of a private network",
+            Scope::Loopback => "this machine",
+            Scope::LinkLocal => "an address at which clouds answer with credentials",
+            Scope::Unusable => "an address where nobody answers",
+        };
+        let host = match &self.host {
+            Host::Domain(name) if is_localhost(name) => Some("this machine"),
+            Host::Domain(_) if self.named_by == NamedBy::OperatorAsPrivate => Some("may lead into a private network"),
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(of_address(IpAddr::V4(*address))),
+            Host::Ipv6(address) => Some(of_address(IpAddr::V6(*address))),
+        };
+        let plain = (self.scheme == "http").then_some("not encrypted");
+        let is_foreign = matches!(&self.host, Host::Domain(name) if name.split('.').any(|label| label.starts_with("xn--")));
+        let foreign = is_foreign.then_some("letters that may look like others");
+        plain.into_iter().chain(foreign).chain(host).collect()
     }
 }
 
@@ -165,6 +203,8 @@ pub fn scope(address: IpAddr) -> Scope {
 fn scope_v4(address: Ipv4Addr) -> Scope {
     match address.octets() {
         [127, ..] => Scope::Loopback,
+        // Where Alibaba's and Azure's machines get their credentials.
+        [100, 100, 100, 200] | [168, 63, 129, 16] => Scope::LinkLocal,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Scope::Private,
         [169, 254, ..] => Scope::LinkLocal,
         [0 | 224..=255, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18..=19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => {
@@ -177,6 +217,8 @@ fn scope_v4(address: Ipv4Addr) -> Scope {
 fn scope_v6(address: Ipv6Addr) -> Scope {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => Scope::Loopback,
+        // Where Amazon's and Google's machines get their credentials.
+        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] => Scope::LinkLocal,
         [0xfc00..=0xfdff, ..] => Scope::Private,
         // NAT64 with a prefix of the network's own: what it leads to is that network's business.
         [0x64, 0xff9b, 1, ..] => Scope::Private,

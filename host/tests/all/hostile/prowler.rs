@@ -35,7 +35,7 @@ pub async fn with_files() -> Work {
 }
 
 /// Has the components compiled, one work directory at a time: together they would keep hosts from serving in time.
-async fn compile(work: &Work) {
+pub async fn compile(work: &Work) {
     static ONE: Mutex<()> = Mutex::const_new(());
     let _one = ONE.lock().await;
     let ran = work.run(&["plugin", "list"], "").await;

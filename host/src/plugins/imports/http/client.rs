@@ -2,6 +2,7 @@
 //!
 //! hyper asks the resolver once for each new connection and goes to what it answers, so the address that is checked is
 //! the address that is used. A literal address is never resolved; the exchange checks it.
+//! Tests can say what a name leads to: see `crash`.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::limits;
-use crate::plugins::policy::net::Reach;
+use crate::plugins::policy::net::{Reach, Scope, scope};
+use crate::{crash, limits};
 
 /// How names become addresses.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
@@ -28,12 +29,26 @@ struct Shared {
     clients: Mutex<HashMap<(Reach, Duration), reqwest::Client>>,
 }
 
-/// A name led to an address that the origin's grant does not reach.
+/// A name led to an address that the origin's grant does not reach, or is one.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} leads to {address}, which is no public address; only an origin that the operator wrote in the configuration may be there")]
+#[error("{name} leads to {address}, which is {}", match scope(*address) { Scope::Public => "not this machine", _ => "no public address" })]
 pub(super) struct Blocked {
     pub name: String,
     pub address: IpAddr,
+}
+
+impl Blocked {
+    /// The refusal, with what would allow it.
+    pub fn refusal(&self, plugin: &str) -> String {
+        let is_address = self.name.parse::<IpAddr>().is_ok() || self.name.starts_with('[');
+        let key = format!("[plugins.{plugin}]");
+        match scope(self.address) {
+            Scope::Public | Scope::Unusable => self.to_string(),
+            _ if is_address => format!("{self}; to allow it write the origin itself in {key} http"),
+            Scope::LinkLocal => format!("{self}; no name may lead there, only the address itself in {key} http"),
+            Scope::Private | Scope::Loopback => format!("{self}; to allow it add {:?} to {key} private", self.name),
+        }
+    }
 }
 
 impl Default for HttpClient {
@@ -47,7 +62,12 @@ impl HttpClient {
     #[must_use]
     pub fn new() -> Self {
         Self::with_lookup(Arc::new(|name| {
-            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+            Box::pin(async move {
+                if let Some(addresses) = crash::lookup(&name) {
+                    return Ok(addresses);
+                }
+                Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+            })
         }))
     }
 

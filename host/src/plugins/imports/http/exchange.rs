@@ -89,7 +89,7 @@ fn reach(context: &HttpContext, method: &Method, url: &Url, redirected: bool) ->
     match literal {
         Some(address) if !reach.allows(address) => {
             let blocked = Blocked { name: url.host_str().unwrap_or_default().to_owned(), address };
-            Err(error(ErrorKind::Denied, blocked.to_string()))
+            Err(error(ErrorKind::Denied, blocked.refusal(&context.plugin)))
         }
         _ => Ok(reach),
     }
@@ -103,7 +103,10 @@ async fn one(
     at_home: bool,
     deadline: Instant,
 ) -> Result<reqwest::Response, Error> {
-    let failed = |failure: reqwest::Error| describe(&context.redactor, failure, "send the request");
+    let failed = |failure: reqwest::Error| match blocked(&failure) {
+        Some(blocked) => error(ErrorKind::Denied, blocked.refusal(&context.plugin)),
+        None => describe(&context.redactor, failure, "send the request"),
+    };
     let client = context.client.client(reach, request.connect).map_err(failed)?;
     let mut url = request.url.clone();
     let mut headers = request.headers.clone();
@@ -184,19 +187,26 @@ fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
+/// Was it refused because of where the name leads?
+fn blocked(failure: &reqwest::Error) -> Option<&Blocked> {
+    let mut source = failure.source();
+    while let Some(cause) = source {
+        if let Some(blocked) = cause.downcast_ref() {
+            return Some(blocked);
+        }
+        source = cause.source();
+    }
+    None
+}
+
 /// What went wrong, without the address (it may carry a secret) and without secrets.
 pub(super) fn describe(redactor: &Redactor, failure: reqwest::Error, what: &str) -> Error {
     let failure = failure.without_url();
     let mut causes = failure.to_string();
     let mut source = failure.source();
-    let mut blocked = None;
     while let Some(cause) = source {
-        blocked = blocked.or_else(|| cause.downcast_ref::<Blocked>());
         causes = format!("{causes}: {cause}");
         source = cause.source();
-    }
-    if let Some(blocked) = blocked {
-        return error(ErrorKind::Denied, blocked.to_string());
     }
     let kind = if failure.is_timeout() {
         ErrorKind::Timeout

@@ -223,6 +223,33 @@ async fn a_manifest_reaches_no_private_address() {
 }
 
 #[tokio::test]
+async fn a_name_reaches_private_addresses_only_where_the_operator_said_so() {
+    let server = Server::saying(answer("here")).await;
+    let url = format!("http://nas.example:{}", server.port);
+    let leads_to = |address: &str| {
+        let address: IpAddr = address.parse().unwrap();
+        HttpClient::with_lookup(Arc::new(move |_| Box::pin(async move { Ok(vec![address]) })))
+    };
+    let call = |address: &str, named_by| Call::with(leads_to(address), vec![OriginGrant::parse(&url, named_by).unwrap()], vec![]);
+    for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "10.0.0.1", "192.168.0.1", "172.16.0.1", "100.64.0.1"] {
+        let (kind, message) = call(address, NamedBy::Operator).refusal(get(&url)).await;
+        assert_eq!(kind, ErrorKind::Denied);
+        assert!(message.ends_with("no public address; to allow it add \"nas.example\" to [plugins.tools-test] private"), "{message}");
+    }
+    for address in ["169.254.169.254", "fe80::1", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "64:ff9b::169.254.169.254"] {
+        for named_by in [NamedBy::Operator, NamedBy::OperatorAsPrivate] {
+            let (kind, message) = call(address, named_by).refusal(get(&url)).await;
+            assert_eq!(kind, ErrorKind::Denied);
+            assert!(message.ends_with("only the address itself in [plugins.tools-test] http"), "{message}");
+        }
+    }
+    assert!(server.seen().is_empty());
+    let mut call = call("127.0.0.1", NamedBy::OperatorAsPrivate);
+    let response = call.send(get(&url)).await.unwrap();
+    assert_eq!(call.all(&response).await.unwrap(), "here");
+}
+
+#[tokio::test]
 async fn the_checked_address_is_the_one_connected_to() {
     let server = Server::saying(answer("here")).await;
     let asked = Arc::new(AtomicUsize::new(0));
@@ -233,7 +260,7 @@ async fn the_checked_address_is_the_one_connected_to() {
         Box::pin(async move { Ok(vec![if bad { [169, 254, 169, 254].into() } else { [127, 0, 0, 1].into() }]) })
     }));
     let url = format!("http://api.example:{}", server.port);
-    let mut call = Call::with(client, vec![OriginGrant::parse(&url, NamedBy::Operator).unwrap()], vec![]);
+    let mut call = Call::with(client, vec![OriginGrant::parse(&url, NamedBy::OperatorAsPrivate).unwrap()], vec![]);
     let response = call.send(get(&url)).await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(call.all(&response).await.unwrap(), "here");

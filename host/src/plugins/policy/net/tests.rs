@@ -30,13 +30,16 @@ const ADDRESSES: &[(&str, Scope)] = &[
     ("172.31.255.255", Private),
     ("192.168.0.1", Private),
     ("100.64.0.0", Private),
-    ("100.100.100.200", Private),
+    ("100.100.100.199", Private),
+    ("100.100.100.200", LinkLocal),
     ("100.127.255.255", Private),
     ("127.0.0.1", Loopback),
     ("127.1.2.3", Loopback),
     ("127.255.255.255", Loopback),
     ("169.254.0.0", LinkLocal),
     ("169.254.169.254", LinkLocal),
+    ("168.63.129.15", Public),
+    ("168.63.129.16", LinkLocal),
     ("0.0.0.0", Unusable),
     ("0.1.2.3", Unusable),
     ("192.0.0.1", Unusable),
@@ -58,7 +61,10 @@ const ADDRESSES: &[(&str, Scope)] = &[
     ("2a00:1450::1", Public),
     ("2001:4860:4860::8888", Public),
     ("fc00::1", Private),
-    ("fd00:ec2::254", Private),
+    ("fd00:ec2::254", LinkLocal),
+    ("fd00:ec2::23", LinkLocal),
+    ("fd20:ce::254", LinkLocal),
+    ("fd20:cf::254", Private),
     ("fdff::1", Private),
     ("fe80::1", LinkLocal),
     ("febf::1", LinkLocal),
@@ -249,9 +255,12 @@ fn only_the_operator_reaches_private_addresses() {
         ("https://x.example", NamedBy::Manifest, [true, false, false, false]),
         ("http://localhost", NamedBy::Manifest, [true, false, false, false]),
         ("http://10.0.0.1", NamedBy::Manifest, [true, false, false, false]),
-        ("https://x.example", NamedBy::Operator, [true, true, true, false]),
+        ("https://x.example", NamedBy::Operator, [true, false, false, false]),
+        ("https://x.example", NamedBy::OperatorAsPrivate, [true, true, true, false]),
         ("http://10.0.0.1", NamedBy::Operator, [true, true, true, true]),
         ("http://localhost", NamedBy::Operator, [false, false, true, false]),
+        ("http://localhost", NamedBy::OperatorAsPrivate, [false, false, true, false]),
+        ("http://x.localhost.", NamedBy::OperatorAsPrivate, [false, false, true, false]),
     ];
     for (origin, named_by, expected) in table {
         let addresses = ["8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.169.254"];
@@ -259,4 +268,40 @@ fn only_the_operator_reaches_private_addresses() {
         assert_eq!(got, expected, "{origin} {named_by:?}");
     }
     assert!(!reach("http://10.0.0.1", NamedBy::Operator).allows("0.0.0.0".parse().unwrap()));
+}
+
+/// Whatever range it is in, and however it is written: a name leads to public addresses, unless the operator says otherwise.
+#[test]
+fn a_name_reaches_public_addresses_alone() {
+    for (text, scope) in ADDRESSES {
+        let reaches = |named_by| {
+            let origin = OriginGrant::parse("https://x.example", named_by).unwrap();
+            origin.reach().allows(text.parse().unwrap())
+        };
+        for named_by in [NamedBy::Manifest, NamedBy::Operator] {
+            assert_eq!(reaches(named_by), *scope == Public, "{text}");
+        }
+        assert_eq!(reaches(NamedBy::OperatorAsPrivate), matches!(scope, Public | Private | Loopback), "{text}");
+    }
+}
+
+#[test]
+fn what_is_unusual_about_an_origin_is_said() {
+    for (text, inside, remarks) in [
+        ("https://x.example", false, &[] as &[&str]),
+        ("http://x.example", false, &["not encrypted"]),
+        ("https://gr\u{430}nted.example", false, &["letters that may look like others"]),
+        ("https://93.184.215.14", false, &["an address instead of a name"]),
+        ("http://localhost:1", true, &["not encrypted", "this machine"]),
+        ("https://a.localhost.", true, &["this machine"]),
+        ("https://[::ffff:127.0.0.1]", true, &["this machine"]),
+        ("https://192.168.1.1", true, &["an address of a private network"]),
+        ("http://2852039166", true, &["not encrypted", "an address at which clouds answer with credentials"]),
+        ("https://0.0.0.0", true, &["an address where nobody answers"]),
+    ] {
+        let origin = grant(text);
+        assert_eq!((origin.is_inside(), origin.remarks().as_slice()), (inside, remarks), "{text}");
+    }
+    let private = OriginGrant::parse("https://x.example", NamedBy::OperatorAsPrivate).unwrap();
+    assert_eq!((private.is_inside(), private.remarks()), (false, vec!["may lead into a private network"]));
 }
