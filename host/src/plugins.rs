@@ -38,6 +38,7 @@ pub mod stop;
 mod threads;
 mod trap;
 mod watch;
+mod withdraw;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +62,7 @@ use reload::{Rounds, Snapshot};
 use schema::Schemas;
 use stop::StopSignal;
 use threads::Threads;
+use withdraw::Granting;
 
 pub use call::{
     CallContext, CallError, Delta, ErrorKind, Mount, Output, OutputPart, Places, SessionInfo, SessionKind, SessionPort, Tool, ToolCall,
@@ -121,6 +123,7 @@ struct Inner {
     components: PathBuf,
     rounds: Mutex<Rounds>,
     snapshot: RwLock<Arc<Snapshot>>,
+    granting: Granting,
     compiling: Mutex<Vec<Arc<Plugin>>>,
     /// How many those are.
     to_compile: changing::Sender<usize>,
@@ -163,6 +166,7 @@ impl Plugins {
             components,
             rounds,
             snapshot: RwLock::default(),
+            granting: Granting::default(),
             compiling: Mutex::default(),
             to_compile: changing::Sender::new(0),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,

@@ -18,7 +18,8 @@ use super::accepted::{self, Accepted};
 use super::cache::Cache;
 use super::catalog::ToolPolicy;
 use super::engine::Engines;
-use super::grants::{self, By, Grant, Missing, file::GrantsFile};
+use super::grants::file::{Granted, GrantsFile};
+use super::grants::{self, By, Grant, Missing};
 use super::imports::filesystem::Budget;
 use super::instance::CallLimits;
 use super::link::{self, Linked, Wanted};
@@ -62,6 +63,8 @@ pub(super) struct Serving {
     pub grant: Arc<Grant>,
     /// Who granted it.
     pub by: By,
+    /// What `grants.toml` said then.
+    pub granted: Option<Arc<Granted>>,
     pub settings: Arc<str>,
     pub limits: CallLimits,
     pub policy: ToolPolicy,
@@ -369,6 +372,7 @@ impl Loader<'_> {
             kinds,
             grant: Arc::new(grant),
             by: origin.by,
+            granted: self.granted.get(origin.source, origin.name).filter(|_| origin.by == By::GrantsFile).cloned().map(Arc::new),
             settings,
             limits,
             policy: ToolPolicy { tools: entry.tools, wall_time: entry.limits.wall_time, default_time: self.config.limits.tool_time },
@@ -423,8 +427,8 @@ impl Plugin {
             (Err(one), Err(two)) => one == two,
             (Ok(one), Ok(two)) => {
                 Arc::ptr_eq(&one.code, &two.code)
-                    && (&one.digest, &one.grant, one.by, one.limits, &one.policy)
-                        == (&two.digest, &two.grant, two.by, two.limits, &two.policy)
+                    && (&one.digest, &one.grant, one.by, &one.granted, one.limits, &one.policy)
+                        == (&two.digest, &two.grant, two.by, &two.granted, two.limits, &two.policy)
             }
             _ => false,
         };

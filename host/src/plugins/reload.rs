@@ -253,6 +253,8 @@ impl Inner {
     fn round(self: &Arc<Self>, cache: Option<(&Engines, &Cache)>) -> std::io::Result<()> {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.snapshot();
+        // Before anything serves by them: a call that begins in between is refused rather than let through.
+        self.granting.publish(&rounds.granted);
         let plugins = rounds.round(&before, cache);
         for plugin in before.plugins.iter().filter(|old| !plugins.iter().any(|new| (new.source, &new.name) == (old.source, &old.name))) {
             tracing::info!(plugin = plugin.name, "the plugin was removed");

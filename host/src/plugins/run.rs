@@ -226,11 +226,24 @@ impl Inner {
             if stop.is_stopped() || time.is_zero() {
                 return Ok(gone(if stop.is_stopped() { Ended::Stopped } else { Ended::TimedOut }));
             }
+            // A catalogue is made without any grant.
+            let granted = serving.granted.as_deref().filter(|_| spec.session.is_some());
+            if !inner.granting.holds(granted) {
+                let waited = format!("what is granted to {} has changed while the call waited; make it again", owned.name);
+                return Err(error(ErrorKind::Unavailable, waited));
+            }
             let guest = inner.guest(serving, spec)?;
             let redactor = guest.call.redactor.clone();
             let mut store = guest.into_store(&linked.engine, &serving.limits);
             let begin = Instant::now();
-            let result = bounded(body(&mut store), time, stop, Duration::ZERO).await;
+            let result = tokio::select! {
+                biased;
+                () = inner.granting.withdrawn(granted) => {
+                    let ended = format!("what was granted to {} was taken back while the call ran, which ended it", owned.name);
+                    return Err(error(ErrorKind::Denied, ended));
+                }
+                result = bounded(body(&mut store), time, stop, Duration::ZERO) => result,
+            };
             inner.busy_nanos.fetch_add(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             let guest = store.into_data();
             let written = guest.output.text();

@@ -3,6 +3,7 @@
 mod calls;
 #[path = "../../build/components.rs"]
 mod components;
+mod granting;
 mod loading;
 #[path = "../../tests/all/support/patched.rs"]
 mod patched;

@@ -1,5 +1,7 @@
 //! Components that come, change and go while the host runs, and what is granted to them.
 
+mod grants;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -55,7 +55,8 @@ fn settle(proposal: Proposal, name: &str, yes: bool, question: &str, again: &str
         }
     }
     proposal.apply()?;
-    output::text(&format!("Done. A running host sees it within seconds; `stellaclaw plugin inspect {name}` shows what it may do.\n"))?;
+    let done = "Done. A running host sees it within seconds, and ends calls that run with more than is granted now";
+    output::text(&format!("{done}; `stellaclaw plugin inspect {name}` shows what it may do.\n"))?;
     Ok(ExitCode::Ok)
 }
 

@@ -146,6 +146,13 @@ impl Granted {
         }
     }
 
+    /// Does it allow all that `other` does?
+    pub fn covers(&self, other: &Self) -> bool {
+        let has = |of: fn(&Self) -> &Vec<String>| of(other).iter().all(|one| of(self).contains(one));
+        let secrets = other.secrets.iter().all(|(slot, place)| self.secrets.get(slot) == Some(place));
+        secrets && has(|one| &one.fs) && has(|one| &one.http) && has(|one| &one.private) && has(|one| &one.sign)
+    }
+
     /// As an entry of the configuration.
     pub fn to_plugin(&self) -> config::Plugin {
         let secret = |place: &Place| SecretGrant { source: place.source(), origins: Vec::new() };

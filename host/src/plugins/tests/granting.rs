@@ -1,0 +1,84 @@
+//! What is granted while the runtime runs: taken back while calls wait.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use super::*;
+
+/// A runtime that keeps up with a work directory of its own, in which the hostile component was dropped.
+struct Own {
+    _dir: TempDir,
+    setup: Setup,
+    plugins: Plugins,
+}
+
+impl Own {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("plugins")).unwrap();
+        fs::copy(&*HOSTILE, dir.path().join("plugins/hostile.wasm")).unwrap();
+        // What others have compiled.
+        assert!(TOKIO.block_on(HOST.ready("hostile")));
+        symlink(WORKDIR.path().join("cache"), dir.path().join("cache")).unwrap();
+        let config = Arc::new(Config { plugin_dirs: vec!["plugins".into()], ..Config::embedded(false) });
+        let setup = Setup { workdir: dir.path().to_owned(), config, bundled: false };
+        let plugins = TOKIO.block_on(async {
+            let plugins = Plugins::start(&setup).unwrap();
+            plugins.wait_ready().await;
+            plugins.watch(&Redactor::default()).unwrap();
+            plugins
+        });
+        Self { _dir: dir, setup, plugins }
+    }
+
+    /// Grants, and waits until that counts.
+    fn grant(&self, ask: &Ask) {
+        Proposal::grant(&self.setup, "hostile", ask).unwrap().apply().unwrap();
+        let begin = std::time::Instant::now();
+        while self.plugins.list()[0].state != State::Ready {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", self.plugins.list());
+            std::thread::sleep(crate::limits::LOOK_PAUSE);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_waited_does_not_begin_with_what_was_taken_back() {
+    let own = Own::start();
+    own.grant(&Ask::default());
+    let session = Session::new();
+    TOKIO.block_on(async {
+        let tool = own.plugins.tools(&Session::info()).await.get("touch").unwrap().clone();
+        let touch = |path: &str| {
+            let arguments = json!({"path": path, "text": "t"}).to_string();
+            let call = ToolCall { id: CallId("s1.t1.1.0".into()), name: "touch".into(), arguments, attempt: 1 };
+            own.plugins.run_tool(&tool, call, session.context(), stop().1)
+        };
+        let code = own.plugins.inner.plugin("hostile").unwrap().serving.as_ref().unwrap().code.clone();
+        for (path, revokes) in [("kept.txt", false), ("late.txt", true)] {
+            // It has its plugin, and waits for the code.
+            let ready = code.send_replace(Code::Compiling);
+            let mut waiting = Box::pin(touch(path));
+            assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
+            if revokes {
+                Proposal::revoke(&own.setup, "hostile").unwrap().apply().unwrap();
+                let granting = &own.plugins.inner.granting;
+                while granting.now().iter().next().is_some() {
+                    tokio::time::sleep(crate::limits::LOOK_PAUSE).await;
+                }
+            }
+            code.send_replace(ready);
+            let ended = waiting.await;
+            assert_eq!(session.workspace.path().join(path).exists(), !revokes, "{ended:?}");
+            if revokes {
+                let error = ended.unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Unavailable);
+                assert_eq!(error.message, "what is granted to hostile has changed while the call waited; make it again");
+            } else {
+                ended.unwrap();
+            }
+        }
+    });
+}

@@ -1,0 +1,50 @@
+//! What the operator grants and takes back while calls run.
+
+use super::*;
+
+/// A work directory with the first version, as a dropped-in component.
+fn dropped_in() -> (Work, PathBuf) {
+    let work = Work::new();
+    let file = plugins(&work).join("swap.wasm");
+    put(&file, &guests::swap());
+    (work, file)
+}
+
+async fn granted(work: &Work, more: &[&str]) {
+    let ran = work.run(&[&["plugin", "grant", "swap", "--yes"], more].concat(), "").await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+/// Has the call wait in the guest for a file.
+async fn waits(client: &mut Client, id: &str) {
+    client.send(id, "call which_version {\"after\": \"go\"}").await.unwrap();
+    client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_taken_from_calls_that_run() {
+    let (work, _) = dropped_in();
+    granted(&work, &["--fs", "workspace:rw"]).await;
+    let log = Log::new(work.folder());
+    let host = work.host().await;
+    let mut client = Client::attach(&work, "", &log).await.unwrap();
+    until_serves(&work, "swap", &guests::swap()).await;
+    // More than before takes nothing away.
+    waits(&mut client, "more").await;
+    granted(&work, &[]).await;
+    until(&work, "swap", "the grant to be seen", |plugin| plugin["state"] == "ready").await;
+    fs::write(work.workspace(client.conversation()).join("go"), "").unwrap();
+    let (replies, _) = client.settle().await.unwrap();
+    assert_eq!(replies.last().unwrap().text, "version-1");
+
+    fs::remove_file(work.workspace(client.conversation()).join("go")).unwrap();
+    waits(&mut client, "less").await;
+    let revoked = work.run(&["plugin", "revoke", "swap", "--yes"], "").await;
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    assert!(revoked.output.contains("ends calls that run with more than is granted now"), "{revoked:?}");
+    let (replies, _) = client.settle().await.unwrap();
+    let last = &replies.last().unwrap().text;
+    assert!(last.contains("what was granted to swap was taken back while the call ran, which ended it"), "{last}");
+    assert_eq!(call(&mut client, "which_version", &json!({})).await, "version-1", "it serves with what is left");
+    host.stop().await;
+}
