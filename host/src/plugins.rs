@@ -19,6 +19,7 @@ mod engine;
 #[doc(hidden)]
 pub mod fuzz;
 mod grants;
+mod guard;
 pub mod imports;
 mod inspect;
 mod instance;
@@ -58,6 +59,7 @@ use engine::Engines;
 use imports::http::HttpClient;
 use link::Compilers;
 use load::{Code, Plugin};
+use policy::paths::Guarded;
 use reload::{Rounds, Snapshot};
 use schema::Schemas;
 use stop::StopSignal;
@@ -124,6 +126,8 @@ struct Inner {
     rounds: Mutex<Rounds>,
     snapshot: RwLock<Arc<Snapshot>>,
     granting: Granting,
+    /// Without the secrets that are granted.
+    guarded: Guarded,
     compiling: Mutex<Vec<Arc<Plugin>>>,
     /// How many those are.
     to_compile: changing::Sender<usize>,
@@ -167,6 +171,7 @@ impl Plugins {
             rounds,
             snapshot: RwLock::default(),
             granting: Granting::default(),
+            guarded: Guarded::of(&setup.config, &setup.workdir),
             compiling: Mutex::default(),
             to_compile: changing::Sender::new(0),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
@@ -185,6 +190,12 @@ impl Plugins {
     /// There is no thread for it.
     pub fn watch(&self, redactor: &Redactor) -> Result<(), StartError> {
         watch::start(&self.inner, redactor.clone()).map_err(StartError::Threads)
+    }
+
+    /// What no mount may show, as of now.
+    #[must_use]
+    pub fn guarded(&self) -> Guarded {
+        self.inner.guarded()
     }
 
     /// Waits until no component is being compiled.

@@ -5,7 +5,7 @@
 //! too often is left alone until the host starts again. Sessions never end the process.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::clock;
 use crate::commands;
 use crate::ids::ConversationId;
 use crate::limits::{ASK_KEPT, FULL_PAUSE, MESSAGE_BYTES};
-use crate::plugins::policy::paths::{self, Guarded, MountError};
+use crate::plugins::policy::paths::{self, MountError};
 use crate::plugins::{self, Mount, Plugins};
 use crate::session::inbox::Body;
 use crate::session::live::{Activity, LiveView};
@@ -241,7 +241,7 @@ impl Router {
     /// The mounts with their real paths, if all of them may be mounted.
     fn checked(&self, mounts: Vec<Mount>) -> Result<Vec<Mount>, RouterError> {
         let deps = &self.0.deps;
-        let guarded = Guarded::of(&deps.config, deps.workdir.root()).with_real(real);
+        let guarded = deps.plugins.guarded();
         mounts
             .into_iter()
             .map(|mount| {
@@ -377,9 +377,4 @@ impl Router {
         }
         true
     }
-}
-/// Where a path leads, as far as there is something.
-fn real(path: &Path) -> PathBuf {
-    let led = path.ancestors().find_map(|there| Some((there.canonicalize().ok()?, path.strip_prefix(there).ok()?)));
-    led.map_or_else(|| path.to_owned(), |(there, rest)| there.join(rest))
 }

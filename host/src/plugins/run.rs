@@ -1,5 +1,6 @@
 //! Running a call: a guest made of its grant, a thread, a bound, and an answer or a typed error.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
 use super::link::Linked;
 use super::load::{Code, Plugin, Serving};
 use super::manifest::Surface;
+use super::policy::paths::Guarded;
 use super::stop::{StopSignal, stop};
 use super::threads::Lost;
 use super::{Inner, OnDelta, catalog, convert, trap};
@@ -278,7 +280,7 @@ impl Inner {
         let redactor = Redactor::new(secrets.values());
         let files = match world {
             World::Fixed => Vec::new(),
-            World::Real => open_mounts(serving, &grant, session.as_ref().map(|(_, context)| context))?,
+            World::Real => open_mounts(serving, &grant, session.as_ref().map(|(_, context)| context), || self.guarded())?,
         };
         let files = Files::new(files, FileLimits { written_bytes: limits::WRITTEN_BYTES, created_entries: limits::CREATED_ENTRIES });
         let slots = grant.secrets.iter().filter_map(|(slot, secret)| {
@@ -307,7 +309,12 @@ impl Inner {
 }
 
 /// Opens the directories of a call. A plugin that uses no files has none.
-fn open_mounts(serving: &Serving, grant: &Grant, context: Option<&CallContext>) -> Result<Vec<MountPoint>, CallError> {
+fn open_mounts(
+    serving: &Serving,
+    grant: &Grant,
+    context: Option<&CallContext>,
+    guarded: impl Fn() -> Guarded,
+) -> Result<Vec<MountPoint>, CallError> {
     let Some(data) = &serving.data else { return Ok(Vec::new()) };
     let opened = |path: &Path, opened: std::io::Result<Dir>| {
         opened.map(Arc::new).map_err(|source| {
@@ -316,8 +323,17 @@ fn open_mounts(serving: &Serving, grant: &Grant, context: Option<&CallContext>) 
         })
     };
     let mounted = |path: &Path| context.is_some_and(|context| context.places.mounts.iter().any(|mount| mount.path == path));
+    let guarded = LazyCell::new(guarded);
+    // It may hold by now what it did not when it was mounted.
+    let allowed = |path: &Path| {
+        guarded.check(path).map_err(|refusal| {
+            tracing::error!(%refusal, "a directory of a call is not opened any more");
+            let message = "one of the directories of this conversation holds what no plugin may see; the log says which";
+            error(ErrorKind::Denied, message.into())
+        })
+    };
     let open = |path: &Path| match mounted(path) {
-        true => opened(path, open_as_written(path)),
+        true => allowed(path).and_then(|()| opened(path, open_as_written(path))),
         false => opened(path, Dir::open_ambient_dir(path, ambient_authority())),
     };
     let mut points = Vec::new();

@@ -63,6 +63,13 @@ impl Guarded {
         Self { paths }
     }
 
+    /// The same, and these files of secrets.
+    #[must_use]
+    pub fn with_secrets(mut self, files: impl Iterator<Item = PathBuf>) -> Self {
+        self.paths.extend(files.map(|path| (path, "a secret")));
+        self
+    }
+
     /// The same, and where the paths lead when links are followed, which `real` says.
     #[must_use]
     pub fn with_real(mut self, real: impl Fn(&Path) -> PathBuf) -> Self {
@@ -109,11 +116,13 @@ mod tests {
             model.api_key = Some(SecretSource::File("/home/me/keys/one".into()));
         }
         let led = |path: &Path| path.strip_prefix("/srv").map_or(path.to_owned(), |rest| Path::new("/mnt/disk").join(rest));
-        let guarded = Guarded::of(&config, Path::new("/srv/claw")).with_real(led);
+        let guarded = Guarded::of(&config, Path::new("/srv/claw")).with_secrets(["/home/me/more/two".into()].into_iter()).with_real(led);
         let table = [
             ("/mnt/disk", false),
             ("/mnt/disk/claw/plugins", false),
             ("/home/me/keys", false),
+            ("/home/me/more", false),
+            ("/home/me/more/two", false),
             ("/home/me/dev", false),
             ("/", false),
             ("/srv", false),

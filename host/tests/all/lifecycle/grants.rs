@@ -1,5 +1,7 @@
 //! What the operator grants and takes back while calls run.
 
+use stellaclaw::plugins::Mount;
+
 use super::*;
 
 /// A work directory with the first version, as a dropped-in component.
@@ -46,5 +48,34 @@ async fn what_is_taken_back_is_taken_from_calls_that_run() {
     let last = &replies.last().unwrap().text;
     assert!(last.contains("what was granted to swap was taken back while the call ran, which ended it"), "{last}");
     assert_eq!(call(&mut client, "which_version", &json!({})).await, "version-1", "it serves with what is left");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_granted_is_in_no_mount_from_then_on() {
+    let (work, _) = dropped_in();
+    let keys = work.folder().join("keys");
+    fs::create_dir(&keys).unwrap();
+    fs::write(keys.join("note.txt"), "a note").unwrap();
+    let log = Log::new(work.folder());
+    let host = work.host().await;
+    let mount = || vec![Mount { name: "keys".into(), path: keys.clone(), writable: false }];
+    let mut client = Client::attach_with(&work, "before", mount(), &log).await.unwrap();
+    let read = json!({"path": "mounts/keys/note.txt"});
+    assert!(call(&mut client, "file_read", &read).await.contains("a note"));
+
+    granted(&work, &["--secret", &format!("api-key=file:{}", keys.join("key").display())]).await;
+    until(&work, "swap", "the grant to be seen", |plugin| plugin["state"] == "ready").await;
+    let refused = call(&mut client, "file_read", &read).await;
+    assert!(refused.contains("holds what no plugin may see"), "{refused}");
+    let late = Client::attach_with(&work, "after", mount(), &log).await.unwrap();
+    let ToClient::Refused { reason } = &late.welcome else { panic!("it was mounted: {:?}", late.welcome) };
+    assert!(reason.contains("it would give plugins a secret"), "{reason}");
+    assert!(host.said().contains("a directory of a call is not opened any more"));
+
+    let revoked = work.run(&["plugin", "revoke", "swap", "--yes"], "").await;
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    until(&work, "swap", "the revocation to be seen", |plugin| plugin["state"]["waiting"].is_object()).await;
+    assert!(call(&mut client, "file_read", &read).await.contains("a note"));
     host.stop().await;
 }
