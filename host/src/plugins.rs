@@ -43,7 +43,7 @@ mod withdraw;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -128,6 +128,8 @@ struct Inner {
     granting: Granting,
     /// Without the secrets that are granted.
     guarded: Guarded,
+    /// The host's own, which learns what calls use. None before [`Plugins::watch`].
+    redactor: OnceLock<Redactor>,
     compiling: Mutex<Vec<Arc<Plugin>>>,
     /// How many those are.
     to_compile: changing::Sender<usize>,
@@ -172,6 +174,7 @@ impl Plugins {
             snapshot: RwLock::default(),
             granting: Granting::default(),
             guarded: Guarded::of(&setup.config, &setup.workdir),
+            redactor: OnceLock::new(),
             compiling: Mutex::default(),
             to_compile: changing::Sender::new(0),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
@@ -183,12 +186,13 @@ impl Plugins {
     }
 
     /// Keeps up with the files from now on, and remembers what serves for the next start. The caller holds the lock of the
-    /// work directory. `redactor` learns the secrets that `grants.toml` names, now and later.
+    /// work directory. `redactor` learns the secrets that `grants.toml` names, now and later, and those that calls use.
     ///
     /// # Errors
     ///
     /// There is no thread for it.
     pub fn watch(&self, redactor: &Redactor) -> Result<(), StartError> {
+        self.inner.redactor.get_or_init(|| redactor.clone());
         watch::start(&self.inner, redactor.clone()).map_err(StartError::Threads)
     }
 

@@ -278,6 +278,10 @@ impl Inner {
             }
         }
         let redactor = Redactor::new(secrets.values());
+        // What was not there when it was granted, or is another one now, is known from here on, whoever tells it.
+        if let Some(everywhere) = self.redactor.get() {
+            everywhere.learn(secrets.values());
+        }
         let files = match world {
             World::Fixed => Vec::new(),
             World::Real => open_mounts(serving, &grant, session.as_ref().map(|(_, context)| context), || self.guarded())?,

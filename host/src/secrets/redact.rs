@@ -10,6 +10,7 @@
 //! are not delayed.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
@@ -28,6 +29,8 @@ pub struct Redactor {
 
 #[derive(Default)]
 struct Forms {
+    /// As they are.
+    secrets: BTreeSet<Vec<u8>>,
     /// Longest first, so that a form that contains another is replaced whole.
     all: Vec<Vec<u8>>,
     /// Which bytes a form begins with.
@@ -45,16 +48,21 @@ impl Redactor {
 
     /// Knows these secrets, too, from now on. A stream that has begun knows what was known then.
     pub fn learn<'a>(&self, secrets: impl IntoIterator<Item = &'a Secret>) {
+        let known = self.forms();
+        let new: Vec<_> = secrets.into_iter().map(Secret::expose).filter(|secret| !known.secrets.contains(secret.as_bytes())).collect();
+        if new.is_empty() {
+            return;
+        }
         let mut known = self.forms.write().unwrap_or_else(PoisonError::into_inner);
-        let new = secrets.into_iter().flat_map(|secret| forms(secret.expose()));
-        let mut all: Vec<Vec<u8>> = known.all.iter().cloned().chain(new).collect();
+        let secrets = known.secrets.iter().cloned().chain(new.iter().map(|secret| secret.as_bytes().to_vec())).collect();
+        let mut all: Vec<Vec<u8>> = known.all.iter().cloned().chain(new.into_iter().flat_map(forms)).collect();
         all.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         all.dedup();
         let mut first = vec![false; 256];
         for byte in all.iter().filter_map(|form| form.first()) {
             first[usize::from(*byte)] = true;
         }
-        *known = Arc::new(Forms { all, first });
+        *known = Arc::new(Forms { secrets, all, first });
     }
 
     fn forms(&self) -> Arc<Forms> {

@@ -1,4 +1,4 @@
-//! What is granted while the runtime runs: taken back while calls wait.
+//! What is granted while the runtime runs: taken back while calls wait, and secrets that come later.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,12 +6,14 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::*;
+use crate::config::SecretSource;
 
 /// A runtime that keeps up with a work directory of its own, in which the hostile component was dropped.
 struct Own {
-    _dir: TempDir,
+    dir: TempDir,
     setup: Setup,
     plugins: Plugins,
+    redactor: Redactor,
 }
 
 impl Own {
@@ -24,13 +26,14 @@ impl Own {
         symlink(WORKDIR.path().join("cache"), dir.path().join("cache")).unwrap();
         let config = Arc::new(Config { plugin_dirs: vec!["plugins".into()], ..Config::embedded(false) });
         let setup = Setup { workdir: dir.path().to_owned(), config, bundled: false };
+        let redactor = Redactor::default();
         let plugins = TOKIO.block_on(async {
             let plugins = Plugins::start(&setup).unwrap();
             plugins.wait_ready().await;
-            plugins.watch(&Redactor::default()).unwrap();
+            plugins.watch(&redactor).unwrap();
             plugins
         });
-        Self { _dir: dir, setup, plugins }
+        Self { dir, setup, plugins, redactor }
     }
 
     /// Grants, and waits until that counts.
@@ -81,4 +84,19 @@ fn a_call_that_waited_does_not_begin_with_what_was_taken_back() {
             }
         }
     });
+}
+
+#[test]
+fn a_secret_is_known_everywhere_once_a_call_had_it() {
+    let own = Own::start();
+    let file = own.dir.path().join("key");
+    own.grant(&Ask { secrets: vec![("api-key".into(), SecretSource::File(file.clone()))], ..Ask::default() });
+    let session = Session::new();
+    // It was not there when it was granted, and is another one later.
+    for secret in ["sk-first-0123456789", "sk-second-0123456789"] {
+        fs::write(&file, format!("{secret}\n")).unwrap();
+        session.call(&own.plugins, "look", &json!({})).unwrap();
+        assert_eq!(own.redactor.text(&format!("<{secret}>")), "<[redacted]>");
+    }
+    assert_eq!(own.redactor.text("sk-first-0123456789"), "[redacted]", "the old one, too");
 }
