@@ -71,7 +71,7 @@ pub use call::{
 };
 pub use catalog::{Catalog, Offer};
 pub use check::{Check, bundled_owner, check, file_digest};
-pub use consent::{Ask, ConsentError, Proposal};
+pub use consent::{Ask, ConsentError, Proposal, named_digest};
 pub use grants::file::GrantsError;
 pub use inspect::{Imports, InspectError, Inspection};
 pub use pack::{PackError, pack};

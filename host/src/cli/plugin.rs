@@ -17,6 +17,7 @@ mod target;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
@@ -29,7 +30,8 @@ use crate::config::{Config, Plugin};
 use crate::ids::CallId;
 use crate::plugins::stop::stop;
 use crate::plugins::{
-    CallError, ErrorKind, InspectError, Inspection, Output, OutputPart, PluginStatus, Plugins, Source, State, Tool, ToolCall,
+    CallError, ErrorKind, InspectError, Inspection, Output, OutputPart, PluginStatus, Plugins, Setup, Source, State, Tool, ToolCall,
+    bundled_owner, file_digest, named_digest,
 };
 
 /// `plugin list`
@@ -78,13 +80,13 @@ pub(super) async fn inspect(context: &Context, what: &str, json: bool) -> anyhow
 pub(super) async fn call(context: &Context, args: CallArgs) -> anyhow::Result<ExitCode> {
     let (workspace, grants) = (workspace(&args.reach)?, granted(&args.reach)?);
     let mut config = context.config()?;
-    let entry = config.plugins.remove(&args.plugin).unwrap_or_default();
+    let entry = config.plugins.get(&args.plugin).cloned().unwrap_or_default();
     let (name, bundled) = match component(context, &config, &entry, &args.plugin)? {
-        Some(path) => {
-            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Some((name, path)) => {
             // A component from outside starts with nothing but its own `/data`.
             let grants = grants.unwrap_or_else(grant::none);
-            config.plugins = [(name.clone(), Plugin { path: Some(path), trust_path: true, ..grants.apply(entry) })].into();
+            let entry = Plugin { path: Some(path), sha256: None, trust_path: true, ..grants.apply(entry) };
+            config.plugins = [(name.clone(), entry)].into();
             (name, false)
         }
         None => {
@@ -178,19 +180,33 @@ fn part(part: OutputPart) -> Value {
     }
 }
 
-/// The file of the component `what`; none when it is bundled.
-fn component(context: &Context, config: &Config, entry: &Plugin, what: &str) -> anyhow::Result<Option<PathBuf>> {
+/// The component `what`, its name and its file; none when it is bundled. A name means what it means to a host: who has the
+/// name, and only the bytes that the operator has named, if they have.
+fn component(context: &Context, config: &Config, entry: &Plugin, what: &str) -> anyhow::Result<Option<(String, PathBuf)>> {
     let path = Path::new(what);
     if what.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some() {
         let found = path.canonicalize().with_context(|| format!("failed to open {what}"));
-        return found.map(Some).map_err(|error| ExitCode::NotFound.error(error));
+        let path = found.map_err(|error| ExitCode::NotFound.error(error))?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        return Ok(Some((name, path)));
     }
-    if let Some(path) = &entry.path {
-        return Ok(Some(path.clone()));
+    if bundled_owner(what, "").is_some() {
+        return Ok(None);
     }
     let file = format!("{what}.wasm");
     let places = config.plugin_dirs.iter().map(|folder| context.in_workdir(folder).join(&file));
-    Ok(places.into_iter().find(|path| path.is_file()))
+    let Some(path) = entry.path.clone().or_else(|| places.into_iter().find(|path| path.is_file())) else { return Ok(None) };
+    let setup = Setup { workdir: context.workdir.clone(), config: Arc::new(config.clone()), bundled: true };
+    if let Some(named) = named_digest(&setup, what)? {
+        let there = file_digest(&path).map_err(|reason| anyhow!("{what}: {reason}"))?;
+        if there != named {
+            let shown = path.display();
+            return Err(ExitCode::Denied.error(anyhow!(
+                "{shown} has other bytes than the operator named for {what}: sha256 {there}, not {named}; accept them there, or call the file by its path"
+            )));
+        }
+    }
+    Ok(Some((what.to_owned(), path)))
 }
 
 /// The names of the components beside the bundled ones that a host would look at.

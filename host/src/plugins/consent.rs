@@ -14,7 +14,7 @@ use super::grants::{self, By};
 use super::load;
 use super::manifest::{self, Surface};
 use super::policy::net::{NamedBy, OriginGrant};
-use super::registry::{Library, Shelves};
+use super::registry::{self, Library, Shelves};
 use super::settle::Listing;
 use super::status::Source;
 use crate::config::{FsGrant, SecretSource, is_host_of, parse_origin};
@@ -284,6 +284,21 @@ fn kept(setup: &Setup, digest: &str) -> Option<Surface> {
     let components: &Path = &setup.workdir.join("components");
     let bytes = Accepted::new(components.to_owned()).get(digest)?;
     manifest::read(&bytes.wasm).ok()
+}
+
+/// The digest that the operator has named for a plugin, if they have.
+///
+/// # Errors
+///
+/// `grants.toml` cannot be read.
+pub fn named_digest(setup: &Setup, name: &str) -> Result<Option<String>, GrantsError> {
+    let entry = setup.config.plugins.get(name);
+    if let Some(entry) = entry.filter(|entry| !grants::is_silent(entry)) {
+        return Ok(entry.sha256.clone());
+    }
+    let source = if entry.is_some_and(|entry| entry.path.is_some()) { Source::Configured } else { Source::DroppedIn };
+    let granted = GrantsFile::load(&Shelves::new(&setup.config, &setup.workdir).grants)?;
+    Ok(granted.get(source, name).map(|granted| granted.sha256.clone()))
 }
 
 /// Who granted what a plugin may do, for the reader.

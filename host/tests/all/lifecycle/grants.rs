@@ -79,3 +79,42 @@ async fn a_secret_that_is_granted_is_in_no_mount_from_then_on() {
     assert!(call(&mut client, "file_read", &read).await.contains("a note"));
     host.stop().await;
 }
+
+/// A name means what it means to a host.
+#[tokio::test]
+async fn a_call_by_name_is_to_who_has_the_name_and_to_the_named_bytes() {
+    let (work, file) = dropped_in();
+    let run = async |arguments: &[&str]| work.run(&[&["plugin", "call"], arguments].concat(), "").await;
+    // Not to an impostor, which a host refuses.
+    fs::copy(&file, plugins(&work).join("tools-fs.wasm")).unwrap();
+    let impostor = run(&["tools-fs", "which_version"]).await;
+    assert_eq!(impostor.code, Some(7), "{impostor:?}");
+    assert!(impostor.errors.contains("tools-fs has no tool") && impostor.errors.contains("file_read"), "{impostor:?}");
+    fs::remove_file(plugins(&work).join("tools-fs.wasm")).unwrap();
+
+    // Not to bytes that wait for the operator, wherever they named others.
+    granted(&work, &[]).await;
+    put(&file, &guests::swapped());
+    let path = file.to_str().unwrap().to_owned();
+    let refused = async || {
+        let waiting = run(&["swap", "which_version"]).await;
+        assert_eq!(waiting.code, Some(8), "{waiting:?}");
+        let (there, named) = (sha256(&guests::swapped()), sha256(&guests::swap()));
+        assert!(waiting.errors.contains(&format!("sha256 {there}, not {named}")), "{waiting:?}");
+        let by_path = run(&[&path, "which_version"]).await;
+        assert!(by_path.output.contains("version-2"), "a path means the file: {by_path:?}");
+    };
+    refused().await;
+    work.configure(&format!("[plugins.swap]\nsha256 = {:?}\n", sha256(&guests::swap())));
+    refused().await;
+    put(&file, &guests::swap());
+    let named = run(&["swap", "which_version"]).await;
+    assert!(named.output.contains("version-1"), "{named:?}");
+
+    // Under the name that it has in the configuration.
+    work.configure(&format!("plugin_dirs = []\n[plugins.renamed]\npath = {path:?}\nsettings = {{ greeting = \"hello \" }}\n"));
+    let renamed = run(&["renamed", "which_version"]).await;
+    assert!(renamed.output.contains("hello version-1"), "{renamed:?}");
+    let denied = run(&["renamed", "fetch_page", "{\"url\": \"https://api.example.com\"}"]).await;
+    assert!(denied.output.contains("[plugins.renamed] http"), "{denied:?}");
+}
