@@ -1,7 +1,7 @@
 //! What `plugin grant` and `plugin revoke` propose: what stands in `grants.toml`, what would, and the difference in lines.
 //!
-//! A proposal is for the bytes that the file has now; they are named by their digest, so what becomes of the file afterwards
-//! changes nothing. Nothing is written before [`Proposal::apply`].
+//! A proposal is for the bytes that the file has now; they are named by their digest and kept with the grant, so what becomes
+//! of the file afterwards changes nothing. Nothing is written before [`Proposal::apply`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::grants::{self, By};
 use super::load;
 use super::manifest::{self, Surface};
 use super::policy::net::{NamedBy, OriginGrant};
-use super::registry::{self, Library, Shelves};
+use super::registry::{self, Bytes, Library, Shelves};
 use super::settle::Listing;
 use super::status::Source;
 use crate::config::{FsGrant, SecretSource, is_host_of, parse_origin};
@@ -63,8 +63,10 @@ pub struct Proposal {
     path: PathBuf,
     old: Option<(Granted, Vec<String>)>,
     new: Option<(Granted, Vec<String>)>,
-    /// What it asks for and is not granted unasked, for the reader.
-    left_out: Vec<String>,
+    /// What else the reader should know.
+    remarks: Vec<String>,
+    /// What it is for, and where that is kept.
+    bytes: Option<(Bytes, Accepted)>,
 }
 
 impl Proposal {
@@ -89,7 +91,12 @@ impl Proposal {
         let (granted, left_out) = granted(name, found.source, &component.digest, &surface, ask)?;
         let file = GrantsFile::load(&shelves.grants)?;
         let old = file.get(found.source, name).map(|old| (old.clone(), lines(old, kept(setup, &old.sha256).as_ref())));
-        let place = found.path.map(|path| path.display().to_string()).unwrap_or_default();
+        let path = found.path.unwrap_or_default();
+        let bytes = registry::read(&path).map_err(|error| refused(error.to_string()))?;
+        if bytes.digest != component.digest {
+            return Err(refused(format!("{} is being written; try again", path.display())));
+        }
+        let place = path.display();
         Ok(Self {
             title: format!("{name} {} ({}, {place})", surface.manifest.version, found.source),
             name: name.to_owned(),
@@ -97,7 +104,8 @@ impl Proposal {
             path: shelves.grants,
             old,
             new: Some((granted.clone(), lines(&granted, Some(&surface)))),
-            left_out,
+            remarks: left_out,
+            bytes: Some((bytes, accepted(setup))),
         })
     }
 
@@ -118,8 +126,8 @@ impl Proposal {
         };
         let old = lines(&granted, kept(setup, &granted.sha256).as_ref());
         let source = granted.source;
-        let (title, old) = (format!("{name} ({source})"), Some((granted, old)));
-        Ok(Self { name: name.to_owned(), source, title, path, old, new: None, left_out: Vec::new() })
+        let (title, remarks) = (format!("{name} ({source})"), vec![afterwards(setup, &granted)]);
+        Ok(Self { name: name.to_owned(), source, title, path, old: Some((granted, old)), new: None, remarks, bytes: None })
     }
 
     /// Would it change anything?
@@ -132,10 +140,18 @@ impl Proposal {
     ///
     /// # Errors
     ///
-    /// `grants.toml` has changed in the meantime, or cannot be written.
-    pub fn apply(self) -> Result<(), GrantsError> {
+    /// `grants.toml` has changed in the meantime, or it or the bytes cannot be written.
+    pub fn apply(self) -> Result<(), ConsentError> {
+        let keep = || {
+            let kept = self.bytes.as_ref().map_or(Ok(()), |(bytes, accepted)| accepted.keep(bytes));
+            kept.map_err(|error| ConsentError::Refused { name: self.name.clone(), reason: error.to_string() })
+        };
+        keep()?;
         let old = self.old.as_ref().map(|(old, _)| old);
-        GrantsFile::replace(&self.path, (self.source, &self.name), old, self.new.map(|(new, _)| new))
+        let new = self.new.as_ref().map(|(new, _)| new.clone());
+        GrantsFile::replace(&self.path, (self.source, &self.name), old, new)?;
+        // Before that nothing referred to them, and a host that starts removes such bytes.
+        keep()
     }
 }
 
@@ -164,7 +180,7 @@ impl fmt::Display for Proposal {
         if old.is_empty() && new.is_empty() {
             writeln!(f, "    nothing beyond its own /data")?;
         }
-        self.left_out.iter().try_for_each(|line| writeln!(f, "  ! {line}"))
+        self.remarks.iter().try_for_each(|line| writeln!(f, "  ! {line}"))
     }
 }
 
@@ -279,11 +295,34 @@ fn lines(granted: &Granted, surface: Option<&Surface>) -> Vec<String> {
     fs.chain(http).chain(granted.secrets.iter().map(secret)).collect()
 }
 
+fn accepted(setup: &Setup) -> Accepted {
+    Accepted::new(setup.workdir.join("components"))
+}
+
 /// What bytes that were accepted before say of themselves.
 fn kept(setup: &Setup, digest: &str) -> Option<Surface> {
-    let components: &Path = &setup.workdir.join("components");
-    let bytes = Accepted::new(components.to_owned()).get(digest)?;
+    let bytes = accepted(setup).get(digest)?;
     manifest::read(&bytes.wasm).ok()
+}
+
+/// What serves when nothing is granted any more. Without a grant nobody is asked which bytes those are.
+fn afterwards(setup: &Setup, granted: &Granted) -> String {
+    let name = &granted.name;
+    let shelves = Shelves::new(&setup.config, &setup.workdir);
+    let found = Library::new(true).find(&shelves, &shelves.list(&Listing::new()).0);
+    let found = found.into_iter().find(|found| found.name == *name).filter(|found| found.source == granted.source);
+    let Some(path) = found.as_ref().and_then(|found| found.path.as_deref()) else {
+        return "its file is gone, so it serves no more".to_owned();
+    };
+    let off = format!("to stop that, remove {} or set [plugins.{name}] enabled = false", path.display());
+    let keeps = format!("with /data and what else is kept for {name}");
+    match found.as_ref().map(|found| &found.component) {
+        Some(Ok(component)) if component.digest == granted.sha256 => format!("it goes on serving without these, {keeps}; {off}"),
+        Some(Ok(component)) => {
+            format!("its file has other bytes, sha256 {}: they serve from then on, without these but {keeps}; {off}", component.digest)
+        }
+        _ => format!("its file cannot be read; what served before goes on without these, {keeps}; {off}"),
+    }
 }
 
 /// The digest that the operator has named for a plugin, if they have.

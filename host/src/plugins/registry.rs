@@ -46,6 +46,7 @@ pub(super) struct Component {
 }
 
 /// The bytes of a component, and what they are called.
+#[derive(Debug)]
 pub(super) struct Bytes {
     pub wasm: Cow<'static, [u8]>,
     pub digest: String,

@@ -54,7 +54,7 @@ fn settle(proposal: Proposal, name: &str, yes: bool, question: &str, again: &str
             return Ok(ExitCode::Denied);
         }
     }
-    proposal.apply()?;
+    proposal.apply().map_err(coded)?;
     let done = "Done. A running host sees it within seconds, and ends calls that run with more than is granted now";
     output::text(&format!("{done}; `stellaclaw plugin inspect {name}` shows what it may do.\n"))?;
     Ok(ExitCode::Ok)

@@ -1,4 +1,4 @@
-//! What the operator grants and takes back while calls run.
+//! What the operator grants and takes back while calls run and files change.
 
 use stellaclaw::plugins::Mount;
 
@@ -49,6 +49,29 @@ async fn what_is_taken_back_is_taken_from_calls_that_run() {
     assert!(last.contains("what was granted to swap was taken back while the call ran, which ended it"), "{last}");
     assert_eq!(call(&mut client, "which_version", &json!({})).await, "version-1", "it serves with what is left");
     host.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_granted_is_kept_whatever_becomes_of_its_file() {
+    let (work, file) = dropped_in();
+    granted(&work, &[]).await;
+    // No host has seen the first one.
+    put(&file, &guests::swapped());
+    let waits = listed(&work, "swap").await;
+    assert_eq!((&waits["digest"], &waits["serving"]), (&json!(sha256(&guests::swapped())), &json!(sha256(&guests::swap()))), "{waits:#}");
+    let host = work.host().await;
+    let mut client = Client::attach(&work, "", &Log::new(work.folder())).await.unwrap();
+    until_serves(&work, "swap", &guests::swap()).await;
+    assert_eq!(call(&mut client, "write_one", &json!({"text": "x"})).await, "written");
+    host.stop().await;
+
+    // Who takes it back is told first what serves then.
+    let asked = work.run(&["plugin", "revoke", "swap"], "").await;
+    assert_eq!(asked.code, Some(2), "{asked:?}");
+    insta::assert_snapshot!("revoke_with_other_bytes_in_the_file", shown(&work, &asked));
+    fs::remove_file(&file).unwrap();
+    let asked = work.run(&["plugin", "revoke", "swap"], "").await;
+    assert!(asked.output.contains("! its file is gone, so it serves no more\n"), "{asked:?}");
 }
 
 #[tokio::test]
