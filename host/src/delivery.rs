@@ -78,9 +78,6 @@ pub trait Channel: Send + Sync {
     fn drained(&self, conversation: ConversationId);
 }
 
-/// What is put before a part that may have arrived before.
-pub const MAY_REPEAT: &str = "(may repeat)";
-
 /// The handle: wakes lanes.
 #[derive(Debug, Clone)]
 pub struct Delivery {

@@ -45,7 +45,7 @@ pub use copy::restored;
 pub use inbox::{Accept, Accepted, CommandDone, CommandEffect, CommandOutcome, InboxKind, InboxRow, NewInbox};
 pub use journal::{Append, Appended, Damage, Event, Journal, NewEvent};
 pub use kv::{KvChange, KvEntry, KvSpace};
-pub use outbox::{NewOutbox, Next, OutboxKind, OutboxRow, OutboxState, PartOutcome, PartRow, PartState};
+pub use outbox::{MAY_REPEAT, NewOutbox, Next, OutboxKind, OutboxRow, OutboxState, PartOutcome, PartRow, PartState};
 pub use retention::{Checked, Pruned};
 pub use usage::{NewUsage, Totals};
 pub use wakes::{Wake, Wakes};
@@ -168,6 +168,8 @@ struct Inner {
     blobs: Arc<Blobs>,
     shared: Arc<Shared>,
     workdir: WorkDir,
+    /// Rows that were committed are gone.
+    lost: bool,
 }
 
 /// The way to the writer.
@@ -277,7 +279,7 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|error| io_error("start the writer of", &path, &error))?;
         let writer = Queue { sender, places: Arc::new(Semaphore::new(limits::QUEUE_JOBS)) };
-        Ok((Self::assemble(workdir, Some(writer), shared)?, Opened { migrated_from, lost }))
+        Ok((Self::assemble(workdir, Some(writer), shared, lost.is_some())?, Opened { migrated_from, lost }))
     }
 
     /// Opens the store for reading, also while a host has it open. Every command that writes answers [`StoreError::ReadOnly`]. Blocks.
@@ -291,7 +293,7 @@ impl Store {
             false => 0,
         };
         match found {
-            SCHEMA_VERSION => Self::assemble(workdir, None, Shared::new()),
+            SCHEMA_VERSION => Self::assemble(workdir, None, Shared::new(), false),
             0 if workdir.has_version()? => Err(StoreError::Gone(path.display().to_string())),
             0 => Err(StoreError::NotFound(format!("store in {}; start the host once", workdir.root().display()))),
             newer if newer > SCHEMA_VERSION => Err(StoreError::Newer { found: newer, known: SCHEMA_VERSION }),
@@ -299,10 +301,10 @@ impl Store {
         }
     }
 
-    fn assemble(workdir: &WorkDir, writer: Option<Queue>, shared: Arc<Shared>) -> Result<Self, StoreError> {
+    fn assemble(workdir: &WorkDir, writer: Option<Queue>, shared: Arc<Shared>, lost: bool) -> Result<Self, StoreError> {
         let readers = Readers::open(&workdir.database())?;
         let blobs = Arc::new(Blobs::new(workdir.blobs()));
-        Ok(Self { inner: Arc::new(Inner { writer, readers, blobs, shared, workdir: workdir.clone() }), label: None })
+        Ok(Self { inner: Arc::new(Inner { writer, readers, blobs, shared, workdir: workdir.clone(), lost }), label: None })
     }
 
     /// The same store; its next jobs fire the crash points `<name>.before@<rest>` and `<name>.after@<rest>` of the label

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Channel, Deps, MAY_REPEAT, Outcome, Part, Reply};
+use super::{Channel, Deps, Outcome, Part, Reply};
 use crate::crash;
 use crate::ids::ConversationId;
 use crate::limits::{FULL_PAUSE, PART_TRIES};
-use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
+use crate::store::{Conversation, MAY_REPEAT, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
 use crate::supervise::Budget;
 
 /// Replies read at a time.
@@ -168,7 +168,8 @@ impl Lane<'_> {
     }
 
     async fn send(&self, part: &PartRow) -> Outcome {
-        let body = if part.marked { format!("{MAY_REPEAT}\n{}", part.body) } else { part.body.clone() };
+        let is_to_be_marked = part.marked && !part.body.starts_with(MAY_REPEAT);
+        let body = if is_to_be_marked { format!("{MAY_REPEAT}\n{}", part.body) } else { part.body.clone() };
         crash::point(|| format!("send.before@{}.{}", self.row.key, part.n));
         let outcome = self
             .channel

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::clock;
-use crate::store::{NewConversation, NewOutbox, Options, OutboxState, PartState};
+use crate::store::{MAY_REPEAT, NewConversation, NewOutbox, Options, OutboxState, PartState};
 use crate::workdir::WorkDir;
 
 /// A channel that cuts replies at `|` and ends sendings as it was told; then everything is sent.

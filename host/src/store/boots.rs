@@ -1,6 +1,6 @@
 //! Runs of the host: when it started, when it was last seen alive, whether it ended by itself.
 
-use super::{Session, Store, StoreError, conversations, sql};
+use super::{Session, Store, StoreError, conversations, outbox, sql};
 use crate::clock::Moment;
 use crate::ids::BootId;
 
@@ -18,26 +18,31 @@ pub struct Recovered {
     pub crashed: bool,
     /// The store was restored from a backup since the run before: what was running has long gone on elsewhere.
     pub restored: bool,
-    /// Parts that were being sent and may or may not have arrived; now `unknown`.
+    /// Parts that may or may not have arrived; now `unknown`.
     pub unknown_parts: u64,
     /// Sessions in a phase other than idle and closed, in order of id.
     pub open: Vec<Session>,
 }
 
 impl Store {
-    /// Starts a run: a new boot row; parts that older runs left `sending` become `unknown`. One transaction.
+    /// Starts a run: a new boot row; parts that older runs left `sending` become `unknown`, and where the end of the store is
+    /// missing all that are open. One transaction.
     ///
     /// # Errors
     /// Those of any write.
     pub async fn recover(&self, version: &str, at: Moment) -> Result<Recovered, StoreError> {
         let version = version.to_owned();
+        let lost = self.inner.lost;
         self.write(256, move |tx| {
             let before = sql::one(tx.conn, "SELECT seen_at, ended, version FROM boots ORDER BY id DESC LIMIT 1", [], |row| {
                 Ok((Moment(row.get(0)?), row.get::<_, Option<i64>>(1)?, row.get::<_, String>(2)?))
             })?;
             sql::execute(tx.conn, "INSERT INTO boots (version, started_at, seen_at) VALUES (?1, ?2, ?2)", (version, at.0))?;
             let boot = BootId(tx.conn.last_insert_rowid());
-            let unknown = sql::execute(tx.conn, "UPDATE parts SET state = 'unknown' WHERE state = 'sending'", [])?;
+            let mut unknown = sql::execute(tx.conn, "UPDATE parts SET state = 'unknown' WHERE state = 'sending'", [])?;
+            if lost {
+                unknown += outbox::doubt(tx.conn)?;
+            }
             Ok(Recovered {
                 boot,
                 last_seen: before.as_ref().map(|(seen, ended, _)| ended.map_or(*seen, |ended| (*seen).max(Moment(ended)))),

@@ -10,6 +10,9 @@ use super::{BlobHash, Store, StoreError, Tx, conversations};
 use crate::clock::Moment;
 use crate::ids::{BootId, ConversationId, OutboxId};
 
+/// Stands before a reply, or a part of one, that may have arrived before.
+pub const MAY_REPEAT: &str = "(may repeat)";
+
 /// What a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -255,6 +258,16 @@ impl Store {
     pub async fn finish_outbox(&self, id: OutboxId, state: OutboxState) -> Result<(), StoreError> {
         self.write(64, move |tx| finish(tx, id, state)).await
     }
+}
+
+/// Nobody knows any more which of the open replies have arrived: each is repeated, marked. How many parts are now `unknown`.
+pub(super) fn doubt(conn: &Connection) -> Result<usize, StoreError> {
+    let unplanned = "UPDATE outbox SET body = ?1 || char(10) || body
+        WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.outbox = outbox.id)";
+    sql::execute(conn, unplanned, [MAY_REPEAT])?;
+    let pending = "UPDATE parts SET state = 'unknown'
+        WHERE state = 'pending' AND outbox IN (SELECT id FROM outbox WHERE state = 'pending')";
+    sql::execute(conn, pending, [])
 }
 
 impl NewOutbox {

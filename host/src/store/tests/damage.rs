@@ -136,6 +136,32 @@ async fn an_older_database_is_noticed() {
 }
 
 #[tokio::test]
+async fn replies_that_may_have_been_delivered_since_are_marked() {
+    let mut fixture = Fixture::new().await;
+    let boot = fixture.store.recover("0.1.0", AT).await.unwrap().boot;
+    let unplanned = fixture.reply("s1.t1.final").await;
+    let planned = fixture.reply("s1.t2.final").await;
+    fixture.store.plan_and_send(planned, vec!["one".into(), "two".into(), "three".into()], boot).await.unwrap();
+    fixture.store.part_sent(planned, 0, None, boot).await.unwrap();
+    fixture.store.close().await;
+    let older = fs::read(fixture.workdir.database()).unwrap();
+    fixture.reopen().await;
+    fixture.append(&["1"]).await;
+    fixture.store.close().await;
+    fs::write(fixture.workdir.database(), older).unwrap();
+    for lost in [true, false] {
+        assert_eq!(fixture.reopen().await.lost.is_some(), lost);
+        assert_eq!(fixture.store.recover("0.1.0", AT).await.unwrap().unknown_parts, if lost { 2 } else { 0 });
+        let body = fixture.store.outbox(unplanned).await.unwrap().unwrap().body;
+        assert!(body.starts_with(MAY_REPEAT) && body.matches(MAY_REPEAT).count() == 1, "{body}");
+        let parts = fixture.store.outbox(planned).await.unwrap().unwrap().parts;
+        let states: Vec<_> = parts.iter().map(|part| part.state).collect();
+        assert_eq!(states, [PartState::Sent, PartState::Unknown, PartState::Unknown]);
+        fixture.append(&["again"]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_database_with_flipped_bits_never_gives_other_rows() {
     let mut fixture = Fixture::new().await;
     let bodies: Vec<String> = (0..400).map(|n| format!(r#"{{"n":{n},"text":"{}"}}"#, "x".repeat(400))).collect();
