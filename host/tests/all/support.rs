@@ -5,6 +5,7 @@ pub mod client;
 pub mod fake_openai;
 pub mod guests;
 pub mod host;
+pub mod mounts;
 pub mod scene;
 pub mod warm;
 pub mod wasm;

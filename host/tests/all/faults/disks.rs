@@ -12,9 +12,9 @@ use stellaclaw::channels::terminal::protocol::{Kind, Settled, ToClient};
 use super::{assert_kept, script};
 use crate::support::client::Client;
 use crate::support::fake_openai::Answer;
-use crate::support::host::Host;
+use crate::support::host::{Host, was_killed};
 use crate::support::scene::Scene;
-use crate::support::within;
+use crate::support::{mounts, within};
 
 /// Runs at the same time. Most of the time they wait for the next try.
 const AT_A_TIME: usize = 8;
@@ -163,7 +163,7 @@ async fn a_sync_that_fails_at_any_commit_ends_the_host_and_the_next_one_goes_on(
     }
 }
 
-/// A disk of its own for the work directory, in a namespace that goes away with the host. None: this user may not mount.
+/// A disk of its own for the work directory, which goes away with the host.
 struct SmallDisk {
     host: Host,
     /// The work directory as the host sees it.
@@ -171,21 +171,17 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    async fn new(scene: &Scene, size: &str) -> Option<Self> {
+    async fn new(scene: &Scene, size: &str) -> Self {
         const MOUNT: &str =
             "cp -a \"$0\" \"$0.kept\" && mount -t tmpfs -o size=$1 none \"$0\" && cp -a \"$0.kept/.\" \"$0/\" && shift && exec \"$@\"";
-        let probe = std::process::Command::new("unshare").args(["-Urm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
-        if !probe.is_ok_and(|probe| probe.status.success()) {
-            return None;
-        }
         let work = scene.work.workdir();
-        let host = scene.work.spawn_under(&["unshare", "-Urm", "sh", "-c", MOUNT, work.to_str().unwrap(), size], &[]);
+        let host = scene.work.spawn_under(&mounts::script(MOUNT, &[work.to_str().unwrap(), size]), &[]);
         let inside = Path::new("/proc").join(host.pid().as_raw_nonzero().to_string()).join("root");
         let root = inside.join(work.strip_prefix("/").unwrap());
         // The socket is behind the mount; from here it is seen through the host's own root.
         std::os::unix::fs::symlink(root.join("host.sock"), scene.work.socket()).unwrap();
         let host = scene.work.serving(host).await.unwrap_or_else(|died| panic!("{died:?}\n{}", scene.work.log()));
-        Some(Self { host, root })
+        Self { host, root }
     }
 
     /// Takes all room that there is.
@@ -205,11 +201,7 @@ impl SmallDisk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_disk_that_is_full_is_said_and_waited_for() {
     let scene = Scene::new(script()).await;
-    let Some(disk) = SmallDisk::new(&scene, "400m").await else {
-        println!("this user may not mount a disk: a commit that finds it full is simulated instead");
-        assert!(play("commit.full#9".into()).await.failed);
-        return;
-    };
+    let disk = SmallDisk::new(&scene, "400m").await;
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     client.say("1", "wait").await.unwrap();
     scene.fake.held("wait", 1).await;
@@ -235,6 +227,41 @@ async fn a_small_disk_that_is_full_is_said_and_waited_for() {
     drop(disk.host);
 }
 
+/// The log of the database, as long as it is now.
+fn log_of(scene: &Scene) -> (PathBuf, u64) {
+    let path = scene.work.workdir().join("state.db-wal");
+    let length = fs::metadata(&path).unwrap().len();
+    (path, length)
+}
+
+/// Takes away what was written to the log since then.
+fn cut((path, length): (PathBuf, u64)) {
+    assert!(fs::metadata(&path).unwrap().len() > length);
+    File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_a_torn_end_forgot_was_delivered_comes_again_with_a_mark() {
+    let scene = Scene::new(script()).await;
+    let mut host = scene.work.start(&[("CRASH_AT", "plan.before@s1.t1.final")]).await.unwrap();
+    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    client.send("1", "hello").await.unwrap();
+    assert!(was_killed(host.exit().await));
+    let torn = log_of(&scene);
+    let host = scene.work.host().await;
+    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    assert_eq!(client.settle().await.unwrap().0[0].text, "Hello to you.");
+    client.talk("2", "greet-1").await.unwrap();
+    host.kill();
+    cut(torn);
+    let host = scene.work.host().await;
+    assert!(host.said().contains("the end of the store is missing"), "{}", host.said());
+    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    let replies = client.settle().await.unwrap().0;
+    assert_eq!(replies.iter().map(|reply| reply.text.as_str()).collect::<Vec<_>>(), ["(may repeat)\nHello to you."]);
+    host.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_end_is_said_and_a_turn_that_ran_waits_for_a_person() {
     let read = ("file_read", serde_json::json!({"file_path": "welcome.md"}));
@@ -244,14 +271,12 @@ async fn a_torn_end_is_said_and_a_turn_that_ran_waits_for_a_person() {
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     client.say("1", "torn").await.unwrap();
     scene.fake.held("first", 1).await;
-    let log = scene.work.workdir().join("state.db-wal");
-    let begun = fs::metadata(&log).unwrap().len();
+    let begun = log_of(&scene);
     scene.fake.release("first");
     scene.fake.held("second", 1).await;
     host.kill();
     // The turn is still known, and nothing of what it did since.
-    assert!(fs::metadata(&log).unwrap().len() > begun);
-    File::options().write(true).open(&log).unwrap().set_len(begun).unwrap();
+    cut(begun);
     let host = scene.work.host().await;
     let said = host.said();
     assert!(said.contains("the end of the store is missing") && said.contains("journal_known"), "{said}");

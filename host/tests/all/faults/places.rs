@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use stellaclaw::channels::terminal::protocol::Settled;
 
 use super::{assert_kept, script};
 use crate::support::client::Client;
 use crate::support::host::Work;
+use crate::support::mounts;
 use crate::support::scene::Scene;
 
 const CONFIG: i32 = 3;
@@ -30,10 +32,19 @@ async fn refused(work: &Work) -> (Option<i32>, String) {
     (status.code(), host.said().lines().last().unwrap_or_default().to_owned())
 }
 
+/// The same, in another work directory.
+fn refused_at(work: &Work, place: &Path) -> (Option<i32>, String) {
+    let wrapper = unprivileged();
+    let mut command = Command::new(wrapper.first().copied().unwrap_or("env"));
+    command.env_clear().env("PATH", "/usr/bin:/bin").args(wrapper.iter().skip(1));
+    let output = command.arg(work.command(&[]).get_program()).arg("--workdir").arg(place).arg("run").output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 /// Makes one work directory a copy of another.
 fn replace(to: &Work, from: &Work) {
     fs::remove_dir_all(to.workdir()).unwrap();
-    let copied = std::process::Command::new("cp").arg("-a").args([from.workdir(), to.workdir()]).status().unwrap();
+    let copied = Command::new("cp").arg("-a").args([from.workdir(), to.workdir()]).status().unwrap();
     assert!(copied.success());
 }
 
@@ -85,15 +96,30 @@ async fn a_read_only_disk_is_named() {
     let work = Work::new();
     work.host().await.stop().await;
     let place = work.workdir();
-    let mut host = work.spawn_under(&["unshare", "-Urm", "sh", "-c", READ_ONLY, place.to_str().unwrap()], &[]);
+    let mut host = work.spawn_under(&mounts::script(READ_ONLY, &[place.to_str().unwrap()]), &[]);
     let status = host.exit().await;
     let said = host.said();
-    if said.contains("unshare") || said.contains("mount") {
-        println!("this user may not mount; a directory that may not be written is shown by the tests beside this one: {said}");
-        return;
-    }
     assert_eq!(status.code(), Some(DISK), "{said}");
     assert!(said.contains("Read-only file system") && said.contains(place.to_str().unwrap()), "{said}");
+}
+
+#[tokio::test]
+async fn a_directory_that_may_not_be_written_is_made_so_when_it_is_ours_and_named_when_it_is_not_to_be_changed() {
+    let work = Work::new();
+    work.host().await.stop().await;
+    for closed in [work.workdir(), work.workdir().join("blobs"), work.workdir().join("conversations")] {
+        mode(&closed, 0o500);
+    }
+    let host = work.serving(work.spawn_under(&unprivileged(), &[])).await.unwrap_or_else(|died| panic!("{died:?}\n{}", work.log()));
+    host.stop().await;
+    assert_eq!(fs::metadata(work.workdir().join("blobs")).unwrap().permissions().mode() & 0o777, 0o700);
+    // What lies above the work directory is not the host's.
+    fs::remove_dir_all(work.workdir()).unwrap();
+    mode(work.folder(), 0o500);
+    let (ended, said) = refused_at(&work, &work.workdir());
+    mode(work.folder(), 0o700);
+    assert_eq!(ended, Some(DISK), "{said}");
+    assert!(said.contains(work.workdir().to_str().unwrap()) && said.contains("Permission denied"), "{said}");
 }
 
 #[tokio::test]
@@ -116,19 +142,8 @@ async fn a_directory_that_is_not_ours_is_refused_and_one_that_is_too_open_is_clo
         }
         false => "/usr".into(),
     };
-    let wrapper = unprivileged();
-    let mut command = std::process::Command::new(wrapper.first().copied().unwrap_or("env"));
-    command
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .args(wrapper.iter().skip(1))
-        .arg(work.command(&[]).get_program())
-        .arg("--workdir")
-        .arg(&place)
-        .arg("run");
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(DISK), "{said}");
+    let (ended, said) = refused_at(&work, &place);
+    assert_eq!(ended, Some(DISK), "{said}");
     assert!(said.contains(place.to_str().unwrap()) && said.contains("not permitted"), "{said}");
 }
 

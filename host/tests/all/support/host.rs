@@ -2,6 +2,7 @@
 //!
 //! Every process that is started here ends with the test, also when the test is killed.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -38,6 +39,22 @@ impl Work {
     pub fn cold() -> Self {
         let folder = tempfile::Builder::new().prefix("stella-").tempdir().unwrap();
         Self { folder, hosts: AtomicUsize::new(0), variables: Vec::new() }
+    }
+
+    /// Takes the components that another one has, and what was compiled of them.
+    pub fn take_components(&self, from: &Self) {
+        let all = ["cache", "components", "plugins"].map(|name| from.workdir().join(name));
+        let copied = Command::new("cp").arg("-a").args(all).arg(self.workdir()).status().unwrap();
+        assert!(copied.success());
+    }
+
+    /// Another one, with everything that this one has now. No host may serve it meanwhile.
+    pub fn copy(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("stella-").tempdir().unwrap();
+        let all = [self.workdir(), self.config_file()].into_iter().filter(|path| path.exists());
+        let copied = Command::new("cp").arg("-a").args(all).arg(folder.path()).status().unwrap();
+        assert!(copied.success());
+        Self { folder, hosts: AtomicUsize::new(0), variables: self.variables.clone() }
     }
 
     /// Writes the configuration anew.
@@ -254,6 +271,21 @@ impl Host {
 
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// A number that the kernel keeps of the process, such as `VmRSS` in KiB, or `Threads`.
+    pub fn counts(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// What its descriptors stand for, by their number.
+    pub fn descriptors(&self) -> BTreeMap<u64, PathBuf> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid().as_raw_nonzero())).unwrap().map(|entry| entry.unwrap());
+        // One that was closed meanwhile is none.
+        let number = |name: std::ffi::OsString| name.to_str().unwrap().parse().unwrap();
+        open.filter_map(|entry| Some((number(entry.file_name()), fs::read_link(entry.path()).ok()?))).collect()
     }
 }
 
