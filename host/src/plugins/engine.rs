@@ -11,7 +11,8 @@ use std::thread;
 
 use wasmtime::component::Linker;
 use wasmtime::{
-    Config, Enabled, Engine, Inlining, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+    Config, Enabled, Engine, EngineWeak, Inlining, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
+    WasmBacktraceDetails,
 };
 
 use super::imports;
@@ -66,21 +67,24 @@ impl Engines {
         self.fitting(0).map(|host| &host.engine).collect()
     }
 
-    /// Moves the epochs from a thread of its own: on the runtime, a busy worker would stop them. Ticks are counted, not
-    /// derived from the time, so a suspended host does not wake up to expired guests. Ends with the engines.
+    /// Moves the epochs from a thread of its own: on the runtime, a busy worker would stop them. Ends with the engines.
     fn start_epochs(&self) -> std::io::Result<()> {
         let engines: Vec<_> = self.all().into_iter().map(Engine::weak).collect();
-        let tick = move || {
-            loop {
-                thread::sleep(limits::EPOCH_TICK);
-                let mut living = engines.iter().filter_map(wasmtime::EngineWeak::upgrade).peekable();
-                if living.peek().is_none() {
-                    return;
-                }
-                living.for_each(|engine| engine.increment_epoch());
-            }
-        };
+        let tick = move || tick(&engines, || thread::sleep(limits::EPOCH_TICK));
         thread::Builder::new().name("epochs".into()).spawn(tick).map(drop)
+    }
+}
+
+/// Moves the epochs by one after each pause, however long it was: ticks are counted, not derived from the time, so that a
+/// process that stood still does not wake up to many at once.
+fn tick(engines: &[EngineWeak], mut pause: impl FnMut()) {
+    loop {
+        pause();
+        let mut living = engines.iter().filter_map(EngineWeak::upgrade).peekable();
+        if living.peek().is_none() {
+            return;
+        }
+        living.for_each(|engine| engine.increment_epoch());
     }
 }
 
@@ -156,4 +160,35 @@ fn pool() -> PoolingAllocationConfig {
 /// An error with what caused it, on one line. The engine's `{:?}` would add a backtrace of the host.
 pub(super) fn chain(error: &wasmtime::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Instance, Module, Store};
+
+    use super::*;
+
+    /// A core module whose export `f` does nothing; like every function it looks at the epoch.
+    const NOTHING: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x04\x01\x02\0\x0b";
+
+    #[test]
+    fn after_a_long_pause_an_epoch_moves_by_one() {
+        let engine = Engine::new(&config(None)).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &Module::new(&engine, NOTHING).unwrap(), &[]).unwrap();
+        let nothing = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+        store.set_epoch_deadline(3);
+        let engines = [engine.weak()];
+        // In each pause as many ticks after the deadline was set as there were pauses before it.
+        let (mut guest, mut runs) = (Some((engine, store, nothing)), Vec::new());
+        tick(&engines, || {
+            thread::sleep(20 * limits::EPOCH_TICK);
+            let Some((_, store, nothing)) = &mut guest else { return };
+            runs.push(nothing.call(store, ()).is_ok());
+            if runs.len() == 4 {
+                guest = None;
+            }
+        });
+        assert_eq!(runs, [true, true, true, false], "it is over with the third tick, and with none before");
+    }
 }

@@ -17,6 +17,8 @@ use crate::support::{guests, within};
 
 /// Longer than what the stopped call still has to do, shorter than its time.
 const STOPPED: Duration = Duration::from_secs(3);
+/// Shorter than a stop.
+const SHORT: &str = "2s";
 
 /// Stops the process as a laptop that is closed does.
 async fn stop_for_a_while(host: &Host) {
@@ -25,6 +27,10 @@ async fn stop_for_a_while(host: &Host) {
     host.signal(Signal::CONT);
 }
 
+/// What is promised: a process that stands still for less than what is left of a call's time takes nothing else from the call.
+/// The ticks that it missed do not come as many at once (`engine::tests::after_a_long_pause_an_epoch_moves_by_one`), and
+/// what was on its way is there afterwards. The time of a call is that of the monotonic clock: a stop counts, the sleep of the
+/// machine does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_and_a_request_outlive_a_process_that_stood_still() {
     let nap = Answer::calls([("nap", json!({"ms": 1500, "say": "rested"})), ("shout", json!({"text": "calm"}))]);
@@ -36,7 +42,7 @@ async fn a_call_and_a_request_outlive_a_process_that_stood_still() {
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     client.say("1", "rest").await.unwrap();
     client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
-    // Hundreds of the engine's ticks are missed, and come as one.
+    // Hundreds of the engine's ticks are missed.
     stop_for_a_while(&host).await;
     scene.fake.held("rested", 1).await;
     stop_for_a_while(&host).await;
@@ -50,6 +56,27 @@ async fn a_call_and_a_request_outlive_a_process_that_stood_still() {
     assert_kept(&scene, 0);
 }
 
+/// A stop that is longer than a call's time is the end of the call, as if it had computed all the while, and of nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_time_passes_while_the_process_stands_still_ends_typed() {
+    let nap = Answer::calls([("nap", json!({"ms": 60_000}))]);
+    let script = script().on("rest", [nap, Answer::text("It did not work.")]);
+    let scene = Scene::with(script, &format!("[plugins.probe.limits]\nwall_time = {SHORT:?}\n")).await;
+    fs::create_dir_all(scene.work.workdir().join("plugins")).unwrap();
+    fs::copy(guests::probe(), scene.work.workdir().join("plugins/probe.wasm")).unwrap();
+    let host = scene.work.host().await;
+    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    client.say("1", "rest").await.unwrap();
+    client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+    stop_for_a_while(&host).await;
+    assert_eq!(client.settle().await.unwrap().0.last().unwrap().text, "It did not work.");
+    let told = scene.fake.asks_of("rest")[1].body["messages"].to_string();
+    assert!(told.contains("nap took longer than 2 s and was ended"), "{told}");
+    assert_eq!(client.talk("2", "hello").await.unwrap()[0].text, "Hello to you.");
+    host.stop().await;
+    assert_kept(&scene, 0);
+}
+
 /// Lets the process have descriptors below this number only. What it could have before.
 fn limit(host: &Host, current: Option<u64>) -> Option<u64> {
     // The host has this process's upper bound.
@@ -59,9 +86,8 @@ fn limit(host: &Host, current: Option<u64>) -> Option<u64> {
 
 /// The lowest number that would be the next descriptor: no other is free below it.
 fn first_free(host: &Host) -> u64 {
-    let open = fs::read_dir(format!("/proc/{}/fd", host.pid().as_raw_nonzero())).unwrap();
-    let open: std::collections::BTreeSet<u64> = open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
-    (0..).find(|number| !open.contains(number)).unwrap()
+    let open = host.descriptors();
+    (0..).find(|number| !open.contains_key(number)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,12 +139,7 @@ async fn ten_thousand_waiting_messages_are_each_answered_once() {
     scene.work.host().await.stop().await;
     fill(&scene);
     let host = scene.work.host().await;
-    let resident = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", host.pid().as_raw_nonzero())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    let at_start = resident();
+    let at_start = host.counts("VmHWM");
     // Whoever comes meanwhile is served.
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     assert_eq!(client.talk("mine", "hello").await.unwrap()[0].text, "Hello to you.");
@@ -128,7 +149,7 @@ async fn ten_thousand_waiting_messages_are_each_answered_once() {
         }
     };
     tokio::time::timeout(Duration::from_secs(120), answered).await.expect("not all were answered");
-    let grown = resident() - at_start;
+    let grown = host.counts("VmHWM") - at_start;
     println!(
         "{} messages in {} requests, {} KiB at the start, {grown} KiB more",
         WAITING * CONVERSATIONS,
