@@ -1,6 +1,9 @@
 //! The terminal as a person and as a script see it: `chat` and `ask`, with and without a host beside them.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
 
 use rustix::process::Signal;
 
@@ -167,4 +170,33 @@ async fn a_pipe_can_hold_commands() {
     assert_eq!(chat.code, Some(0), "{chat:?}");
     let lines: Vec<_> = chat.output.lines().collect();
     assert!(lines[1].starts_with("A new session") && lines[2] == "kept" && lines[3].contains("/bogus"), "{lines:?}");
+}
+
+/// The sockets of a process, as its descriptors name them, on which somebody could connect to it over the network.
+fn listens(pid: u32, descriptors: impl Iterator<Item = impl AsRef<Path>>) -> BTreeSet<String> {
+    const LISTEN: &str = "0A";
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1)).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    // Local and remote address, state, queues, timer, retransmissions, user, timeout, inode: after the number of the row.
+    let listening: BTreeSet<_> = rows.filter(|row| row[3] == LISTEN).map(|row| format!("socket:[{}]", row[9])).collect();
+    descriptors.filter_map(|path| path.as_ref().to_str().map(str::to_owned)).filter(|path| listening.contains(path)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_can_connect_to_a_host_over_the_network() {
+    let script = Script::default().on("wait", [Answer::text("At last.").held("wait")]);
+    let scene = Scene::new(script).await;
+    let host = scene.work.host().await;
+    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    client.say("1", "wait").await.unwrap();
+    scene.fake.held("wait", 1).await;
+    let pid = host.pid().as_raw_nonzero().get().unsigned_abs();
+    assert_eq!(listens(pid, host.descriptors().values()), BTreeSet::new());
+    // Whoever listens is seen: this test does.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    assert!(!listens(std::process::id(), own).is_empty(), "{listener:?}");
+    scene.fake.release("wait");
+    assert_eq!(client.settle().await.unwrap().0[0].text, "At last.");
+    host.stop().await;
 }
