@@ -3,6 +3,7 @@
 //! The points are not a list that somebody keeps: a run records the name of each that fires, and then every name is killed
 //! at. What the runs leave behind is judged by the checker, which knows the logs of the fakes and the tables.
 
+mod files;
 mod stage;
 
 use std::collections::BTreeSet;

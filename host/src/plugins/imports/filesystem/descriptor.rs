@@ -18,6 +18,7 @@ use super::open::{self, Node, OpenFile, Request};
 use super::place::{Directory, Root, Spot};
 use super::quota::Changing;
 use super::stream::{FileInput, FileOutput, Position, read_at};
+use crate::crash;
 
 type Handle = Resource<Descriptor>;
 
@@ -63,6 +64,7 @@ impl Node {
     }
 
     fn sync(&self, data_only: bool) -> FsResult<()> {
+        crash::point(|| "file.sync".to_owned());
         let synced = match (self, data_only) {
             (Self::File(file), true) => rustix::fs::fdatasync(&file.fd),
             (Self::File(file), false) => rustix::fs::fsync(&file.fd),
@@ -328,6 +330,7 @@ impl types::HostDescriptor for FileView<'_> {
 
     fn remove_directory_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
         let spot = self.spot(&fd, &path, "remove-directory")?;
+        crash::point(|| "file.unlink".to_owned());
         let changing = changing(&spot);
         let removed = spot.stat().map_err(failed)?;
         self.check_movable(&spot, &removed, "remove-directory")?;
@@ -353,6 +356,7 @@ impl types::HostDescriptor for FileView<'_> {
             self.check_movable(&new, replaced, "rename")?;
             keep_mode(&old, &moved, replaced);
         }
+        crash::point(|| "file.rename".to_owned());
         rustix::fs::renameat(&*old.parent.dir, &old.name, &*new.parent.dir, &new.name).map_err(os)?;
         // Of two names of one file both stay.
         release(changing, replaced.as_ref().filter(|replaced| convert::identity(replaced) != convert::identity(&moved)));

@@ -15,7 +15,7 @@ use super::convert::{self, Identity, failed};
 use super::place::{self, Directory, Root, flags};
 use super::quota::{Budget, Charges, Opened};
 use super::stream::Position;
-use crate::limits;
+use crate::{crash, limits};
 
 /// How often a file may vanish between a look and its creation before that is an error.
 const CREATE_ATTEMPTS: usize = 3;
@@ -88,6 +88,7 @@ pub(super) fn open(from: &Directory, charges: &Arc<Charges>, request: Request<'_
 }
 
 fn open_to_change(from: &Directory, charges: &Arc<Charges>, request: Request<'_>) -> Result<(Arc<Root>, OwnedFd, Stat), FsError> {
+    crash::point(|| "file.open".to_owned());
     let (base, path) = from.base(request.path).map_err(failed)?;
     let create = request.open.contains(OpenFlags::CREATE);
     if !base.root.writable {
@@ -176,6 +177,7 @@ impl OpenFile {
 
     /// Writes all of `data`, charged to the call and to the root.
     pub fn write_all(&self, data: &[u8], position: Position) -> io::Result<()> {
+        crash::point(|| "file.write".to_owned());
         let _changing = self.root.budget.as_ref().map(|budget| budget.changing());
         let end = self.charge(data.len() as u64, position).inspect_err(|_| self.charges.deny("write", self.shown.to_string(), None))?;
         self.put(data, position).inspect_err(|_| self.not_grown(end))
