@@ -7,6 +7,7 @@
 //! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail. `TEST_CLOCK=<file>`: the
 //! milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
 //! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
+//! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start.
 
 /// Can a point do anything in this process? Where it cannot, names need not be made.
 #[cfg(not(debug_assertions))]
@@ -53,8 +54,16 @@ pub fn lookup(_name: &str) -> Option<Vec<std::net::IpAddr>> {
     None
 }
 
+/// When the first maintenance comes after the start, if not when it otherwise would.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn first_maintenance() -> Option<std::time::Duration> {
+    None
+}
+
 #[cfg(debug_assertions)]
-pub use points::{armed, clock_error, fault, late_intent, lookup, point};
+pub use points::{armed, clock_error, fault, first_maintenance, late_intent, lookup, point};
 
 #[cfg(debug_assertions)]
 mod points {
@@ -64,6 +73,7 @@ mod points {
     use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::time::Duration;
 
     /// What the environment asks for.
     struct Plan {
@@ -71,6 +81,7 @@ mod points {
         list: Option<File>,
         fault: Option<At>,
         clock: Option<PathBuf>,
+        maintenance: Option<Duration>,
         late_intent: bool,
         hosts: Vec<Answers>,
     }
@@ -125,6 +136,7 @@ mod points {
             list: std::env::var_os("CRASH_LIST").and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok()),
             fault: std::env::var("FAULT_AT").ok().map(|text| At::parse(&text)),
             clock: std::env::var_os("TEST_CLOCK").map(PathBuf::from),
+            maintenance: std::env::var("TEST_MAINTENANCE").ok().and_then(|text| text.parse().ok()).map(Duration::from_millis),
             late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
             hosts: std::env::var("TEST_HOSTS").iter().flat_map(|all| all.split_whitespace()).filter_map(Answers::parse).collect(),
         })
@@ -163,6 +175,12 @@ mod points {
     #[must_use]
     pub fn lookup(name: &str) -> Option<Vec<IpAddr>> {
         plan().hosts.iter().find(|answers| answers.name == name)?.next()
+    }
+
+    /// When the first maintenance comes after the start, if not when it otherwise would.
+    #[must_use]
+    pub fn first_maintenance() -> Option<Duration> {
+        plan().maintenance
     }
 
     /// Fires the point of this name.

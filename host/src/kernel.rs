@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::channels::terminal::{self, Socket, Terminal};
 use crate::clock::{self, Moment};
 use crate::config::Config;
+use crate::crash;
 use crate::delivery::{Channel, Delivery};
 use crate::ids::BootId;
 use crate::limits::{CLOCK_DRIFT, FIRST_MAINTENANCE, MAINTENANCE, SEEN, STOP_BOUND};
@@ -220,7 +221,8 @@ fn maintain(store: &Store, boot: BootId, history: Option<Duration>, workdir: &Wo
     let (store, workdir, mut stopping) = (store.clone(), workdir.clone(), supervisor.stopping());
     supervisor.spawn(async move {
         let mut seen = tokio::time::interval(SEEN);
-        let mut prune = tokio::time::interval_at(Instant::now() + FIRST_MAINTENANCE, MAINTENANCE);
+        let first = crash::first_maintenance().unwrap_or(FIRST_MAINTENANCE);
+        let mut prune = tokio::time::interval_at(Instant::now() + first, MAINTENANCE);
         let mut clocks = (Instant::now(), clock::now());
         loop {
             tokio::select! {

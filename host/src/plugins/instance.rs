@@ -23,7 +23,7 @@ use super::stdio::Tail;
 use super::stop::StopSignal;
 use crate::ids::{CallId, ConversationId};
 use crate::secrets::{Redactor, Secret};
-use crate::{limits, store};
+use crate::{crash, limits, store};
 
 /// The state of a store.
 pub(super) struct Guest {
@@ -139,8 +139,16 @@ impl Call {
         if self.over { Err(self.too_often()) } else { Ok(()) }
     }
 
+    /// What tests call this: a step of a model's call or of a tool's. None of a catalogue's.
+    pub fn step(&self, of_a_model: &'static str, of_a_tool: &'static str) -> Option<&'static str> {
+        self.session.as_ref().map(|_| if self.deltas.is_some() { of_a_model } else { of_a_tool })
+    }
+
     /// Counts a call where it cannot be refused; one too many ends the guest at the next tick of the epoch.
     fn note(&mut self) {
+        if self.step("import.model", "import.tool").is_some_and(crash::fault) {
+            panic!("a host function panics because a test wants it to");
+        }
         match self.host_calls_left.checked_sub(1) {
             Some(left) => self.host_calls_left = left,
             None => self.over = true,

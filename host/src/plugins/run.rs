@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
@@ -27,7 +28,7 @@ use super::threads::Lost;
 use super::{Inner, OnDelta, catalog, convert, trap};
 use crate::ids::CallId;
 use crate::secrets::Redactor;
-use crate::{chat, config, limits};
+use crate::{chat, config, crash, limits};
 
 /// What one call is given.
 struct Spec {
@@ -236,6 +237,7 @@ impl Inner {
             }
             let guest = inner.guest(serving, spec)?;
             let redactor = guest.call.redactor.clone();
+            let step = guest.call.step("await.model", "await.tool");
             let mut store = guest.into_store(&linked.engine, &serving.limits);
             let begin = Instant::now();
             let result = tokio::select! {
@@ -245,6 +247,7 @@ impl Inner {
                     return Err(error(ErrorKind::Denied, ended));
                 }
                 result = bounded(body(&mut store), time, stop, Duration::ZERO) => result,
+                () = cut_off_by_a_test(step) => Err(Ended::TimedOut),
             };
             inner.busy_nanos.fetch_add(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             let guest = store.into_data();
@@ -486,6 +489,11 @@ fn crashed(plugin: &Plugin, cause: &wasmtime::Error, redactor: &Redactor, writte
     let trap = error.trap.as_deref().map(tracing::field::display);
     tracing::error!(plugin = plugin.name, digest = plugin.digest, trap, "{}", error.message);
     error
+}
+
+/// Resolves at the await of a call at which a test wants it to end; otherwise never.
+fn cut_off_by_a_test(step: Option<&'static str>) -> impl Future<Output = ()> {
+    std::future::poll_fn(move |_| if step.is_some_and(crash::fault) { Poll::Ready(()) } else { Poll::Pending })
 }
 
 fn cut_off(what: &str, time: Duration, key: &str, ended: Ended) -> CallError {
