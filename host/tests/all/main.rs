@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod contract;
 mod crashes;
+mod dependencies;
 mod faults;
 mod fuzz;
 mod hostile;
