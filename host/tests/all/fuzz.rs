@@ -2,10 +2,11 @@
 //!
 //! What they look for in earnest, with coverage to lead them, is in `fuzz/README.md`.
 
+use std::collections::BTreeSet;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 
-use crate::support::root;
+use crate::support::{read, root};
 
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;
@@ -76,6 +77,27 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
         }
     }
     input
+}
+
+/// The targets are built elsewhere: what of them could go stale is compared here.
+#[test]
+fn every_target_calls_what_is_run_here() {
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(root().join("fuzz").join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let targets = names("fuzz_targets");
+    assert_eq!(targets, names("corpus"));
+    let manifest: toml::Table = read("fuzz/Cargo.toml").parse().unwrap();
+    let built = manifest["bin"].as_array().unwrap();
+    assert_eq!(built.len(), targets.len());
+    for target in targets {
+        let path = format!("fuzz_targets/{target}.rs");
+        let calls = format!("libfuzzer_sys::fuzz_target!(|data: &[u8]| stellaclaw_fuzz::{target}::run(data));");
+        assert_eq!(read(&format!("fuzz/{path}")), format!("//! See `stellaclaw_fuzz::{target}`.\n\n#![no_main]\n\n{calls}\n"));
+        let is_built = |bin: &&toml::Value| bin["name"].as_str() == Some(&target) && bin["path"].as_str() == Some(&path);
+        assert_eq!(built.iter().filter(is_built).count(), 1, "{target}");
+    }
 }
 
 #[test]
