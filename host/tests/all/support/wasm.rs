@@ -57,6 +57,13 @@ pub fn with_manifest(wasm: &[u8], json: &str) -> Vec<u8> {
     [without_manifest(wasm), manifest(json)].concat()
 }
 
+/// The component with this manifest instead of its own, before everything else: no cut takes it away.
+pub fn with_manifest_in_front(wasm: &[u8], json: &str) -> Vec<u8> {
+    let bare = without_manifest(wasm);
+    let (header, rest) = bare.split_at(COMPONENT_HEADER.len());
+    [header, &manifest(json), rest].concat()
+}
+
 /// The component with another body of this section in the first of its core modules that has one: its author's.
 pub fn with_core_section(wasm: &[u8], wanted: u8, body: &[u8]) -> Vec<u8> {
     let done = Cell::new(false);

@@ -1,0 +1,59 @@
+//! Tools that take their time, or never end.
+
+use std::time::Duration;
+
+use stellaclaw_sdk::{Batching, Call, Output, Replay, Result, Tool, plugin, schemars, serde};
+
+/// Sleeps, and says what it was told.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Nap {
+    /// How long, in milliseconds.
+    ms: u64,
+    /// What to say afterwards.
+    #[serde(default)]
+    say: String,
+}
+
+impl Tool for Nap {
+    fn call(self, _call: &Call) -> Result<Output> {
+        std::thread::sleep(Duration::from_millis(self.ms));
+        Ok(Output::text(self.say))
+    }
+}
+
+/// Computes for ever.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Spin {}
+
+impl Tool for Spin {
+    const BATCHING: Batching = Batching::Parallel;
+    const REPLAY: Replay = Replay::Read;
+
+    fn call(self, call: &Call) -> Result<Output> {
+        let mut number = call.id.len() as u64;
+        loop {
+            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+}
+
+/// Says something loudly.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Shout {
+    /// What to say.
+    text: String,
+}
+
+impl Tool for Shout {
+    const BATCHING: Batching = Batching::Parallel;
+    const REPLAY: Replay = Replay::Read;
+
+    fn call(self, _call: &Call) -> Result<Output> {
+        Ok(Output::text(self.text.to_uppercase()))
+    }
+}
+
+plugin! { tools: [Nap, Spin, Shout] }
