@@ -263,6 +263,7 @@ impl Actor {
             Err(failure) => {
                 tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
                 self.again = true;
+                self.caller.live.give_up();
                 Input::Failed { step, failure }
             }
         };

@@ -18,7 +18,7 @@ pub struct Live {
     pub activity: Activity,
     /// Counts the answers; another number means that `text` began anew.
     pub answer: u64,
-    /// The answer so far was given up and will be written again.
+    /// The answer so far was given up.
     pub discarded: bool,
     pub text: String,
     /// Calls of the running turn, in order.
@@ -144,9 +144,22 @@ impl LiveView {
     pub fn ask(&self, again: bool) {
         self.0.send_modify(|live| {
             live.activity = Activity::Asking;
-            live.discarded = again && !live.text.is_empty();
+            live.discarded = again && (live.discarded || !live.text.is_empty());
             live.text.clear();
             live.answer += 1;
+        });
+    }
+
+    /// The answer broke off: what was shown of it is no reply, whether it is asked for again or not.
+    pub fn give_up(&self) {
+        self.0.send_if_modified(|live| {
+            let shown = !live.text.is_empty();
+            if shown {
+                live.discarded = true;
+                live.text.clear();
+                live.answer += 1;
+            }
+            shown
         });
     }
 
@@ -248,5 +261,21 @@ mod tests {
         assert_eq!(watch.borrow().text, "Hello");
         view.ask(true);
         assert!(watch.borrow().discarded && watch.borrow().text.is_empty() && watch.borrow().answer > first);
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_taken_back_also_when_it_was_the_last() {
+        let view = LiveView::default();
+        let watch = view.watch();
+        view.ask(false);
+        view.give_up();
+        assert!(!watch.borrow().discarded, "nothing was shown");
+        view.deltas(&[Delta::Text("Half".into())]);
+        let first = watch.borrow().answer;
+        view.give_up();
+        let is_taken_back = || watch.borrow().discarded && watch.borrow().text.is_empty() && watch.borrow().answer > first;
+        assert!(is_taken_back());
+        view.ask(true);
+        assert!(is_taken_back(), "whoever looks only now learns it too");
     }
 }

@@ -118,7 +118,12 @@ impl Connection {
                     None => return Ok(()),
                 },
                 part = outgoing.recv() => match part {
-                    Some(part) => serving.deliver(part).await?,
+                    Some(part) => {
+                        // What happened before it is shown before it.
+                        let events = serving.seen.events(&live.borrow_and_update());
+                        serving.say_all(&events).await?;
+                        serving.deliver(part).await?;
+                    }
                     // Detached: it did not acknowledge what it was sent.
                     None => return Ok(()),
                 },

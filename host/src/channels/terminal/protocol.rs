@@ -85,7 +85,7 @@ pub enum ToClient {
     Text {
         append: String,
     },
-    /// The answer that was being written is void: it will be written again.
+    /// The answer that was being written broke off and is void.
     Discard,
     /// The turn cannot go on for now; nothing of it is lost.
     HeldUp {

@@ -45,7 +45,7 @@ impl<W: Write> Screen<W> {
             ToClient::Discard => {
                 if !self.shown.is_empty() {
                     self.end_line()?;
-                    self.aside("the answer broke off and is written again")?;
+                    self.aside("the answer broke off")?;
                 }
                 self.shown.clear();
             }
@@ -178,7 +178,7 @@ mod tests {
         ];
         assert_eq!(
             shown(Style::Watched { colours: false }, &events),
-            "Half an\nthe answer broke off and is written again\nA whole answer.\n"
+            "Half an\nthe answer broke off\nA whole answer.\n"
         );
     }
 

@@ -1,13 +1,20 @@
 //! A provider that answers as no model does.
 
+use std::fs;
+
 use stellaclaw::channels::terminal::protocol::{Kind, Settled, ToClient};
 
-use crate::hostile::{CANARY, Stage, case};
+use crate::hostile::{CANARY, Stage, case, compiled};
+use crate::support::client::Log;
 use crate::support::guests;
 use crate::support::host::Work;
 
-/// With the model `bad`, and `slow` of the same component, which has a second for an answer.
+/// With the model `bad`, and `slow` of the same component, which has a second for an answer. The model to begin with is another one.
 fn with_models() -> Work {
+    beginning_with("main")
+}
+
+fn beginning_with(default: &str) -> Work {
     let mut work = Work::new();
     let path = guests::hostile();
     work.set("CANARY", CANARY);
@@ -15,7 +22,7 @@ fn with_models() -> Work {
         format!("[models.{alias}]\nprovider = \"hostile\"\nmodel = \"bad\"\napi_key = {{ env = \"CANARY\" }}\ntotal_timeout = {time:?}\n")
     };
     work.configure(&format!(
-        "default_model = \"main\"\n[models.main]\nprovider = \"provider-offline\"\nmodel = \"offline\"\n{}{}\
+        "default_model = {default:?}\n[models.main]\nprovider = \"provider-offline\"\nmodel = \"offline\"\n{}{}\
          [session]\nask_tries = 2\n[limits]\nturn_steps = 8\n[plugins.hostile]\npath = {path:?}\ntrust = \"path\"\n",
         model("bad", "30s"),
         model("slow", "1s"),
@@ -68,6 +75,7 @@ async fn an_answer_that_no_model_gives_harms_nobody() {
 async fn what_was_shown_of_half_an_answer_is_taken_back() {
     let mut stage = Stage::start(with_models()).await;
     for (number, (model, how, reason)) in [
+        ("bad", "half-and-trap", "did not answer: the tool crashed: panicked at"),
         ("bad", "half-and-fail", "did not answer after 2 attempts: come back later"),
         ("slow", "half-and-loop", "did not answer after 2 attempts: the model request took longer than 1 s and was ended"),
     ]
@@ -79,6 +87,7 @@ async fn what_was_shown_of_half_an_answer_is_taken_back() {
         stage.victim.say(&format!("half-{number}"), how).await.unwrap();
         let shown = |line: &ToClient| matches!(line, ToClient::Text { append } if append.contains("half of")).then_some(());
         stage.victim.until(shown).await.unwrap();
+        fs::write(stage.work.workdir().join("data/hostile/seen"), "").unwrap();
         stage.victim.until(|line| matches!(line, ToClient::Discard).then_some(())).await.unwrap();
         stage.is_healthy().await;
         let (replies, state) = stage.victim.settle().await.unwrap();
@@ -87,6 +96,21 @@ async fn what_was_shown_of_half_an_answer_is_taken_back() {
         stage.is_at_its_level().await.unwrap();
     }
     stage.ends().await;
+}
+
+#[tokio::test]
+async fn what_a_terminal_would_obey_does_not_reach_one() {
+    let work = beginning_with("bad");
+    let host = work.host().await;
+    drop(compiled(&work, &Log::new(work.folder())).await);
+    let asked = work.run(&["ask", "escapes"], "").await;
+    let chatted = work.run(&["chat"], "escapes\n").await;
+    for ran in [asked, chatted] {
+        let harmful = |text: &str| text.chars().any(|c| (c.is_control() && !"\n\t".contains(c)) || c == '\u{202e}');
+        assert!(ran.output.contains("␛]0;owned") && ran.output.contains("line"), "{ran:?}");
+        assert!(!harmful(&ran.output) && !harmful(&ran.errors), "{ran:?}");
+    }
+    host.stop().await;
 }
 
 #[tokio::test]

@@ -29,6 +29,14 @@ pub fn forged(how: &str, request: &Request) -> Option<Result<Completion, Failure
             show("This is half of");
             panic!("in the middle of an answer")
         }
+        // Once it was seen.
+        "half-and-trap" => {
+            show("This is half of");
+            while std::fs::metadata("/data/seen").is_err() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            panic!("in the middle of what was seen")
+        }
         "half-and-fail" => {
             show("This is half of");
             Some(Err(Failure::new(FailureKind::Overloaded, "come back later")))
