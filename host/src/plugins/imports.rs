@@ -4,6 +4,7 @@
 //! None holds an effect in a task that outlives its future. What is not here does not exist for a component: an unknown
 //! import refuses the load.
 
+mod clocks;
 mod conversation;
 mod deltas;
 pub mod filesystem;
@@ -42,6 +43,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 /// Streams, clocks, random numbers, and a command line without arguments, variables or terminal.
 fn ambient(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    clocks::add_to_linker(linker)?;
     random::insecure::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.ctx().ctx.random())?;
     random::insecure_seed::add_to_linker::<Guest, WasiRandom>(linker, |guest| guest.ctx().ctx.random())?;
     cli::exit::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;

@@ -27,6 +27,7 @@ use crate::{crash, limits, store};
 
 /// The state of a store.
 pub(super) struct Guest {
+    pub world: World,
     wasi: WasiCtx,
     table: ResourceTable,
     room: Room,
@@ -86,7 +87,7 @@ pub(super) struct CallLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum World {
     Real,
-    /// The same in every call, for catalogues.
+    /// The same in every call, for catalogues. Nothing there tells one time from another, timers neither.
     Fixed,
 }
 
@@ -114,7 +115,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let room = Room { memory_bytes: limits.memory_bytes, table_elements: limits::GUEST_TABLE_ELEMENTS };
-        Self { wasi: wasi.build(), table, room, files, http, output, call }
+        Self { world, wasi: wasi.build(), table, room, files, http, output, call }
     }
 
     /// A store around it. Its guest yields at every tick of the epoch, so that [`bounded`] can end it.
