@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stellaclaw::channels::terminal::protocol::ToClient;
+use stellaclaw::limits;
 
 use crate::support::client::{Client, Delivered, Log};
 use crate::support::files;
@@ -37,13 +38,15 @@ pub const CANARY: &str = "sk-canary-hostile-5b1e77c0d9";
 /// What somebody says, and what they are answered.
 pub struct Case {
     pub says: String,
-    /// Each is somewhere in the last part of the answer.
+    /// Each is somewhere in the last part of the answer, once for each call.
     pub answers: Vec<String>,
+    /// How many calls it comes to at the same time.
+    pub calls: usize,
 }
 
 /// A row of a table of cases.
 pub fn case(says: impl Into<String>, answers: &[&str]) -> Case {
-    Case { says: says.into(), answers: answers.iter().map(|&text| text.to_owned()).collect() }
+    Case { says: says.into(), answers: answers.iter().map(|&text| text.to_owned()).collect(), calls: 1 }
 }
 
 /// A host, the conversation that gets the hostile component to act, and one that has nothing to do with it.
@@ -81,15 +84,17 @@ impl Stage {
     /// Plays one case: it ends as it should, nobody else waits for it, nothing is left of it. What is not so is said.
     pub async fn plays(&mut self, case: &Case) -> Result<(), String> {
         self.said += 1;
+        self.forget_peak();
         self.victim.send(&format!("v-{}", self.said), &case.says).await.unwrap();
         self.is_healthy().await;
         let (replies, _) = self.victim.settle().await.unwrap();
         let last = replies.last().map_or("", |reply| reply.text.as_str());
         println!("{:.100}\n  → {last:.300}", case.says);
-        match case.answers.iter().find(|part| !last.contains(*part)) {
-            Some(part) => Err(format!("{:.100}: {part:?} is not in {last:.1000}", case.says)),
-            None => self.is_at_its_level().await.map_err(|level| format!("{:.100}: not given back: {level}", case.says)),
+        if let Some(part) = case.answers.iter().find(|part| last.matches(*part).count() < case.calls) {
+            return Err(format!("{:.100}: {part:?} is not in {last:.1000}", case.says));
         }
+        self.has_not_peaked(case.calls).map_err(|peak| format!("{:.100}: {peak}", case.says))?;
+        self.is_at_its_level().await.map_err(|level| format!("{:.100}: not given back: {level}", case.says))
     }
 
     /// Plays them one after the other. All of them, so that a failure says which defences are gone.
@@ -112,17 +117,44 @@ impl Stage {
 
     /// The process takes what it took before.
     pub async fn is_at_its_level(&self) -> Result<(), String> {
+        self.comes_back(&SLACK).await.map(drop)
+    }
+
+    /// The same, to what one call or one thread takes that is never given back, where many were.
+    pub async fn has_lost_nothing(&self) -> Result<(), String> {
+        self.comes_back(&LOST).await.map(drop)
+    }
+
+    /// What the process takes now is what it is measured by, once it has ended what it keeps only for a while.
+    pub async fn settles(&mut self) {
+        let idle = Level { resident_kib: u64::MAX / 2, address_kib: u64::MAX / 2, threads: LOST.threads, files: LOST.files };
+        self.before = self.comes_back(&idle).await.unwrap();
+    }
+
+    async fn comes_back(&self, slack: &Level) -> Result<Level, String> {
         let began = Instant::now();
         loop {
             let now = Level::of(&self.host);
-            if now.is_like(&self.before) {
-                return Ok(());
+            if now.is_like(&self.before, slack) {
+                return Ok(now);
             }
             if began.elapsed() > GIVEN_BACK {
                 return Err(format!("{now:?}, before it was {:?}", self.before));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// From now on the peak is another one.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.host.pid().as_raw_nonzero()), "5").unwrap();
+    }
+
+    /// So many calls at once have never taken more than they may.
+    pub fn has_not_peaked(&self, calls: usize) -> Result<(), String> {
+        let most = self.before.resident_kib + BESIDE_KIB + CALL_KIB * calls as u64;
+        let peak = status(&self.host, "VmHWM");
+        if peak <= most { Ok(()) } else { Err(format!("it took {peak} KiB, and at most {most} are right")) }
     }
 
     /// Stops the host in good order, and looks for the secret wherever something was written.
@@ -188,23 +220,32 @@ struct Level {
 /// What may be more than before: what an allocator and the sandbox pool keep for the next time, connections that have not
 /// noticed their end, and threads of the runtime.
 const SLACK: Level = Level { resident_kib: 96 << 10, address_kib: 2 << 20, threads: 8, files: 8 };
+/// The same after everything has been played before: less than a guest, a thread or a file for each of many cases.
+const LOST: Level = Level { resident_kib: 24 << 10, address_kib: 256 << 10, threads: 2, files: 2 };
+/// What one call may cost while it lasts: its memory, and what is copied into the host, in it and out of it.
+const CALL_KIB: u64 = ((limits::GUEST_MEMORY_BYTES + 3 * limits::HOSTCALL_FUEL_BYTES) >> 10) as u64;
+/// What goes on beside it: another conversation, and the model's side of this one.
+const BESIDE_KIB: u64 = 96 << 10;
 
 impl Level {
     fn of(host: &Host) -> Self {
-        let status = fs::read_to_string(format!("/proc/{}/status", host.pid().as_raw_nonzero())).unwrap();
-        let number = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
-        };
         let files = fs::read_dir(format!("/proc/{}/fd", host.pid().as_raw_nonzero())).unwrap().count() as u64;
-        Self { resident_kib: number("VmRSS"), address_kib: number("VmSize"), threads: number("Threads"), files }
+        let [resident_kib, address_kib, threads] = ["VmRSS", "VmSize", "Threads"].map(|name| status(host, name));
+        Self { resident_kib, address_kib, threads, files }
     }
 
-    fn is_like(&self, before: &Self) -> bool {
+    fn is_like(&self, before: &Self, slack: &Self) -> bool {
         let at_most = |now: u64, before: u64, slack: u64| now <= before + slack;
-        at_most(self.resident_kib, before.resident_kib, SLACK.resident_kib)
-            && at_most(self.address_kib, before.address_kib, SLACK.address_kib)
-            && at_most(self.threads, before.threads, SLACK.threads)
-            && at_most(self.files, before.files, SLACK.files)
+        at_most(self.resident_kib, before.resident_kib, slack.resident_kib)
+            && at_most(self.address_kib, before.address_kib, slack.address_kib)
+            && at_most(self.threads, before.threads, slack.threads)
+            && at_most(self.files, before.files, slack.files)
     }
+}
+
+/// A figure that the system has of the process.
+fn status(host: &Host, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }

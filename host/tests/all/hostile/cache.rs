@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hmac::{Hmac, Mac as _};
 use serde_json::Value;
+use sha2::Sha256;
 
 use crate::hostile::Stage;
 use crate::support::host::Work;
@@ -65,6 +67,29 @@ async fn an_entry_that_was_flipped_cut_or_forged_is_compiled_again() {
         change(&mac(&entries[2]), flip);
     };
     assert_eq!(not_taken(damage).await, 3);
+}
+
+/// What stands beside an entry of this name and code where the key is this one.
+fn signed(key: &[u8], entry: &Path, code: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(entry.file_name().unwrap().as_encoded_bytes());
+    mac.update(&[0]);
+    mac.update(code);
+    mac.finalize().into_bytes().to_vec()
+}
+
+#[tokio::test]
+async fn an_entry_of_somebody_without_the_key_is_compiled_again() {
+    let damage = |entries: &[PathBuf]| {
+        let (key, other) = (fs::read(entries[0].with_file_name("key")).unwrap(), [7; 32]);
+        let codes: Vec<_> = entries.iter().map(|entry| fs::read(entry).unwrap()).collect();
+        // What is wrong with them is the key alone: with this directory's own they would be its own.
+        assert_eq!(signed(&key, &entries[0], &codes[0]), fs::read(mac(&entries[0])).unwrap());
+        fs::write(mac(&entries[0]), signed(&other, &entries[0], &codes[0])).unwrap();
+        fs::write(&entries[1], &codes[2]).unwrap();
+        fs::write(mac(&entries[1]), signed(&other, &entries[1], &codes[2])).unwrap();
+    };
+    assert_eq!(not_taken(damage).await, 2);
 }
 
 #[tokio::test]

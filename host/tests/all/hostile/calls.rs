@@ -2,27 +2,33 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use stellaclaw::channels::terminal::protocol::ToClient;
+use stellaclaw::limits;
 
-use crate::hostile::{CANARY, Case, Stage, case};
+use crate::hostile::{CANARY, Case, Stage};
 use crate::support::host::Work;
+use crate::support::web::Web;
 use crate::support::{guests, wasm};
 
 /// Whatever runs, `/cancel` has ended the turn by then.
 const CANCELLED: Duration = Duration::from_secs(2);
+/// What a tool is told that takes handles and gives none back.
+const NO_MORE_HANDLES: &str = "the tool crashed: resource table has no free keys";
 /// What a tool is told that hands over more than the border lets through.
 const OVER_THE_BORDER: &str = "it handed over too much at once; at most 16 MiB go into or out of one call";
 
-/// Granted all that a tool of these cases could use: its workspace, a secret, and a server that accepts and is silent.
-fn granted(server: &TcpListener) -> Work {
+/// Granted all that a tool of these cases could use: its workspace, a secret, and servers.
+fn granted(origins: &[String]) -> Work {
     let mut work = Work::new();
-    let origin = format!("http://{}", server.local_addr().unwrap());
+    let secrets = &origins[0];
     let manifest = json!({
         "contract": "0.1.0", "name": "hostile", "version": "0.1.0", "tools": ["misbehave", "dawdle", "look", "touch", "clock_stands"],
-        "requests": { "fs": ["workspace:rw"], "http": [origin] }, "slots": [{ "name": "api-key", "origins": [origin] }],
+        "requests": { "fs": ["workspace:rw"], "http": origins }, "slots": [{ "name": "api-key", "origins": [secrets] }],
     });
     let component = wasm::with_manifest(&fs::read(guests::hostile()).unwrap(), &manifest.to_string());
     let path = work.folder().join("hostile.wasm");
@@ -30,30 +36,57 @@ fn granted(server: &TcpListener) -> Work {
     work.set("CANARY", CANARY);
     work.configure(&format!(
         "default_model = \"main\"\n[models.main]\nprovider = \"provider-offline\"\nmodel = \"offline\"\n\
-         [plugins.hostile]\npath = {path:?}\ntrust = \"path\"\nfs = [\"workspace:rw\"]\nhttp = [{origin:?}]\n\
-         secrets = {{ api-key = {{ env = \"CANARY\", origins = [{origin:?}] }} }}\nlimits = {{ host_calls = 1000000 }}\n"
+         [plugins.hostile]\npath = {path:?}\ntrust = \"path\"\nfs = [\"workspace:rw\"]\nhttp = {origins:?}\n\
+         secrets = {{ api-key = {{ env = \"CANARY\", origins = [{secrets:?}] }} }}\nlimits = {{ host_calls = 1000000 }}\n"
     ));
     work
 }
 
-/// What `misbehave` is told, and what the model reads about it.
-fn misbehave(how: &str, answers: &[&str]) -> Case {
-    case(format!("call misbehave {}", json!({ "how": how })), answers)
+/// One that accepts and is silent, and where it is.
+fn silent() -> (TcpListener, String) {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    (server, origin)
+}
+
+/// What a tool is told, and what the model reads about it.
+struct Act {
+    tool: &'static str,
+    how: String,
+    answers: Vec<String>,
+}
+
+impl Act {
+    /// So many calls at the same time. One and the same call would end the turn after a few failures, so each has a number.
+    fn at_once(&self, calls: usize) -> Case {
+        let says = |number| format!("call {} {}", self.tool, json!({ "how": format!("{}#{number}", self.how) }));
+        let says: Vec<_> = (0..calls).map(says).collect();
+        Case { says: says.join(" && "), answers: self.answers.clone(), calls }
+    }
+}
+
+fn act(tool: &'static str, how: &str, answers: &[&str]) -> Act {
+    Act { tool, how: how.to_owned(), answers: answers.iter().map(|&text| text.to_owned()).collect() }
+}
+
+/// Its answer has this in it.
+fn answers(how: &str, parts: &[&str]) -> Act {
+    act("misbehave", how, parts)
 }
 
 /// It ends with an error that says this.
-fn fails(how: &str, reason: &str) -> Case {
-    misbehave(how, &["`call misbehave` did not work: ", reason])
+fn fails(how: &str, reason: &str) -> Act {
+    act("misbehave", how, &["`call misbehave` did not work: ", reason])
 }
 
 /// The twin of `misbehave` that has half a second.
-fn dawdles(how: &str) -> Case {
-    let answers = ["`call dawdle` did not work: dawdle took longer than 0.5 s and was ended ([plugins.hostile.limits] wall_time)"];
-    case(format!("call dawdle {}", json!({ "how": how })), &answers)
+fn dawdles(how: &str) -> Act {
+    let late = "`call dawdle` did not work: dawdle took longer than 0.5 s and was ended ([plugins.hostile.limits] wall_time)";
+    act("dawdle", how, &[late])
 }
 
 /// Time and memory of its own.
-fn greed(silent: &str) -> Vec<Case> {
+fn greed(silent: &str, talkative: &str) -> Vec<Act> {
     vec![
         fails("panic", "the tool crashed: panicked at host/tests/guests/hostile/src/"),
         dawdles("loop"),
@@ -63,20 +96,29 @@ fn greed(silent: &str) -> Vec<Case> {
         dawdles("wait"),
         dawdles(&format!("fetch {silent}")),
         fails("recurse", "the tool crashed: wasm trap: out of bounds memory access (a deep recursion?)"),
+        fails("deep", "the tool crashed: wasm trap: call stack exhausted (a deep recursion?)"),
         fails("allocate", "memory allocation of 104857600 bytes failed; [plugins.hostile.limits] memory raises its limit"),
         fails("grow", "refused after 6"),
         fails("exit", "it ended itself with status 1"),
         fails("calls", "it called the host too often ([plugins.hostile.limits] host_calls)"),
         fails("files", "file 256: "),
         fails("directories", "directory 256: "),
-        misbehave("flood", &["flooded"]),
-        misbehave("stderr", &["flooded"]),
-        misbehave("log-flood", &["logged"]),
+        fails("streams", "the tool crashed: cannot lend resource: store handle limit exceeded"),
+        fails("pollables", NO_MORE_HANDLES),
+        fails("outputs", NO_MORE_HANDLES),
+        fails("networks", NO_MORE_HANDLES),
+        fails("tcp-sockets", "socket 0: access-denied"),
+        fails("udp-sockets", "socket 0: access-denied"),
+        fails("uploads", "upload 0: http.open-upload is not served by this host"),
+        fails(&format!("responses {talkative}"), "response 16: a call has at most 16 responses open"),
+        answers("flood", &["flooded"]),
+        answers("stderr", &["flooded"]),
+        answers("log-flood", &["logged"]),
     ]
 }
 
 /// The host's memory, through what it is handed.
-fn burden() -> Vec<Case> {
+fn burden() -> Vec<Act> {
     let over: Vec<_> = [
         "say-huge",
         "say-many",
@@ -104,21 +146,43 @@ fn burden() -> Vec<Case> {
         fails("answer-json", "the answer has 9437188 bytes; at most 8388608 ([plugins.hostile.limits] output)"),
         fails("answer-parts", "the answer has 9437184 bytes; at most 8388608 ([plugins.hostile.limits] output)"),
         fails("answer-empty-parts", "the answer has 100000 parts; at most 256: join them"),
-        misbehave("answer-file", &["[file: a.txt (yyy", "xxx)]"]),
-        misbehave("answer-summary", &["(no output)"]),
+        answers("answer-file", &["[file: a.txt (yyy", "xxx)]"]),
+        answers("answer-file-name", &["[file: a.txt (yyy"]),
+        answers("answer-bad-json", &["{\"half\":"]),
+        answers("answer-summary", &["(no output)"]),
         fails("error-huge", "eeee"),
     ];
     over.into_iter().chain(bounded).collect()
 }
 
+/// How many calls of each kind are played at the same time.
+const AT_ONCE: usize = 5;
+
 #[tokio::test]
 async fn a_tool_that_takes_what_it_can_ends_with_a_typed_error_and_harms_nobody() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!("http://{}/", server.local_addr().unwrap());
-    let mut stage = Stage::start(granted(&server)).await;
-    let again = [misbehave("count", &["1"]), misbehave("count", &["1"])];
-    let cases: Vec<_> = greed(&silent).into_iter().chain(burden()).chain(again).collect();
-    stage.plays_all(&cases).await;
+    let (_server, silent) = silent();
+    let left = Arc::new(AtomicUsize::new(0));
+    let leaving = left.clone();
+    // Its answers never end.
+    let talkative = Web::start(move |visit| {
+        visit.say("HTTP/1.1 200 Fine\r\ncontent-length: 10\r\n\r\nbegun")?;
+        visit.wait()?;
+        leaving.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    let mut stage = Stage::start(granted(&[silent.clone(), talkative.url("")])).await;
+    let acts: Vec<_> = greed(&silent, &talkative.url("/")).into_iter().chain(burden()).collect();
+    let cases = || acts.iter().map(|act| act.at_once(AT_ONCE)).collect::<Vec<_>>();
+    // What is kept for the next time is there after the first one, and does not grow.
+    stage.plays_all(&cases()).await;
+    stage.settles().await;
+    stage.plays_all(&cases()).await;
+    stage.has_lost_nothing().await.unwrap();
+    let count = answers("count", &["1"]);
+    stage.plays_all(&[count.at_once(1), count.at_once(1)]).await;
+    let visits = talkative.seen().len();
+    assert_eq!(visits, 2 * AT_ONCE * limits::OPEN_RESPONSES);
+    assert_eq!(left.load(Ordering::Relaxed), visits, "connections of calls that ended");
     // The log keeps head and tail of what was written, a bounded number of lines, and no line that looks like another's.
     let log = stage.host.said();
     assert!(log.contains("bytes left out]") && log.contains("4000 log lines of one call are left out"), "{log:.2000}");
@@ -128,11 +192,11 @@ async fn a_tool_that_takes_what_it_can_ends_with_a_typed_error_and_harms_nobody(
 
 #[tokio::test]
 async fn a_tool_that_ignores_its_cancellation_is_ended() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent = format!("fetch http://{}/", server.local_addr().unwrap());
-    let mut stage = Stage::start(granted(&server)).await;
-    for (number, how) in ["loop", "copy", "wait", silent.as_str()].into_iter().enumerate() {
-        stage.victim.send(&format!("begin-{number}"), &misbehave(how, &[]).says).await.unwrap();
+    let (_server, silent) = silent();
+    let mut stage = Stage::start(granted(&[silent.clone()])).await;
+    let fetch = format!("fetch {silent}/");
+    for (number, how) in ["loop", "copy", "wait", fetch.as_str()].into_iter().enumerate() {
+        stage.victim.send(&format!("begin-{number}"), &answers(how, &[]).at_once(1).says).await.unwrap();
         stage.victim.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
         stage.is_healthy().await;
         let began = Instant::now();
@@ -146,19 +210,20 @@ async fn a_tool_that_ignores_its_cancellation_is_ended() {
 
 #[tokio::test]
 async fn a_hundred_crashes_leave_nothing_behind() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut stage = Stage::start(granted(&server)).await;
-    // One and the same call would end the turn after a few failures.
-    let many = |how: &str| (0..50).map(|number| misbehave(&format!("{how}#{number}"), &[]).says).collect::<Vec<_>>().join(" && ");
-    let cases = [case(many("panic"), &["on purpose"]), case(many("count"), &["**call misbehave**\n\n1"])];
+    let (_server, silent) = silent();
+    let mut stage = Stage::start(granted(&[silent])).await;
+    let cases = [answers("panic", &["on purpose"]).at_once(50), answers("count", &["**call misbehave**\n\n1"]).at_once(50)];
     stage.plays_all(&cases).await;
+    stage.settles().await;
+    stage.plays_all(&cases).await;
+    stage.has_lost_nothing().await.unwrap();
     stage.ends().await;
 }
 
 #[tokio::test]
 async fn a_tool_sees_nothing_of_the_machine() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut stage = Stage::start(granted(&server)).await;
+    let (_server, silent) = silent();
+    let mut stage = Stage::start(granted(&[silent])).await;
     let replies = stage.says("call look {}").await;
     let seen = &replies.last().unwrap().text;
     for nothing in ["\"environment\": 0", "\"arguments\": 0", "\"emit\": false"] {
@@ -168,7 +233,7 @@ async fn a_tool_sees_nothing_of_the_machine() {
     assert!(seen["socket"]["Err"].is_string(), "{seen}");
     assert!(seen["sign"]["Err"].as_str().is_some_and(|refusal| refusal.contains("sign = [\"api-key\"] to [plugins.hostile]")), "{seen}");
     assert!(seen["http"]["Err"].as_str().is_some_and(|refusal| refusal.contains("[plugins.hostile]")), "{seen}");
-    let clock: u64 = stage.says(&misbehave("clock", &[]).says).await[0].text.parse().unwrap();
+    let clock: u64 = stage.says(&answers("clock", &[]).at_once(1).says).await[0].text.parse().unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     assert!(now.abs_diff(clock) < 3600, "{clock}, and it is {now}");
     stage.ends().await;

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 
 use serde_json::json;
 
+use crate::hostile::prowler::OFFLINE;
 use crate::hostile::{Stage, case, drop_in, refusal};
+use crate::support::guests::{self, patched};
 use crate::support::host::Work;
-use crate::support::{guests, wasm};
+use crate::support::wasm;
 
 /// What every component of these tests exports.
 const TOOLS: &str = "stellaclaw:plugin/tools@0.1.0";
@@ -18,18 +20,6 @@ fn manifest(name: &str) -> String {
 /// A component that is good, but for the manifest.
 fn bare() -> Vec<u8> {
     fs::read(guests::catalogue()).unwrap()
-}
-
-/// With another text of the same length in every place of `from`.
-fn patched(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = wasm.to_vec();
-    let places: Vec<_> = wasm.windows(from.len()).enumerate().filter(|(_, text)| *text == from.as_bytes()).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "{from} is not in it");
-    for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-    }
-    bytes
 }
 
 /// What is wrong with each file, and what is said about it.
@@ -87,8 +77,10 @@ async fn a_file_that_is_no_good_component_is_refused_alone_and_says_why() {
     stage.ends().await;
 }
 
-/// Most of them are valid still, and each of those takes a quarter of a second to compile.
-const FLIPS: usize = 48;
+/// How many files have one bit flipped. Half of them are valid still, and each of those takes a quarter of a second to compile.
+const FLIPS: usize = 200;
+/// A tool of such a file that never ends has so long.
+const TOOL_TIME: &str = "2s";
 
 /// The same for every run: a linear congruence, of which the high bits are used.
 fn places(count: usize, below: usize) -> Vec<usize> {
@@ -100,24 +92,69 @@ fn places(count: usize, below: usize) -> Vec<usize> {
     (0..count).map(|_| next()).collect()
 }
 
+/// A component whose only tool has its name and says that it ran, before anything is damaged.
+fn whole(name: &str) -> Vec<u8> {
+    let manifest = json!({ "contract": "0.1.0", "name": name, "version": "0.1.0", "tools": [tool_of(name)] });
+    wasm::with_manifest_in_front(&bare(), &manifest.to_string())
+}
+
+fn tool_of(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Drops one in, with the setting that has it offer its tool.
+fn drop_in_with_tool(work: &Work, name: &str, wasm: &[u8]) {
+    drop_in(work, name, wasm);
+    fs::write(work.workdir().join(format!("plugins/{name}.toml")), format!("[settings]\nact = \"offer {}\"\n", tool_of(name))).unwrap();
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_loaded_or_refused_and_the_host_goes_on() {
     let work = Work::new();
-    let whole = wasm::with_manifest(&bare(), &manifest("whole"));
-    for sixteenth in 0..16 {
-        drop_in(&work, &format!("cut-{sixteenth}"), &whole[..whole.len() * sixteenth / 16]);
+    work.configure(&format!("{OFFLINE}[limits]\ntool_time = {TOOL_TIME:?}\n"));
+    drop_in_with_tool(&work, "whole", &whole("whole"));
+    let cuts: Vec<_> = (0..16).map(|sixteenth| format!("cut-{sixteenth}")).collect();
+    for (sixteenth, name) in cuts.iter().enumerate() {
+        let whole = whole(name);
+        drop_in_with_tool(&work, name, &whole[..whole.len() * sixteenth / 16]);
     }
-    for (number, bit) in places(FLIPS, whole.len() * 8).into_iter().enumerate() {
-        let mut flipped = whole.clone();
+    let names: Vec<_> = (0..FLIPS).map(|number| format!("flip-{number:03}")).collect();
+    for (name, bit) in names.iter().zip(places(FLIPS, whole("flip-000").len() * 8)) {
+        let mut flipped = whole(name);
         flipped[bit / 8] ^= 1 << (bit % 8);
-        drop_in(&work, &format!("flip-{number}"), &flipped);
+        drop_in_with_tool(&work, name, &flipped);
     }
     let mut stage = Stage::start(work).await;
-    stage.plays_all(&[case("write c.txt: z && read c.txt", &["z"])]).await;
+    stage.plays_all(&[case("call whole {}", &["whole ran"])]).await;
     let log = stage.host.said();
-    for sixteenth in 0..16 {
-        assert!(!refusal(&log, &format!("cut-{sixteenth}")).is_empty(), "the first {sixteenth} sixteenths are taken for a component");
+    for (name, shortest) in cuts.iter().zip(["not a WebAssembly component"].into_iter().chain(std::iter::repeat("unexpected end"))) {
+        assert!(refusal(&log, name).contains(shortest), "{name}: {}", refusal(&log, name));
     }
+    // Each is refused with a reason, or its tool is called and ends in one way or another.
+    let (mut refused, mut ran, mut failed) = (0, 0, 0);
+    for (number, name) in names.iter().enumerate() {
+        let reason = refusal(&log, name);
+        if !reason.is_empty() {
+            assert!(reason.len() < 5000, "{name}: {reason}");
+            refused += 1;
+            continue;
+        }
+        let tool = tool_of(name);
+        let replies = stage.says(&format!("call {tool} {{}}")).await;
+        let said = &replies.last().unwrap().text;
+        assert!(!said.is_empty() && !said.contains("There is no tool"), "{name} is neither refused nor offered: {said:.300}");
+        if said.contains("did not work: ") {
+            failed += 1
+        } else {
+            ran += 1
+        }
+        if number % 10 == 0 {
+            stage.is_healthy().await;
+        }
+    }
+    println!("{refused} were refused, {ran} ran, {failed} failed when they were called");
+    assert!(refused >= FLIPS / 10 && ran >= FLIPS / 10, "nothing is shown: {refused} were refused, {ran} ran");
+    stage.is_at_its_level().await.unwrap();
     stage.ends().await;
 }
 

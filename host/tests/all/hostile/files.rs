@@ -24,9 +24,9 @@ use crate::support::host::Work;
 const OUTSIDE: &str = "outside-canary-41d8cd98";
 
 /// How a path is looked at.
-const LOOKS: [&str; 6] = ["read", "list", "stat", "hash", "times-read", "write-read"];
+const LOOKS: [&str; 7] = ["read", "read-as-it-is", "list", "stat", "hash", "times-read", "write-read"];
 /// How it is changed.
-const CHANGES: [&str; 14] = [
+const CHANGES: [&str; 15] = [
     "create",
     "exclusive",
     "write",
@@ -35,6 +35,7 @@ const CHANGES: [&str; 14] = [
     "set-size",
     "set-times",
     "times-dir",
+    "mutate-dir",
     "mkdir",
     "rmdir",
     "unlink",
@@ -407,7 +408,7 @@ async fn a_read_only_mount_stays_as_it_is_whatever_is_tried() {
         let mut steps: Vec<_> = existing.iter().map(|act| json!({"act": act, "path": format!("{way}/d.txt"), "to": "taken"})).collect();
         steps.extend(absent.iter().map(|act| json!({"act": act, "path": format!("{way}/new"), "to": "text"})));
         steps.extend(["times-dir", "rmdir", "rename", "set-times"].map(|act| json!({"act": act, "path": format!("{way}/deep")})));
-        steps.push(json!({"act": "times-dir", "path": way}));
+        steps.extend(["times-dir", "mutate-dir"].map(|act| json!({"act": act, "path": way})));
         for act in ["rename", "link"] {
             steps.push(json!({"act": act, "path": "own.txt", "to": format!("{way}/d.txt")}));
             steps.push(json!({"act": act, "path": "own.txt", "to": format!("{way}/new")}));

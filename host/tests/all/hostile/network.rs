@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stellaclaw::limits;
 
@@ -290,6 +292,11 @@ fn bomb(visit: &mut Visit) -> io::Result<()> {
     visit.say_forever(&again.repeat(1000), Duration::ZERO)
 }
 
+/// 300 MiB of zeros.
+const BROTLI_BOMB: &str = "z///f/gnAOKxQCD3/p/////wTwDEYQGA7v0/////4Z8AiMMiAN37f/7//8M/ARCHBQC69//8//+HfwIgDgsAdO//+f//D/8EQBwWAOje//P//x/+\
+    CYA4LADQvf/n//8//BMAcVgAoHv/z///f/gnAOKwAED3/p/////wTwDEYQGA7v0/////4Z8AiMMCAN37f/7//8M/ARCHBQC69//8//+HfwIgDgsAdO//+f//D/8EQBwWAOje\
+    //P//x/+CYA4LADQvf/n//8//BMAcVgAoHv/z///f/gnAOKwAED3/p/////wTwDEYQGA7v1//v//4p8AiMMCAN37Xw==";
+
 /// Everything that a server can do wrong.
 fn misbehaves(visit: &mut Visit, _: &Ports) -> io::Result<()> {
     let ok = "HTTP/1.1 200 OK\r\n";
@@ -303,6 +310,7 @@ fn misbehaves(visit: &mut Visit, _: &Ports) -> io::Result<()> {
             visit.say_forever(b"1\r\nx\r\n", Duration::from_millis(1))
         }
         "bomb" => bomb(visit),
+        "brotli-bomb" => visit.answer("content-encoding: br\r\n", &STANDARD.decode(BROTLI_BOMB).unwrap()),
         "drip" => {
             visit.say(format!("{ok}\r\n"))?;
             visit.say_forever(b".", Duration::from_millis(5))
@@ -346,7 +354,7 @@ async fn a_server_that_misbehaves_costs_its_own_call_alone() {
     // Without secrets there is nothing to look for in a quarter of a gigabyte.
     let mut stage = Stage::start(servers.work(false).await).await;
     let ask = |path: &str, total: u64| json!({"url": servers.home.url(&format!("/{path}")), "keep": 10, "total": total});
-    for (path, kind) in [("endless", "TooLarge"), ("bomb", "TooLarge")] {
+    for (path, kind) in [("endless", "TooLarge"), ("bomb", "TooLarge"), ("brotli-bomb", "TooLarge")] {
         let end = fetch(&mut stage, &[ask(path, 30_000)]).await.remove(0);
         assert_eq!(end["kind"], format!("ErrorKind::{kind}"), "{path}: {end}");
     }

@@ -56,9 +56,11 @@ fn for_files() -> Work {
 /// What a tool of the prowler tells. It always comes back, and harms nobody meanwhile.
 pub async fn told(stage: &mut Stage, tool: &str, arguments: Value) -> Value {
     stage.said += 1;
+    stage.forget_peak();
     stage.victim.send(&format!("p-{}", stage.said), &format!("call {tool} {arguments}")).await.unwrap();
     stage.is_healthy().await;
     let (replies, _) = stage.victim.settle().await.unwrap();
+    stage.has_not_peaked(1).unwrap_or_else(|peak| panic!("{tool}: {peak}"));
     stage.is_at_its_level().await.unwrap_or_else(|level| panic!("{tool}: not given back: {level}"));
     let text: String = replies.iter().map(|reply| reply.text.as_str()).collect();
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("{tool} told {text:.2000}"))
@@ -113,7 +115,7 @@ impl Servers {
         let (home, narrow, quiet) = (self.home.port, self.narrow.port, self.quiet.port);
         let mut wasm = fs::read(guests::prowler()).unwrap();
         for (placeholder, port) in [(":50001", home), (":50002", narrow), (":50003", quiet)] {
-            replace(&mut wasm, placeholder, &format!(":{port}"));
+            wasm = guests::patched(&wasm, placeholder, &format!(":{port}"));
         }
         let mut work = Work::new();
         let path = work.folder().join("prowler.wasm");
@@ -148,16 +150,6 @@ pub struct Ports {
     pub narrow: u16,
     pub quiet: u16,
     pub stranger: u16,
-}
-
-/// Puts a text in the place of another one of the same length.
-fn replace(bytes: &mut [u8], from: &str, to: &str) {
-    assert_eq!(from.len(), to.len());
-    let places: Vec<_> = bytes.windows(from.len()).enumerate().filter(|(_, text)| *text == from.as_bytes()).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "{from} is not in the component");
-    for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-    }
 }
 
 /// What became of each of these requests.

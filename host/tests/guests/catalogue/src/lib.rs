@@ -52,7 +52,10 @@ mod component {
                 "turns" => one("turns"),
                 "grows" if session.reads.len() > 1 => one("file_read"),
                 "grows" => one("grows"),
-                other => Err(Error::invalid(other)),
+                other => match other.strip_prefix("offer ") {
+                    Some(name) => one(name),
+                    None => Err(Error::invalid(other)),
+                },
             }
         }
 

@@ -7,6 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 use stellaclaw_sdk::bindings::imports::stellaclaw::plugin::{conversation as raw_conversation, log as raw_log};
 use stellaclaw_sdk::types::{FileRef, Part};
 use stellaclaw_sdk::{Error, Output, Result, conversation, deltas, http, secrets};
+use wasip2::cli::stdout::get_stdout;
+use wasip2::clocks::monotonic_clock;
+use wasip2::filesystem::preopens::get_directories;
+use wasip2::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags};
+use wasip2::sockets::instance_network::instance_network;
+use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
+use wasip2::sockets::tcp_create_socket::create_tcp_socket;
+use wasip2::sockets::udp_create_socket::create_udp_socket;
 
 /// More than the host copies for one call across the border, less than a guest can hold three times.
 const HUGE: usize = 17 << 20;
@@ -39,6 +47,9 @@ fn request() -> http::Request {
 pub fn greedy(how: &str) -> Option<Result<Output>> {
     if let Some(url) = how.strip_prefix("fetch ") {
         return Some(http::get(url).send().map(|_| Output::text("fetched")));
+    }
+    if let Some(url) = how.strip_prefix("responses ") {
+        return Some(hoard("response", || http::get(url).send()));
     }
     let said = |text: String| Some(Ok(Output::text(text)));
     let parts = |parts: Vec<Part>| Some(Ok(Output { parts, summary: None, ext: None }));
@@ -82,26 +93,16 @@ pub fn greedy(how: &str) -> Option<Result<Output>> {
             }
             said("flooded".into())
         }
-        "files" => {
-            let mut held = Vec::new();
-            for number in 0..100_000 {
-                match File::create("leak.txt") {
-                    Ok(file) => held.push(file),
-                    Err(error) => return Some(Err(Error::from(error).context(format!("file {number}")))),
-                }
-            }
-            std::mem::forget(held);
-            said("leaked".into())
-        }
-        "directories" => {
-            for number in 0..100_000 {
-                match std::fs::read_dir(".") {
-                    Ok(entries) => std::mem::forget(entries),
-                    Err(error) => return Some(Err(Error::from(error).context(format!("directory {number}")))),
-                }
-            }
-            said("leaked".into())
-        }
+        "deep" => said(deep(0, std::hint::black_box(u64::MAX)).to_string()),
+        "files" => Some(hoard("file", || File::create("leak.txt").map_err(Error::from))),
+        "directories" => Some(hoard("directory", || std::fs::read_dir(".").map_err(Error::from))),
+        "streams" => Some(hoard_streams()),
+        "pollables" => Some(hoard("pollable", || Ok(monotonic_clock::subscribe_duration(u64::MAX)))),
+        "outputs" => Some(hoard("output", || Ok(get_stdout()))),
+        "networks" => Some(hoard("network", || Ok(instance_network()))),
+        "tcp-sockets" => Some(hoard("socket", || create_tcp_socket(IpAddressFamily::Ipv4).map_err(refused))),
+        "udp-sockets" => Some(hoard("socket", || create_udp_socket(IpAddressFamily::Ipv6).map_err(refused))),
+        "uploads" => Some(hoard("upload", || http::open_upload(&request(), None))),
         "wait" => {
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(3600) {
@@ -181,6 +182,33 @@ pub fn greedy(how: &str) -> Option<Result<Output>> {
         "error-huge" => Some(Err(Error::failed("e".repeat(LARGE)))),
         _ => None,
     }
+}
+
+/// Takes one after the other and gives none back, to the first refusal.
+fn hoard<T>(what: &str, mut take: impl FnMut() -> Result<T>) -> Result<Output> {
+    for number in 0..100_000 {
+        std::mem::forget(take().map_err(|error| error.context(format!("{what} {number}")))?);
+    }
+    Ok(Output::text("leaked"))
+}
+
+/// Of one open file.
+fn hoard_streams() -> Result<Output> {
+    let unsaid = || Error::failed("there is no workspace");
+    let (root, _) = get_directories().into_iter().find(|(_, name)| name == ".").ok_or_else(unsaid)?;
+    let file = root.open_at(PathFlags::empty(), "leak.txt", OpenFlags::CREATE, DescriptorFlags::READ | DescriptorFlags::WRITE);
+    let file = file.map_err(|code| Error::failed(code.name()))?;
+    hoard("stream", || file.read_via_stream(0).map_err(|code| Error::failed(code.name())))
+}
+
+fn refused(code: ErrorCode) -> Error {
+    Error::failed(code.name())
+}
+
+/// So deep that the stack of the engine is used up. Nothing of it lies in the guest's own memory.
+#[inline(never)]
+fn deep(at: u64, end: u64) -> u64 {
+    if at == end { 0 } else { deep(at + 1, end).rotate_left(3) ^ at }
 }
 
 /// One and the same MiB so often: what a guest of 64 MiB needs for an answer of 200.

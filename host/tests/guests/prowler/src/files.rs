@@ -88,7 +88,8 @@ impl Step {
             "size-read" => open(OpenFlags::empty(), READ)?.set_size(number)?,
             "times-read" => open(OpenFlags::empty(), READ)?.set_times(now, now)?,
             "times-dir" => open(OpenFlags::DIRECTORY, READ)?.set_times(now, now)?,
-            "open-mutate" => drop(open(OpenFlags::DIRECTORY, READ | DescriptorFlags::MUTATE_DIRECTORY)?),
+            // With the right to change the directory, if asking for it is all it takes.
+            "mutate-dir" => open(OpenFlags::DIRECTORY, READ | DescriptorFlags::MUTATE_DIRECTORY)?.create_directory_at("made")?,
             "set-size" => open(OpenFlags::CREATE, WRITE)?.set_size(number)?,
             "set-times" => from.set_times_at(FOLLOW, path, now, now)?,
             "set-times-as-it-is" => from.set_times_at(AS_IT_IS, path, now, now)?,
