@@ -167,7 +167,7 @@ fn answer(context: &HttpContext, request: &Prepared, response: reqwest::Response
     let encoding = response.headers().get(CONTENT_ENCODING).filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if let Some(encoding) = encoding.filter(|_| request.method != Method::HEAD) {
         let encoding = context.redactor.text(&String::from_utf8_lossy(encoding.as_bytes())).into_owned();
-        return Err(error(ErrorKind::Failed, format!("the server answers in the encoding {encoding:?}; gzip and br are served")));
+        return Err(error(ErrorKind::Failed, format!("the server answers in the encoding {encoding:?}; gzip is served")));
     }
     let url = context.redactor.text(request.url.as_str()).into_owned();
     Ok(Body::new(response, url, headers, context.redactor.clone(), request.idle, request.total, deadline))

@@ -51,6 +51,14 @@ pub fn greedy(how: &str) -> Option<Result<Output>> {
     if let Some(url) = how.strip_prefix("responses ") {
         return Some(hoard("response", || http::get(url).send()));
     }
+    if let Some(url) = how.strip_prefix("decoded ") {
+        let decoded = || {
+            let response = http::get(url).send()?;
+            response.read(1 << 20)?;
+            Ok(response)
+        };
+        return Some(hoard("response", decoded));
+    }
     let said = |text: String| Some(Ok(Output::text(text)));
     let parts = |parts: Vec<Part>| Some(Ok(Output { parts, summary: None, ext: None }));
     match how {
