@@ -144,7 +144,6 @@ impl Calls {
     }
 }
 
-/// The result without the values of secrets, however a tool came by them.
 /// The component may have been exchanged since its answer was classified: what the journal says of the call must hold for what
 /// would run now.
 fn still_fits(plugins: &Plugins, tool: &Tool, call: &Call) -> Result<(), CallError> {
@@ -160,6 +159,7 @@ fn check_class(now: Replay, call: &Call) -> Result<(), CallError> {
     Ok(())
 }
 
+/// The result without the values of secrets, however a tool came by them.
 fn redacted(redactor: &Redactor, result: Result<Output, CallError>) -> Result<Output, CallError> {
     let clean = |text: String| redactor.text(&text).into_owned();
     match result {

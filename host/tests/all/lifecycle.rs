@@ -64,6 +64,14 @@ async fn call(client: &mut Client, tool: &str, arguments: &Value) -> String {
     replies.last().unwrap().text.clone()
 }
 
+/// Waits until the tool `which_version` answers so: what is looked at may be there before it serves.
+async fn until_answers(client: &mut Client, wanted: &str) {
+    let started = Instant::now();
+    while call(client, "which_version", &json!({})).await != wanted {
+        assert!(started.elapsed() < HANGS, "waited in vain for {wanted:?}");
+    }
+}
+
 fn reason(plugin: &Value) -> &str {
     plugin["state"]["refused"]["reason"].as_str().unwrap_or_default()
 }
@@ -94,10 +102,7 @@ async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_
 
     // Its settings.
     fs::write(folder.join("swap.toml"), "[settings]\ngreeting = \"hello \"\n").unwrap();
-    let started = Instant::now();
-    while call(&mut client, "which_version", &json!({})).await != "hello version-1" {
-        assert!(started.elapsed() < HANGS, "the settings are not seen");
-    }
+    until_answers(&mut client, "hello version-1").await;
     // A grant beside a file is an error, and what served goes on as it was.
     fs::write(folder.join("swap.toml"), "fs = [\"workspace:rw\"]\n").unwrap();
     let refused = until(&work, "swap", "a grant beside it to be refused", |plugin| !reason(plugin).is_empty()).await;
@@ -106,6 +111,7 @@ async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_
     assert_eq!(call(&mut client, "which_version", &json!({})).await, "hello version-1");
     fs::remove_file(folder.join("swap.toml")).unwrap();
     until(&work, "swap", "the refusal to end", |plugin| reason(plugin).is_empty()).await;
+    until_answers(&mut client, "version-1").await;
 
     // Garbage.
     fs::write(&file, b"#!/bin/sh\necho no component\n").unwrap();

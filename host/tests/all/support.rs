@@ -6,6 +6,7 @@ pub mod fake_openai;
 pub mod guests;
 pub mod host;
 pub mod mounts;
+pub mod patched;
 pub mod scene;
 pub mod warm;
 pub mod wasm;

@@ -176,10 +176,7 @@ mod tests {
             ToClient::Text { append: "A whole".into() },
             deliver(Kind::Final, "A whole answer."),
         ];
-        assert_eq!(
-            shown(Style::Watched { colours: false }, &events),
-            "Half an\nthe answer broke off\nA whole answer.\n"
-        );
+        assert_eq!(shown(Style::Watched { colours: false }, &events), "Half an\nthe answer broke off\nA whole answer.\n");
     }
 
     #[test]

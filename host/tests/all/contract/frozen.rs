@@ -11,11 +11,6 @@ use tempfile::TempDir;
 use crate::support::host::Work;
 use crate::support::{files, guests, root, sha256};
 
-#[path = "../../../build/components.rs"]
-#[expect(dead_code, reason = "the script builds")]
-#[allow(clippy::duplicate_mod, reason = "who builds guests loads it, too")]
-mod components;
-
 /// What a host that grants nothing answers, interface by interface. A newer contract adds keys; these stay.
 fn answers() -> Value {
     json!({
@@ -193,7 +188,7 @@ impl Copy {
     fn freeze(&self, version: &str) -> Output {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut script = Command::new("bash");
-        components::alone(&mut script);
+        guests::components::alone(&mut script);
         script.current_dir(self.path()).env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
         script.args(["scripts/freeze-contract.sh", version]).output().unwrap()
     }

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+pub use super::patched::patched;
 use super::root;
 
 #[path = "../../../build/components.rs"]
 #[expect(dead_code, reason = "the build script has checked the target")]
-mod components;
+pub mod components;
 
 /// A function for each: the file of the crate of this name, built when it is first asked for.
 macro_rules! guests {
@@ -49,18 +50,6 @@ pub fn swap() -> Vec<u8> {
 /// The second version of [`swap`]: it has `write_two` instead of `write_one`.
 pub fn swapped() -> Vec<u8> {
     patched(&patched(&swap(), "version-1", "version-2"), "write_one", "write_two")
-}
-
-/// A component with another text of the same length in every place of `from`.
-pub fn patched(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = wasm.to_vec();
-    let places: Vec<_> = wasm.windows(from.len()).enumerate().filter(|(_, text)| *text == from.as_bytes()).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "{from} is not in there");
-    for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-    }
-    bytes
 }
 
 fn build(package: &str) -> PathBuf {

@@ -88,8 +88,6 @@ impl HttpClient {
             .user_agent(concat!("stellaclaw/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            // To decode brotli a window is kept that its sender chooses, of 16 MiB and more for each answer; for gzip 32 KiB.
-            .no_brotli()
             .no_proxy()
             .connect_timeout(connect)
             .tcp_nodelay(true)
