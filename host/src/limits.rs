@@ -101,6 +101,8 @@ pub const STORAGE_KEY_BYTES: usize = 256;
 pub const STORAGE_VALUE_BYTES: usize = 64 << 10;
 /// Keys and values of one plugin in one scope, all together.
 pub const STORAGE_SCOPE_BYTES: u64 = 1 << 20;
+/// What a key counts beside its contents: about what its row needs in the table and the index, and it bounds their number.
+pub const STORAGE_ENTRY_BYTES: u64 = 128;
 /// Keys that one listing brings.
 pub const STORAGE_KEYS: usize = 1000;
 

@@ -2,7 +2,7 @@
 //!
 //! - The row with the empty key is the scope's own, and no plugin can name it: its version is the last one that was given in
 //!   the scope, so none is given twice, also not to a key that was removed and put again; its value is how many bytes the
-//!   scope holds, so a bound costs no count. Both change in the transaction that changes a key.
+//!   scope holds, each key counted as [`limits::STORAGE_ENTRY_BYTES`] more, so a bound costs no count. Both change in the transaction that changes a key.
 //! - The rows of a conversation go with it, and nothing is kept for one that is gone.
 //!
 //! How long keys and values may be is the caller's to check.
@@ -118,7 +118,7 @@ fn put(conn: &Connection, space: &KvSpace, key: &str, value: &[u8], expected: Op
     }
     let own = own(conn, space)?;
     let before = present.map_or(0, |present| present.bytes);
-    let bytes = own.bytes.saturating_sub(before) + (key.len() + value.len()) as u64;
+    let bytes = own.bytes.saturating_sub(before) + weight(key, value.len() as u64);
     // What makes a scope smaller is taken, also where it holds more than it may by now.
     if bytes > limits::STORAGE_SCOPE_BYTES && bytes > own.bytes {
         return Ok(KvChange::Over { bytes });
@@ -152,8 +152,13 @@ fn conflict(present: Option<&Present>, expected: Option<u64>) -> Option<u64> {
 fn present(conn: &Connection, space: &KvSpace, key: &str) -> Result<Option<Present>, StoreError> {
     let query = "SELECT version, length(value) FROM kv WHERE plugin = ?1 AND scope = ?2 AND key = ?3";
     sql::one(conn, query, (&space.plugin, space.scope(), key), |row| {
-        Ok(Present { version: uint(row.get(0)?), bytes: uint(row.get(1)?) + key.len() as u64 })
+        Ok(Present { version: uint(row.get(0)?), bytes: weight(key, uint(row.get(1)?)) })
     })
+}
+
+/// What a key with a value of so many bytes counts.
+fn weight(key: &str, value_bytes: u64) -> u64 {
+    limits::STORAGE_ENTRY_BYTES + key.len() as u64 + value_bytes
 }
 
 fn own(conn: &Connection, space: &KvSpace) -> Result<Own, StoreError> {

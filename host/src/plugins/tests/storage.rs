@@ -190,7 +190,8 @@ fn a_call_that_is_ended_leaves_whole_values() {
         for key in &keys {
             assert_eq!(kept.store.kv_get(&space, key).await.unwrap().unwrap().value, b"v".repeat(1000));
         }
-        let room = (crate::limits::STORAGE_SCOPE_BYTES - keys.len() as u64 * 1007 - 1) as usize;
+        let each = crate::limits::STORAGE_ENTRY_BYTES;
+        let room = (crate::limits::STORAGE_SCOPE_BYTES - keys.len() as u64 * (each + 1007) - each - 1) as usize;
         let put = async |bytes| kept.store.kv_put(&space, "r".into(), vec![0; bytes], None).await.unwrap();
         assert!(matches!(put(room + 1).await, crate::store::KvChange::Over { .. }));
         assert!(matches!(put(room).await, crate::store::KvChange::Done(_)), "the scope counts what it holds, to the byte");

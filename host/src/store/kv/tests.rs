@@ -30,10 +30,11 @@ async fn value(store: &Store, space: &KvSpace, key: &str) -> Option<String> {
 /// What the rows of every scope hold, beside what their own rows say of it.
 fn counted(conn: &Connection) -> Vec<(String, u64, u64)> {
     let query = "SELECT own.plugin || ' ' || own.scope, own.value,
-        (SELECT coalesce(sum(length(CAST(key AS BLOB)) + length(value)), 0) FROM kv
+        (SELECT coalesce(sum(?1 + length(CAST(key AS BLOB)) + length(value)), 0) FROM kv
          WHERE plugin = own.plugin AND scope = own.scope AND key <> '')
         FROM kv own WHERE own.key = '' ORDER BY 1";
-    sql::all(conn, query, [], |row| Ok((row.get(0)?, u64::from_be_bytes(row.get(1)?), uint(row.get(2)?)))).unwrap()
+    sql::all(conn, query, [int(limits::STORAGE_ENTRY_BYTES)], |row| Ok((row.get(0)?, u64::from_be_bytes(row.get(1)?), uint(row.get(2)?))))
+        .unwrap()
 }
 
 fn assert_counted(database: &std::path::Path) {
@@ -156,16 +157,30 @@ async fn a_scope_is_bounded_also_when_many_write_at_once() {
             KvChange::Conflict { .. } => panic!("nothing was expected"),
         }
     }
-    assert_eq!(done, limits::STORAGE_SCOPE_BYTES / (each as u64 + 2));
+    let weight = each as u64 + 2 + limits::STORAGE_ENTRY_BYTES;
+    assert_eq!(done, limits::STORAGE_SCOPE_BYTES / weight);
     assert_counted(&fixture.workdir.database());
     // To the last byte, and not one more.
-    let left = limits::STORAGE_SCOPE_BYTES - done * (each as u64 + 2);
+    let left = limits::STORAGE_SCOPE_BYTES - done * weight - limits::STORAGE_ENTRY_BYTES;
     let put =
         async |bytes: u64| fixture.store.kv_put(&own_of("a"), "x".into(), vec![0; usize::try_from(bytes).unwrap()], None).await.unwrap();
     assert_eq!(put(left).await, KvChange::Over { bytes: limits::STORAGE_SCOPE_BYTES + 1 });
     assert!(matches!(put(left - 1).await, KvChange::Done(_)));
     // Another scope has room of its own.
     kept(&fixture.store, &space("a", Some(fixture.conversation)), "x", &"x".repeat(each)).await;
+}
+
+#[test]
+fn empty_values_fill_a_scope_too() {
+    let conn = Connection::open_in_memory().unwrap();
+    conn.execute_batch(schema::TABLES).unwrap();
+    let (own, most) = (own_of("a"), usize::try_from(limits::STORAGE_SCOPE_BYTES / (limits::STORAGE_ENTRY_BYTES + 4)).unwrap());
+    for n in 0..most {
+        assert!(matches!(put(&conn, &own, &format!("{n:04}"), b"", None).unwrap(), KvChange::Done(_)), "{n}");
+    }
+    assert!(matches!(put(&conn, &own, "more", b"", None).unwrap(), KvChange::Over { .. }));
+    assert_eq!(remove(&conn, &own, "0000", None).unwrap(), KvChange::Done(true));
+    assert!(matches!(put(&conn, &own, "more", b"", None).unwrap(), KvChange::Done(_)), "what was counted is given back");
 }
 
 #[tokio::test]
@@ -345,7 +360,7 @@ impl Model {
     }
 
     fn bytes(&self) -> u64 {
-        self.entries.iter().map(|(key, (value, _))| (key.len() + value.len()) as u64).sum()
+        self.entries.iter().map(|(key, (value, _))| limits::STORAGE_ENTRY_BYTES + (key.len() + value.len()) as u64).sum()
     }
 
     fn put(&mut self, key: &str, value: &[u8], expected: Option<u64>) -> KvChange<u64> {
