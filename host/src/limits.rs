@@ -114,6 +114,10 @@ pub const COMPONENT_BYTES: u64 = 64 << 20;
 pub const MANIFEST_BYTES: usize = 256 << 10;
 /// A text in it that people see, such as a name or a request; and the name of an interface.
 pub const MANIFEST_TEXT_BYTES: usize = 4 << 10;
+/// Imports and exports of a component. JavaScript has about fifty.
+pub const INTERFACES: usize = 1000;
+/// Their names, all together.
+pub const INTERFACES_BYTES: usize = 64 << 10;
 /// A tool's description.
 pub const DESCRIPTION_BYTES: usize = 4 << 10;
 /// A tool's schema.

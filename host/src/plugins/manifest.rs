@@ -91,6 +91,8 @@ pub(super) enum ManifestError {
     Schema { what: &'static str, bytes: usize },
     #[error("its manifest: {0}")]
     Invalid(String),
+    #[error("its manifest names {0} tools; at most {most}", most = limits::CATALOG_TOOLS)]
+    Tools(usize),
     #[error("its manifest: tool name {0:?} is not `[a-z0-9_]{{1,64}}`")]
     ToolName(String),
     #[error("its manifest names the tool {0:?} twice")]
@@ -99,6 +101,8 @@ pub(super) enum ManifestError {
     Long(&'static str),
     #[error("its manifest: {0} has a control character, or one that is not seen")]
     Control(&'static str),
+    #[error("it imports and exports over {count} names, or over {bytes} bytes of them", count = limits::INTERFACES, bytes = limits::INTERFACES_BYTES)]
+    Interfaces,
     #[error("the name of an import or export of it has a control character or over {most} bytes", most = limits::MANIFEST_TEXT_BYTES)]
     InterfaceName,
 }
@@ -128,6 +132,12 @@ pub(super) fn outside(wasm: &[u8]) -> Result<Outside<'_>, ManifestError> {
         return Err(ManifestError::NotAComponent("not even a WebAssembly file".to_owned()));
     }
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    // Before they are kept: a file has room for millions.
+    let (mut count, mut bytes) = (0, 0);
+    let mut named = |name: &str| {
+        (count, bytes) = (count + 1, bytes + name.len());
+        if count > limits::INTERFACES || bytes > limits::INTERFACES_BYTES { Err(ManifestError::Interfaces) } else { Ok(name.to_owned()) }
+    };
     let (mut outer, mut inner) = (None, None);
     let mut differ = false;
     let mut depth = 0_usize;
@@ -138,12 +148,12 @@ pub(super) fn outside(wasm: &[u8]) -> Result<Outside<'_>, ManifestError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    imports.push(import.map_err(invalid)?.name.name.to_owned());
+                    imports.push(named(import.map_err(invalid)?.name.name)?);
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
-                    exports.push(export.map_err(invalid)?.name.name.to_owned());
+                    exports.push(named(export.map_err(invalid)?.name.name)?);
                 }
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
@@ -171,6 +181,9 @@ pub(super) fn examine(json: &[u8]) -> Result<(Manifest, Vec<ManifestError>), Man
         return Err(ManifestError::TooLarge(json.len()));
     }
     let manifest: Manifest = serde_json::from_slice(json).map_err(|error| ManifestError::Invalid(cut(&error.to_string()).to_owned()))?;
+    if manifest.tools.len() > limits::CATALOG_TOOLS {
+        return Err(ManifestError::Tools(manifest.tools.len()));
+    }
     let mut problems: Vec<_> = check_texts(&manifest).err().into_iter().collect();
     let mut seen = BTreeSet::new();
     for name in &manifest.tools {
@@ -315,6 +328,29 @@ pub(super) mod tests {
         assert!(with(&format!(r#"{{"{}":1"#, "x".repeat(5000))).to_string().len() < 200);
         let large = " ".repeat(limits::MANIFEST_BYTES + 1);
         assert_eq!(with(&large), ManifestError::TooLarge(limits::MANIFEST_BYTES + 1));
+    }
+
+    #[test]
+    fn what_it_names_is_bounded() {
+        let imports = |names: &[&str]| {
+            let one = |name: &&str| [&[0, u8::try_from(name.len()).unwrap()], name.as_bytes(), &[1, 0]].concat();
+            let count = vec![names.len() as u8 | 0x80, u8::try_from(names.len() >> 7).unwrap()];
+            component(&[manifest_section(MANIFEST), section(10, &[count, names.iter().flat_map(one).collect()].concat())])
+        };
+        let names = |count: usize, name: &'static str| vec![name; count];
+        assert_eq!(read(&imports(&names(limits::INTERFACES, "a"))).unwrap().imports.len(), limits::INTERFACES);
+        assert_eq!(read(&imports(&names(limits::INTERFACES + 1, "a"))), Err(ManifestError::Interfaces));
+        let long = "a-name-that-is-as-long-as-the-name-of-a-type-in-an-interface-may-be-in-practice-and-rather-longer-than-most-of-them";
+        let many = limits::INTERFACES_BYTES / long.len();
+        assert!(many < limits::INTERFACES);
+        assert_eq!(read(&imports(&names(many, long))).unwrap().imports.len(), many);
+        assert_eq!(read(&imports(&names(many + 1, long))), Err(ManifestError::Interfaces));
+        let tools = |count: usize| {
+            let tools: Vec<_> = (0..count).map(|n| format!("t{n}")).collect();
+            read(&component(&[manifest_section(&MANIFEST.replace(r#"["a","b_2"]"#, &serde_json::to_string(&tools).unwrap()))]))
+        };
+        assert_eq!(tools(limits::CATALOG_TOOLS).unwrap().manifest.tools.len(), limits::CATALOG_TOOLS);
+        assert_eq!(tools(limits::CATALOG_TOOLS + 1), Err(ManifestError::Tools(limits::CATALOG_TOOLS + 1)));
     }
 
     #[test]
