@@ -155,6 +155,8 @@ pub const SCHEMA_PROBLEMS: usize = 5;
 pub const SCHEMA_PROBLEM_BYTES: usize = 300;
 /// Components in one plugin directory; further ones are left out.
 pub const PLUGIN_FILES: usize = 1000;
+/// `grants.toml`.
+pub const GRANTS_BYTES: u64 = 1 << 20;
 /// A file counts as whole when it has looked the same for this long.
 pub const SETTLE: Duration = Duration::from_millis(200);
 /// How often the files of components are looked at when nothing says that one has changed.
@@ -237,6 +239,8 @@ pub const HTTP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Shorter secrets would be found in innocent text and cannot be redacted.
 pub const SECRET_BYTES_MIN: usize = 12;
+/// A file with a secret in it: one line.
+pub const SECRET_FILE_BYTES: u64 = 64 << 10;
 
 // ── The store ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

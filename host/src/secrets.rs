@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::SecretSource;
-use crate::limits;
+use crate::{files, limits};
 pub use redact::{Redactor, Stream};
 
 /// The value of a secret.
@@ -65,7 +65,7 @@ impl SecretSource {
                 Secret::new(value, name)
             }
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = files::text(path, limits::SECRET_FILE_BYTES)
                     .map(SecretString::from)
                     .map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
                 let line = text.expose_secret().strip_suffix('\n').unwrap_or(text.expose_secret());
@@ -96,5 +96,16 @@ mod tests {
         assert!(Secret::new("hunter2-abcd", "KEY").is_ok());
         let missing = SecretSource::Env("STELLACLAW_TEST_NO_SUCH_VARIABLE".to_owned()).read().err().unwrap();
         assert!(missing.to_string().contains("STELLACLAW_TEST_NO_SUCH_VARIABLE is not set"));
+    }
+
+    #[test]
+    fn what_has_no_end_or_no_writer_is_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [pipe, "/dev/zero".into()] {
+            let refused = SecretSource::File(path).read().err().unwrap();
+            assert!(refused.to_string().ends_with("not a regular file"), "{refused}");
+        }
     }
 }

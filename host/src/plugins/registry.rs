@@ -9,8 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +24,7 @@ use super::schema::cut;
 use super::settle::{Listing, Stamp};
 use super::status::Source;
 use crate::config::{Config, is_name};
+use crate::files::{self, FileError};
 use crate::limits;
 
 /// A component that was found.
@@ -280,14 +280,12 @@ struct Beside {
     settings: Value,
 }
 
-fn settings(path: &Path, file: File) -> Result<Value, RegistryError> {
+fn settings(path: &Path, mut file: File) -> Result<Value, RegistryError> {
     let wrong = |reason| RegistryError::Settings { path: path.to_owned(), reason };
-    let mut bytes = Vec::new();
-    let read = file.take(limits::BESIDE_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|source| RegistryError::Io { action: "read", path: path.to_owned(), source })?;
-    if bytes.len() as u64 > limits::BESIDE_BYTES {
-        return Err(wrong(format!("it has over {} bytes", limits::BESIDE_BYTES)));
-    }
+    let bytes = files::rest(&mut file, limits::BESIDE_BYTES).map_err(|error| match error {
+        FileError::TooLarge(_) => wrong(error.to_string()),
+        other => failed(path, other),
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     beside(&text).map_err(wrong)
 }
@@ -297,15 +295,8 @@ pub(super) fn beside(text: &str) -> Result<Value, String> {
     toml::from_str::<Beside>(text).map(|beside| beside.settings).map_err(|error| cut(error.message()))
 }
 
-/// Opens a regular file. Anything else is seen as what it is without waiting: opening a pipe would wait for its writer.
 fn open(path: &Path) -> Result<File, RegistryError> {
-    let failed = |source| RegistryError::Io { action: "read", path: path.to_owned(), source };
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(RegistryError::NotAFile(path.to_owned()));
-    }
-    Ok(file)
+    files::open(path).map_err(|error| failed(path, error))
 }
 
 /// Reads a component file whole, if it is a file and small enough.
@@ -315,13 +306,15 @@ pub(super) fn read(path: &Path) -> Result<Bytes, RegistryError> {
 }
 
 fn read_whole(path: &Path, file: &mut File) -> Result<Vec<u8>, RegistryError> {
-    let failed = |source| RegistryError::Io { action: "read", path: path.to_owned(), source };
-    let mut wasm = Vec::new();
-    file.take(limits::COMPONENT_BYTES + 1).read_to_end(&mut wasm).map_err(failed)?;
-    if wasm.len() as u64 > limits::COMPONENT_BYTES {
-        return Err(RegistryError::TooLarge(path.to_owned()));
+    files::rest(file, limits::COMPONENT_BYTES).map_err(|error| failed(path, error))
+}
+
+fn failed(path: &Path, error: FileError) -> RegistryError {
+    match error {
+        FileError::Io(source) => RegistryError::Io { action: "read", path: path.to_owned(), source },
+        FileError::NotAFile => RegistryError::NotAFile(path.to_owned()),
+        FileError::TooLarge(_) => RegistryError::TooLarge(path.to_owned()),
     }
-    Ok(wasm)
 }
 
 /// SHA-256 in hexadecimal.

@@ -4,7 +4,7 @@
 //! anything wrong in it grants nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use crate::config::{self, FsGrant, SecretGrant, SecretSource, is_host_of, is_nam
 use crate::plugins::durable;
 use crate::plugins::registry::is_digest;
 use crate::plugins::status::Source;
+use crate::{files, limits};
 
 const HEADER: &str = "# Written by `stellaclaw plugin grant` and `stellaclaw plugin revoke`. What you want to write yourself belongs\n\
                       # into the configuration, [plugins.NAME].\n\n";
@@ -75,7 +76,7 @@ impl GrantsFile {
     /// Reads the file; one that is not there grants nothing.
     pub fn load(path: &Path) -> Result<Self, GrantsError> {
         let wrong = |reason: String| GrantsError { path: path.to_owned(), reason, may_pass: false };
-        let text = match fs::read_to_string(path) {
+        let text = match files::text(path, limits::GRANTS_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             text => text.map_err(|error| GrantsError {
                 may_pass: error.kind() != io::ErrorKind::InvalidData,
@@ -188,6 +189,7 @@ impl std::fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
