@@ -39,12 +39,12 @@ fn fill(folder: &Path, component: &[u8]) {
     }
 }
 
-/// From the rename of a new version into the folder until a call has run on it.
+/// From the rename of a new version into the folder, and from the copy of a new file, until a call has run on it.
 pub fn swap(runtime: &Runtime) {
     const ROUNDS: usize = 15;
     let component = ten_tools();
     let version = |n: usize| patched(&component, "version-0000", &format!("version-{n:04}"));
-    let (mut swaps, mut compiles) = (Vec::new(), Vec::new());
+    let (mut swaps, mut copies, mut compiles) = (Vec::new(), Vec::new(), Vec::new());
     runtime.block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         let workspace = tempfile::tempdir().expect("a folder");
@@ -57,26 +57,45 @@ pub fn swap(runtime: &Runtime) {
             compiles.push(compile(&version(ROUNDS + n)).await);
             let part = plugins.join("ten.part");
             std::fs::write(&part, version(n)).expect("a component");
-            let (wanted, started) = (format!("version-{n:04} x"), Instant::now());
+            let started = Instant::now();
             std::fs::rename(&part, plugins.join("ten.wasm")).expect("a rename");
-            while said(&host, workspace.path()).await != wanted {
-                assert!(started.elapsed() < Duration::from_secs(60), "the new version does not serve");
+            until(&host, workspace.path(), &format!("version-{n:04} x")).await;
+            swaps.push(started.elapsed());
+
+            // And as a file that was not there before.
+            std::fs::remove_file(plugins.join("ten.wasm")).expect("a removal");
+            while host.list().iter().any(|plugin| plugin.name == "ten") {
+                assert!(started.elapsed() < Duration::from_secs(60), "the component does not go");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            swaps.push(started.elapsed());
+            let bytes = version(2 * ROUNDS + n);
+            let started = Instant::now();
+            std::fs::write(plugins.join("ten.wasm"), bytes).expect("a component");
+            until(&host, workspace.path(), &format!("version-{:04} x", 2 * ROUNDS + n)).await;
+            copies.push(started.elapsed());
         }
     });
     println!("a new version of a component of ten tools ({} KB), median of {ROUNDS}", component.len() / 1000);
     println!("  from its rename until a call ran on it    {}", shown(median(&swaps)));
+    println!("  from the copy of a new file until then    {}", shown(median(&copies)));
     println!("  a new runtime with it alone, until ready  {}", shown(median(&compiles)));
 }
 
-async fn said(host: &Plugins, workspace: &Path) -> String {
+/// Waits until a call says this.
+async fn until(host: &Plugins, workspace: &Path, wanted: &str) {
+    let started = Instant::now();
+    while said(host, workspace).await.as_deref() != Some(wanted) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{wanted} does not come");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn said(host: &Plugins, workspace: &Path) -> Option<String> {
     let catalog = host.tools(&rig::info()).await;
-    let tool = catalog.get("ten_xx_a").expect("a tool");
+    let tool = catalog.get("ten_xx_a")?;
     let output = rig::call(host, tool, rig::context(workspace), r#"{"text":"x"}"#).await;
     match output.parts.as_slice() {
-        [plugins::OutputPart::Text(text)] => text.clone(),
+        [plugins::OutputPart::Text(text)] => Some(text.clone()),
         other => panic!("{other:?}"),
     }
 }
