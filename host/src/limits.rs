@@ -132,6 +132,12 @@ pub const DESCRIPTION_LONG_BYTES: usize = 1 << 10;
 pub const CATALOG_TIME: Duration = Duration::from_secs(10);
 /// After its start the host's catalogues wait so long for components that are still being compiled; later ones are left out.
 pub const CATALOG_WAIT: Duration = Duration::from_secs(60);
+/// Questions for the catalogue of a component without an answer before it is refused for that.
+pub const CATALOG_TRIES: u32 = 3;
+/// What failed in a way that may pass is tried again after this; after twice as long each further time.
+pub const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+pub const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 /// What a compiled pattern of a schema may take.
 pub const PATTERN_BYTES: usize = 256 << 10;
 /// Patterns of one schema.
@@ -157,10 +163,14 @@ pub const SCHEMA_PROBLEM_BYTES: usize = 300;
 pub const PLUGIN_FILES: usize = 1000;
 /// `grants.toml`.
 pub const GRANTS_BYTES: u64 = 1 << 20;
+/// A temporary file of this age beside the accepted components was left by a power cut: nobody is writing it.
+pub const TEMPORARY_KEPT: Duration = Duration::from_secs(60);
 /// A file counts as whole when it has looked the same for this long.
 pub const SETTLE: Duration = Duration::from_millis(200);
 /// How often the files of components are looked at when nothing says that one has changed.
 pub const LOOK: Duration = Duration::from_secs(1);
+/// A look at them that takes longer is told: a file system may hang.
+pub const LOOK_LONG: Duration = Duration::from_secs(10);
 /// However much changes, the files are not looked at more often than this.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// What a turn waits for the catalogues of components that were just exchanged, to tell the model what is new.

@@ -7,11 +7,14 @@
 //! Nothing here knows sessions or channels: what a call asks of its session goes through [`SessionPort`].
 
 mod accepted;
+mod answers;
+mod backoff;
 mod bundled;
 mod cache;
 mod call;
 mod catalog;
 mod check;
+mod compile;
 mod consent;
 mod convert;
 mod durable;
@@ -44,20 +47,20 @@ mod withdraw;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
-use tokio::sync::watch as changing;
-use tokio::time::error::Elapsed;
 
 use crate::config::{self, Config};
 use crate::secrets::Redactor;
 use crate::{chat, limits};
+use accepted::Accepted;
+use answers::{Next, NoTools};
 use cache::Cache;
+use compile::Compilers;
 use engine::Engines;
 use imports::http::HttpClient;
-use link::Compilers;
 use load::{Code, Plugin};
 use policy::paths::Guarded;
 use reload::{Rounds, Snapshot};
@@ -121,8 +124,7 @@ struct Inner {
     patient_until: tokio::time::Instant,
     runtime: Handle,
     compilers: Compilers,
-    /// The directory of accepted bytes.
-    components: PathBuf,
+    accepted: Accepted,
     rounds: Mutex<Rounds>,
     snapshot: RwLock<Arc<Snapshot>>,
     granting: Granting,
@@ -130,9 +132,6 @@ struct Inner {
     guarded: Guarded,
     /// The host's own, which learns what calls use. None before [`Plugins::watch`].
     redactor: OnceLock<Redactor>,
-    compiling: Mutex<Vec<Arc<Plugin>>>,
-    /// How many those are.
-    to_compile: changing::Sender<usize>,
     /// Time that sandboxes have lived, all together.
     busy_nanos: AtomicU64,
 }
@@ -154,7 +153,8 @@ impl Plugins {
         })?;
         let engines = Engines::start().map_err(|error| StartError::Engine(error.to_string()))?;
         let components = dir("components")?;
-        let rounds = Mutex::new(Rounds::new(setup, components.clone(), dir("data")?)?);
+        let accepted = Accepted::new(components);
+        let rounds = Mutex::new(Rounds::new(setup, accepted.clone(), dir("data")?)?);
         if let Err(error) = cache.prune(&engines.all()) {
             tracing::warn!(%error, "old code cannot be removed from the cache");
         }
@@ -169,19 +169,17 @@ impl Plugins {
             schemas,
             runtime,
             compilers,
-            components,
+            accepted,
             rounds,
             snapshot: RwLock::default(),
             granting: Granting::default(),
             guarded: Guarded::of(&setup.config, &setup.workdir),
             redactor: OnceLock::new(),
-            compiling: Mutex::default(),
-            to_compile: changing::Sender::new(0),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
             busy_nanos: AtomicU64::new(0),
         };
         let inner = Arc::new(inner);
-        inner.load().map_err(StartError::Threads)?;
+        inner.load();
         Ok(Self { inner })
     }
 
@@ -204,9 +202,7 @@ impl Plugins {
 
     /// Waits until no component is being compiled.
     pub async fn wait_ready(&self) {
-        let mut to_compile = self.inner.to_compile.subscribe();
-        // Its sender lives as long as this.
-        let _: Result<_, changing::error::RecvError> = to_compile.wait_for(|count| *count == 0).await;
+        self.inner.compilers.idle().await;
     }
 
     /// Waits until the component `name` is no longer being compiled; false when it cannot serve.
@@ -228,15 +224,20 @@ impl Plugins {
     /// machine's speed; but not for ever: what takes longer is left out this time. What came later is left out until it is
     /// compiled.
     pub async fn tools(&self, info: &SessionInfo) -> Arc<Catalog> {
+        self.tools_until(info, self.inner.patient_until).await
+    }
+
+    /// [`Self::tools`] that waits for compilers until then.
+    async fn tools_until(&self, info: &SessionInfo, patient_until: tokio::time::Instant) -> Arc<Catalog> {
         let snapshot = self.inner.snapshot();
         let known = || snapshot.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(catalog) = known().get(info) {
             return catalog.clone();
         }
         let awaited = snapshot.plugins.iter().filter(|plugin| !plugin.late);
-        let catalogs = join_all(awaited.map(|plugin| self.inner.catalog_if_serving(plugin, info))).await;
-        let complete = catalogs.iter().all(Result::is_ok);
-        let catalog = Arc::new(catalogs.into_iter().filter_map(Result::ok).flatten().collect::<Catalog>());
+        let offered = join_all(awaited.map(|plugin| self.inner.offered(plugin, info, patient_until))).await;
+        let complete = offered.iter().all(Option::is_some);
+        let catalog = Arc::new(offered.iter().flatten().flat_map(|tools| tools.iter().cloned()).collect::<Catalog>());
         // Of those who asked at the same time, all get the first answer.
         if complete { known().entry(info.clone()).or_insert(catalog).clone() } else { catalog }
     }
@@ -244,7 +245,8 @@ impl Plugins {
     /// [`Self::tools`] without waiting for a compiler; none while one is at work on what sessions wait for.
     pub async fn tools_now(&self, info: &SessionInfo) -> Option<Arc<Catalog>> {
         let is_awaited = |plugin: &Arc<Plugin>| !plugin.late && matches!(plugin.code(), Ok(Code::Compiling));
-        if self.inner.snapshot().plugins.iter().any(is_awaited) {
+        let patient = tokio::time::Instant::now() < self.inner.patient_until;
+        if patient && self.inner.snapshot().plugins.iter().any(is_awaited) {
             return None;
         }
         tokio::time::timeout(limits::TOOLS_NOW, self.tools(info)).await.ok()
@@ -328,7 +330,7 @@ impl Plugins {
     /// The tools of a plugin in the words that a model reads; none where it does not serve.
     pub async fn offers(&self, name: &str) -> Vec<String> {
         let Some(plugin) = self.inner.plugin(name) else { return Vec::new() };
-        let tools = self.inner.catalog_if_serving(&plugin, &SessionInfo::plain()).await.unwrap_or_default();
+        let tools = self.inner.offered(&plugin, &SessionInfo::plain(), self.inner.patient_until).await.unwrap_or_default();
         tools.iter().map(|tool| format!("{}: {}", tool.name, tool.description)).collect()
     }
 }
@@ -338,18 +340,41 @@ impl Inner {
         self.snapshot().get(name).cloned()
     }
 
-    /// A plugin's tools; none where it does not serve or its catalogue is wrong, an error while it is being compiled.
-    async fn catalog_if_serving(self: &Arc<Self>, plugin: &Arc<Plugin>, info: &SessionInfo) -> Result<Vec<Tool>, Elapsed> {
+    /// A plugin's tools: an empty list where it does not serve or its catalogue is wrong, none as long as they are not known.
+    async fn offered(
+        self: &Arc<Self>,
+        plugin: &Arc<Plugin>,
+        info: &SessionInfo,
+        patient_until: tokio::time::Instant,
+    ) -> Option<Arc<[Tool]>> {
+        match plugin.answers.next(info, Instant::now()) {
+            Next::Said(tools) => return Some(tools),
+            Next::Wait => return None,
+            Next::Ask => {}
+        }
         // Not so long for each question: one component that takes for ever would hold up every turn of everybody.
-        let served = tokio::time::timeout_at(self.patient_until, self.serve(plugin)).await;
-        let served = served.inspect_err(|_| tracing::warn!(plugin = plugin.name, "it is still being compiled; its tools are left out"))?;
-        let Ok((_, linked)) = served else { return Ok(Vec::new()) };
-        let catalog = self.catalog_of(plugin, &linked, info).await;
-        // The same question would get the same answer, and cost as much each time.
-        Ok(catalog.unwrap_or_else(|reason| {
-            tracing::error!(plugin = plugin.name, reason, "its tools are left out");
-            Vec::new()
-        }))
+        let Ok(served) = tokio::time::timeout_at(patient_until, self.serve(plugin)).await else {
+            if plugin.answers.is_first_missed() {
+                tracing::warn!(plugin = plugin.name, "it is still being compiled; its tools are left out until it is");
+            }
+            return None;
+        };
+        let Ok((_, linked)) = served else { return Some(Arc::default()) };
+        match self.catalog_of(plugin, &linked, info).await {
+            Ok(tools) => Some(plugin.answers.said(info, tools)),
+            Err(NoTools::Wrong(reason)) => {
+                tracing::error!(plugin = plugin.name, reason, "its tools are left out");
+                Some(plugin.answers.said(info, Vec::new()))
+            }
+            Err(reason) => {
+                let pause = match plugin.answers.unanswered(info, Instant::now()) {
+                    Ok(tools) => return Some(tools),
+                    Err(pause) => pause,
+                };
+                tracing::error!(plugin = plugin.name, %reason, again_in = ?pause, "its tools are left out for now");
+                None
+            }
+        }
     }
 }
 

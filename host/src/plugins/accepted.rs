@@ -13,6 +13,7 @@ use std::{fs, io};
 use super::durable;
 use super::registry::{self, Bytes, RegistryError};
 use super::status::Source;
+use crate::limits::TEMPORARY_KEPT;
 
 /// The last served digests, by [`key`].
 pub(super) type Served = BTreeMap<String, String>;
@@ -27,7 +28,7 @@ pub(super) fn key(source: Source, name: &str, path: Option<&Path>) -> String {
 }
 
 /// The directory of accepted components.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Accepted {
     dir: PathBuf,
 }
@@ -50,7 +51,22 @@ impl Accepted {
 
     /// The bytes kept under `digest`, if they are those.
     pub fn get(&self, digest: &str) -> Option<Bytes> {
-        registry::read(&self.path(digest)).ok().filter(|kept| kept.digest == digest)
+        self.look(digest).ok().flatten()
+    }
+
+    /// [`Self::get`], which says none only where there are none. An error may pass.
+    pub fn look(&self, digest: &str) -> Result<Option<Bytes>, RegistryError> {
+        match registry::read(&self.path(digest)) {
+            Ok(kept) => Ok(Some(kept).filter(|kept| kept.digest == digest)),
+            Err(RegistryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error @ RegistryError::Io { .. }) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Where they are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// What served last; nothing where that is not known.
@@ -77,14 +93,26 @@ impl Accepted {
         durable::replace(&self.record(), &serde_json::to_vec_pretty(served)?)
     }
 
-    /// Removes all bytes but those of these digests, and what a power cut left half written.
+    /// Removes the bytes of `digest`.
+    pub fn forget(&self, digest: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes all bytes but those of these digests, and what a power cut left half written: not what another process may be
+    /// writing just now.
     pub fn forget_others(&self, wanted: &BTreeSet<Cow<'_, str>>) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
+            let is_left =
+                || entry.metadata().and_then(|found| found.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= TEMPORARY_KEPT));
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let is_old = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("wasm") => !wanted.contains(&stem),
-                Some("tmp") => true,
+                Some("tmp") => is_left(),
                 _ => false,
             };
             if is_old {
@@ -147,9 +175,15 @@ mod tests {
         accepted.keep(&old).unwrap();
         accepted.keep(&new).unwrap();
         accepted.remember(&Served::new()).unwrap();
-        fs::write(dir.path().join("half.0.tmp"), "x").unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * TEMPORARY_KEPT;
+        for (name, at) in [("half.0.tmp", long_ago), ("half.1.tmp", std::time::SystemTime::now())] {
+            fs::File::create(dir.path().join(name)).unwrap().set_modified(at).unwrap();
+        }
         accepted.forget_others(&[Cow::Borrowed(new.digest.as_str())].into()).unwrap();
         assert!(accepted.get(&old.digest).is_none() && accepted.get(&new.digest).is_some());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the record stays");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "the record stays, and what may be being written");
+        accepted.forget(&new.digest).unwrap();
+        accepted.forget(&new.digest).unwrap();
+        assert!(accepted.get(&new.digest).is_none());
     }
 }

@@ -94,11 +94,21 @@ impl Cache {
     /// Removes what none of `engines` can load: entries of older versions and settings.
     pub fn prune(&self, engines: &[&Engine]) -> io::Result<()> {
         let current: Vec<_> = engines.iter().map(|engine| engine_key(engine)).collect();
+        self.retain(|name| current.iter().any(|key| name.contains(key)))
+    }
+
+    /// Removes the code of all components but those with these digests.
+    pub fn keep_only(&self, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+        self.retain(|name| name.split_once('-').is_some_and(|(digest, _)| wanted(digest)))
+    }
+
+    /// Removes all entries but those with these names.
+    fn retain(&self, is_kept: impl Fn(&str) -> bool) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.contains(".cwasm") && !current.iter().any(|key| name.contains(key)) {
+            if name.contains(".cwasm") && !is_kept(&name) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -217,5 +227,18 @@ mod tests {
         cache.prune(&[&engine]).unwrap();
         assert!(cache.load(&other, "d").is_none());
         assert!(cache.load(&engine, "d").is_some());
+    }
+
+    #[test]
+    fn entries_of_other_components_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path().to_owned()).unwrap();
+        let engine = Engine::default();
+        for digest in ["d", "e"] {
+            cache.component(&engine, digest, EMPTY).unwrap();
+        }
+        cache.keep_only(|digest| digest == "e").unwrap();
+        assert!(cache.load(&engine, "d").is_none() && cache.load(&engine, "e").is_some());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "the key, and an entry with its code");
     }
 }

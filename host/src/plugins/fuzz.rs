@@ -11,7 +11,7 @@ use wasmtime::component::Component;
 use super::accepted::Accepted;
 use super::engine::{Engines, chain};
 use super::grants::file::GrantsFile;
-use super::load::{Codes, DataDirs, Loader};
+use super::load::{Codes, DataDirs, Fits, Loader};
 use super::registry::{self, Found, Library, beside};
 use super::status::{PluginStatus, Source};
 use super::{grants, inspect};
@@ -55,12 +55,13 @@ fn load(name: &str, wasm: &[u8], settings: Value, data: &Path) -> Examined {
         library: &mut Library::new(false),
         data: &mut DataDirs::new(data.to_owned()),
         codes: &mut Codes::default(),
+        fits: &mut Fits::default(),
         last: &BTreeMap::new(),
         cache: None,
         names: HashMap::new(),
         tools: HashMap::new(),
     };
-    let plugin = loader.load(found);
+    let plugin = loader.load(&found);
     let line = plugin.surface.as_ref().and_then(|surface| {
         let (_, missing) = grants::decide(name, Source::DroppedIn, surface, &"0".repeat(64), None).ok()?;
         Some(missing?.line)

@@ -1,9 +1,6 @@
 //! Components as code: compiled or taken from the cache, checked against the linker, ready to be instantiated per call.
 
-use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use stellaclaw_bindings::CONTRACT_VERSION;
 use stellaclaw_bindings::provider_plugin::ProviderPluginPre;
@@ -16,7 +13,6 @@ use super::engine::{Engines, Host, chain};
 use super::instance::Guest;
 use super::status::Kind;
 use super::threads::panic_text;
-use crate::limits;
 
 /// A component with its imports resolved, once for all calls.
 pub(super) struct Linked {
@@ -56,6 +52,11 @@ pub(super) fn compiled(engines: &Engines, cache: &Cache, wanted: &Wanted<'_>, wa
     Err(format!("it cannot be compiled: {reason}"))
 }
 
+/// Forgets the code of a component, for every engine.
+pub(super) fn forget(engines: &Engines, cache: &Cache, digest: &str) {
+    engines.all().into_iter().for_each(|engine| cache.forget(engine, digest));
+}
+
 fn link(host: &Host, component: &Component, kinds: &[Kind]) -> Result<Linked, String> {
     let refused = |error: wasmtime::Error| format!("{}; this host serves the contract in version {CONTRACT_VERSION}", chain(&error));
     let pre = host.linker.instantiate_pre(component).map_err(refused)?;
@@ -69,65 +70,8 @@ pub(super) fn guarded<R>(fault: &str, work: impl FnOnce() -> Result<R, String>) 
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(format!("{fault}: {}", panic_text(&*payload))))
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Does jobs in their order, on at most [`limits::COMPILERS`] threads with a low priority that end when nothing is left.
-#[derive(Clone, Default)]
-pub(super) struct Compilers(Arc<Mutex<Queue>>);
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    threads: usize,
-}
-
-impl Compilers {
-    /// Queues a job, which must not panic.
-    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        let mut queue = self.queue();
-        queue.jobs.push_back(Box::new(job));
-        if queue.threads >= limits::COMPILERS {
-            return Ok(());
-        }
-        let compilers = self.clone();
-        let spawned = thread::Builder::new().name("compile".into()).spawn(move || {
-            // On Linux the priority is the thread's own. Without it the compiler only competes harder.
-            let _ = rustix::process::setpriority_process(None, limits::COMPILER_NICENESS);
-            while let Some(job) = compilers.next() {
-                job();
-            }
-        });
-        match spawned {
-            Ok(_) => queue.threads += 1,
-            // Whoever compiles already will come to it.
-            Err(_) if queue.threads > 0 => {}
-            Err(error) => {
-                queue.jobs.pop_back();
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn next(&self) -> Option<Job> {
-        let mut queue = self.queue();
-        let job = queue.jobs.pop_front();
-        if job.is_none() {
-            queue.threads -= 1;
-        }
-        job
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -135,34 +79,5 @@ mod tests {
         assert_eq!(guarded("it fails", || Ok(5)), Ok(5));
         let refused = guarded("it fails", || -> Result<(), String> { panic!("no such instruction") });
         assert_eq!(refused.unwrap_err(), "it fails: no such instruction");
-    }
-
-    #[test]
-    fn jobs_are_done_at_most_so_many_at_a_time_and_all_of_them() {
-        const HANGS: Duration = Duration::from_secs(10);
-        let compilers = Compilers::default();
-        let (began, has_begun) = mpsc::channel();
-        let gate = Arc::new(Mutex::new(()));
-        let closed = gate.lock().unwrap();
-        for _ in 0..2 {
-            for number in 0..2 * limits::COMPILERS {
-                let (began, gate) = (began.clone(), gate.clone());
-                compilers
-                    .submit(move || {
-                        began.send(number).unwrap();
-                        drop(gate.lock().unwrap());
-                    })
-                    .unwrap();
-            }
-        }
-        for _ in 0..limits::COMPILERS {
-            has_begun.recv_timeout(HANGS).unwrap();
-        }
-        assert_eq!(compilers.queue().threads, limits::COMPILERS);
-        assert_eq!(compilers.queue().jobs.len(), 3 * limits::COMPILERS, "the others wait");
-        drop(closed);
-        for _ in 0..3 * limits::COMPILERS {
-            has_begun.recv_timeout(HANGS).unwrap();
-        }
     }
 }

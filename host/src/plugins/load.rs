@@ -2,33 +2,36 @@
 //!
 //! A plugin is refused alone; the others serve. Whatever refuses one names what is wrong and what would be right. Where newer
 //! bytes are refused, wait for the operator or are still being compiled, the ones that served last go on. Nothing here
-//! compiles: see `reload`.
+//! compiles: see `compile`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod codes;
+mod data;
+mod fits;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use serde_json::Value;
 use stellaclaw_bindings::CONTRACT_VERSION;
-use tokio::sync::watch;
 
 use super::accepted::{self, Accepted};
+use super::answers::Answers;
 use super::cache::Cache;
 use super::catalog::ToolPolicy;
 use super::engine::Engines;
 use super::grants::file::{Granted, GrantsFile};
 use super::grants::{self, By, Grant, Missing};
-use super::imports::filesystem::Budget;
 use super::instance::CallLimits;
-use super::link::{self, Linked, Wanted};
+use super::link::Wanted;
 use super::manifest::Surface;
 use super::registry::{Component, Found, Library};
-use super::schema;
 use super::status::{Kind, PluginStatus, Source, State};
 use crate::config::{self, Config};
 use crate::limits;
+pub(super) use codes::{Code, Codes, Slot};
+pub(super) use data::{Data, DataDirs};
+pub(super) use fits::Fits;
 
 /// A component that was found, served or not.
 pub(super) struct Plugin {
@@ -47,6 +50,8 @@ pub(super) struct Plugin {
     pub newer: Option<Newer>,
     /// It was still being compiled when the host had long started: no session waits for it.
     pub late: bool,
+    /// What it said of its tools.
+    pub answers: Arc<Answers>,
 }
 
 /// See [`Plugin::newer`].
@@ -73,103 +78,6 @@ pub(super) struct Serving {
     pub code: Slot,
 }
 
-/// The plugin-private directory.
-pub(super) struct Data {
-    pub path: PathBuf,
-    /// The parent of every `/data`. A call opens its own below it: a link there that leads out is refused.
-    pub parent: Arc<Dir>,
-    pub name: String,
-    pub budget: Arc<Budget>,
-}
-
-impl Data {
-    /// Opens it for one call.
-    pub fn open(&self) -> std::io::Result<Dir> {
-        self.parent.open_dir(&self.name)
-    }
-}
-
-/// The machine code of a component.
-#[derive(Clone)]
-pub(super) enum Code {
-    Compiling,
-    Ready(Arc<Linked>),
-    Refused(String),
-}
-
-/// Where code is put when it is there.
-pub(super) type Slot = Arc<watch::Sender<Code>>;
-
-/// The code of every plugin that is meant to serve, by digest, memory and settings.
-#[derive(Default)]
-pub(super) struct Codes {
-    slots: HashMap<(String, usize, Arc<str>), Slot>,
-    used: HashSet<(String, usize, Arc<str>)>,
-}
-
-impl Codes {
-    /// The slot of this code. One that is new is filled from the cache, if there is one to look into.
-    fn slot(&mut self, wanted: &Wanted<'_>, settings: &Arc<str>, cache: Option<(&Engines, &Cache)>) -> Slot {
-        let key = (wanted.digest.to_owned(), wanted.memory_bytes, settings.clone());
-        self.used.insert(key.clone());
-        let code = || match cache.and_then(|(engines, cache)| link::cached(engines, cache, wanted)) {
-            Some(Ok(linked)) => Code::Ready(Arc::new(linked)),
-            Some(Err(reason)) => Code::Refused(reason),
-            None => Code::Compiling,
-        };
-        self.slots.entry(key).or_insert_with(|| Arc::new(watch::channel(code()).0)).clone()
-    }
-
-    /// Has such code been linked already?
-    fn is_ready(&self, digest: &str, settings: &str) -> bool {
-        let is_it = |slot: &&Slot| matches!(*slot.borrow(), Code::Ready(_));
-        let of = self.slots.iter().filter(|((code, _, for_settings), _)| code == digest && **for_settings == *settings);
-        of.map(|(_, slot)| slot).any(|slot| is_it(&slot))
-    }
-
-    /// Forgets what no plugin of the last round means any more.
-    pub fn forget_unused(&mut self) {
-        let used = std::mem::take(&mut self.used);
-        self.slots.retain(|key, _| used.contains(key));
-    }
-}
-
-/// The directories of plugins, each measured once.
-pub(super) struct DataDirs {
-    /// The parent of every `/data`.
-    dir: PathBuf,
-    known: HashMap<String, Arc<Data>>,
-}
-
-impl DataDirs {
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir, known: HashMap::new() }
-    }
-
-    fn of(&mut self, name: &str, surface: &Surface) -> Result<Option<Arc<Data>>, String> {
-        if !surface.imports.iter().any(|import| import.starts_with("wasi:filesystem/")) {
-            return Ok(None);
-        }
-        if let Some(data) = self.known.get(name) {
-            return Ok(Some(data.clone()));
-        }
-        // Checked wherever a name comes in; here a wrong one would hand out the work directory.
-        if !config::is_name(name) {
-            return Err(format!("{name:?} is not a name that a data directory can have; use a-z, 0-9, `-` and `_`"));
-        }
-        let path = self.dir.join(name);
-        let opened = Dir::open_ambient_dir(&self.dir, ambient_authority()).and_then(|parent| {
-            parent.create_dir_all(name)?;
-            let budget = Budget::measure(&parent.open_dir(name)?, limits::DATA_BYTES)?;
-            Ok((parent, budget))
-        });
-        let (parent, budget) = opened.map_err(|error| format!("open its data directory {}: {error}", path.display()))?;
-        let data = Arc::new(Data { path, parent: Arc::new(parent), name: name.to_owned(), budget: Arc::new(budget) });
-        self.known.insert(name.to_owned(), data.clone());
-        Ok(Some(data))
-    }
-}
-
 /// What served last under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Last {
@@ -186,6 +94,7 @@ pub(super) struct Loader<'a> {
     pub library: &'a mut Library,
     pub data: &'a mut DataDirs,
     pub codes: &'a mut Codes,
+    pub fits: &'a mut Fits,
     /// What served last, by [`accepted::key`].
     pub last: &'a BTreeMap<String, Last>,
     /// Code that the cache has is linked at once; the first round does that, later ones leave it to the compilers.
@@ -208,48 +117,35 @@ struct Origin<'a> {
 
 impl Loader<'_> {
     /// Looks into a component.
-    pub fn load(&mut self, found: Found) -> Plugin {
+    pub fn load(&mut self, found: &Found) -> Plugin {
+        let refused = |reason| Plugin::refused(found, reason);
         let Found { name, source, path, beside, component } = found;
-        let refused = |reason| Plugin {
-            name: name.clone(),
-            source,
-            path: path.clone(),
-            digest: component.as_ref().ok().map(|component| component.digest.clone()),
-            surface: component.as_ref().ok().and_then(|component| component.surface.clone().ok()),
-            missing: None,
-            serving: Err(reason),
-            newer: None,
-            late: false,
-        };
+        let (name, source) = (name.as_str(), *source);
         let label = format!("the {source} plugin {name}");
-        if let Some(owner) = self.names.get(&name) {
+        if let Some(owner) = self.names.get(name) {
             return refused(name_taken(&label, owner));
         }
         // Also one that cannot serve has its name: nobody else gets what was granted to it.
-        self.names.insert(name.clone(), label.clone());
-        let (entry, by) = self.entry(source, &name);
+        self.names.insert(name.to_owned(), label.clone());
+        let (entry, by) = self.entry(source, name);
         if entry.as_ref().is_some_and(|entry| entry.enabled == Some(false)) {
             return refused(format!("switched off: [plugins.{name}] enabled = false"));
         }
-        let origin = Origin { name: &name, source, path: path.as_deref(), label, entry, by };
-        let last = self.last.get(&accepted::key(source, &name, path.as_deref())).cloned();
-        let plugin = match self.wanted(&origin, &component, &beside) {
+        let origin = Origin { name, source, path: path.as_deref(), label, entry, by };
+        let last = self.last.get(&accepted::key(source, name, path.as_deref())).cloned();
+        let plugin = match self.wanted(&origin, component, beside) {
             Ok((serving, missing)) => {
                 let code = serving.code.borrow().clone();
                 let plugin = Plugin { surface: Some(serving.surface.clone()), missing, serving: Ok(serving), ..refused(String::new()) };
                 match code {
-                    Code::Refused(reason) => self.fall_back(&origin, last, &beside, reason.clone(), refused(reason)),
+                    Code::Refused(reason) => self.fall_back(&origin, last, beside, reason.clone(), refused(reason)),
                     Code::Compiling => self.bridge(&origin, last, plugin),
                     Code::Ready(_) => plugin,
                 }
             }
-            Err((reason, missing)) => self.fall_back(&origin, last, &beside, reason.clone(), Plugin { missing, ..refused(reason) }),
+            Err((reason, missing)) => self.fall_back(&origin, last, beside, reason.clone(), Plugin { missing, ..refused(reason) }),
         };
-        let meant = match &plugin.newer {
-            Some(Newer::Compiling(newer)) => Some(newer.as_ref()),
-            _ => None,
-        };
-        for serving in [Some(&plugin), meant].into_iter().flatten().filter_map(|plugin| plugin.serving.as_ref().ok()) {
+        for serving in plugin.servings() {
             self.tools.extend(serving.surface.manifest.tools.iter().map(|tool| (tool.clone(), origin.label.clone())));
         }
         plugin
@@ -270,10 +166,14 @@ impl Loader<'_> {
         let named = origin.entry.as_ref().filter(|entry| !entry.trust_path).and_then(|entry| entry.sha256.as_deref());
         let named = named.filter(|named| origin.source != Source::Bundled && *named != found.digest);
         let Some(named) = named else {
-            if let Some(path) = origin.path {
-                self.library.keep(self.accepted, path, &found.digest).map_err(plain)?;
+            let serving = self.serving(origin, &found.digest, surface, beside.as_ref()).map_err(plain)?;
+            // What is refused is not kept.
+            if let Some(path) = origin.path
+                && !matches!(*serving.0.code.borrow(), Code::Refused(_))
+            {
+                self.library.keep(self.accepted, path, found).map_err(plain)?;
             }
-            return self.serving(origin, &found.digest, surface, beside.as_ref()).map_err(plain);
+            return Ok(serving);
         };
         // Other bytes than those that were named wait, and the named ones go on serving.
         let kept = self.library.kept(self.accepted, named).and_then(|kept| Some((named.to_owned(), kept.surface.ok()?)));
@@ -325,7 +225,7 @@ impl Loader<'_> {
     fn bridge(&mut self, origin: &Origin<'_>, last: Option<Last>, wanted: Plugin) -> Plugin {
         let Some(Last { digest, beside: Some(beside) }) = last else { return wanted };
         let Some(surface) = self.library.kept(self.accepted, &digest).and_then(|kept| kept.surface.ok()) else { return wanted };
-        let ready = self.settings(origin, beside.as_ref(), &surface).is_ok_and(|settings| self.codes.is_ready(&digest, &settings));
+        let ready = self.settings(origin, &digest, beside.as_ref(), &surface).is_ok_and(|settings| self.codes.is_ready(&digest, &settings));
         if !ready {
             return wanted;
         }
@@ -339,6 +239,7 @@ impl Loader<'_> {
                 missing: None,
                 serving: Ok(serving),
                 late: false,
+                answers: Arc::default(),
                 newer: Some(Newer::Compiling(Arc::new(wanted))),
             },
             _ => wanted,
@@ -357,12 +258,12 @@ impl Loader<'_> {
         if let Some((tool, owner)) = surface.manifest.tools.iter().find_map(|tool| Some((tool, self.tools.get(tool)?))) {
             return Err(tool_taken(&origin.label, tool, owner));
         }
-        let settings: Arc<str> = self.settings(origin, beside, surface)?.into();
+        let settings: Arc<str> = self.settings(origin, digest, beside, surface)?.into();
         let (grant, missing) =
             grants::decide(origin.name, origin.source, surface, digest, origin.entry.as_ref()).map_err(|error| error.to_string())?;
         let command = (origin.by != By::Config).then(|| grant_command(origin.name));
         let missing = missing.map(|missing| Missing { command, ..missing });
-        let data = self.data.of(origin.name, surface)?;
+        let data = self.data.of(origin.name, surface).inspect_err(|_| self.library.again = true)?;
         let entry = origin.entry.clone().unwrap_or_default();
         let limits = call_limits(&entry.limits);
         let wanted = Wanted { digest, memory_bytes: limits.memory_bytes, kinds: &kinds };
@@ -398,14 +299,13 @@ impl Loader<'_> {
         }
     }
 
-    fn settings(&self, origin: &Origin<'_>, beside: Option<&Value>, surface: &Surface) -> Result<String, String> {
+    fn settings(&mut self, origin: &Origin<'_>, digest: &str, beside: Option<&Value>, surface: &Surface) -> Result<String, String> {
         let is_empty = |value: &&Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
         let written = origin.entry.as_ref().map(|entry| &entry.settings).filter(|settings| !is_empty(settings));
         let written = written.or(beside).filter(|settings| !is_empty(settings)).cloned();
         let settings = written.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        if let Some(schema) = &surface.manifest.settings {
-            schema::check_value(schema, &settings).map_err(|problems| format!("[plugins.{}.settings]: {problems}", origin.name))?;
-        }
+        let checked = self.fits.check(digest, surface, &settings);
+        checked.map_err(|problems| format!("[plugins.{}.settings]: {problems}", origin.name))?;
         Ok(settings.to_string())
     }
 }
@@ -416,6 +316,49 @@ fn grant_command(name: &str) -> String {
 }
 
 impl Plugin {
+    /// One that does not serve.
+    pub fn refused(found: &Found, reason: String) -> Self {
+        let component = found.component.as_ref().ok();
+        Self {
+            name: found.name.clone(),
+            source: found.source,
+            path: found.path.clone(),
+            digest: component.map(|component| component.digest.clone()),
+            surface: component.and_then(|component| component.surface.clone().ok()),
+            missing: None,
+            serving: Err(reason),
+            newer: None,
+            late: false,
+            answers: Arc::default(),
+        }
+    }
+
+    /// What serves, and what is about to.
+    pub fn servings(&self) -> impl Iterator<Item = &Serving> {
+        let newer = match &self.newer {
+            Some(Newer::Compiling(newer)) => newer.serving.as_ref().ok(),
+            _ => None,
+        };
+        self.serving.as_ref().ok().into_iter().chain(newer)
+    }
+
+    /// Do both mean the same code?
+    pub fn is_same_code(&self, other: &Self) -> bool {
+        matches!((&self.serving, &other.serving), (Ok(one), Ok(two)) if Arc::ptr_eq(&one.code, &two.code))
+    }
+
+    /// What this one has said of its tools, or the one that is about to take its place, as far as it goes for `other`: code and
+    /// policy are all that it depends on.
+    pub fn answers_of(&self, other: &Self) -> Option<Arc<Answers>> {
+        let policy = |plugin: &Self| plugin.serving.as_ref().ok().map(|serving| serving.policy.clone());
+        let newer = match &self.newer {
+            Some(Newer::Compiling(newer)) => Some(newer.as_ref()),
+            _ => None,
+        };
+        let mut known = [Some(self), newer].into_iter().flatten();
+        known.find(|known| known.is_same_code(other) && policy(known) == policy(other)).map(|known| known.answers.clone())
+    }
+
     /// What it is now as code.
     pub fn code(&self) -> Result<Code, &String> {
         self.serving.as_ref().map(|serving| serving.code.borrow().clone())

@@ -69,6 +69,16 @@ pub(super) enum RegistryError {
     Settings { path: PathBuf, reason: String },
 }
 
+impl RegistryError {
+    /// Is it so until the file changes? A link that leads nowhere, or a file that nobody may read.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied),
+            _ => true,
+        }
+    }
+}
+
 /// The places where components are.
 #[derive(Debug, Clone)]
 pub(super) struct Shelves {
@@ -76,6 +86,7 @@ pub(super) struct Shelves {
     pub dirs: Vec<PathBuf>,
     /// Configured components by name.
     pub configured: Vec<(String, PathBuf)>,
+    /// Beside them, and looked at apart: who takes something back does not wait for a file of somebody else.
     pub grants: PathBuf,
 }
 
@@ -93,7 +104,7 @@ impl Shelves {
     pub fn list(&self, before: &Listing) -> (Listing, Vec<String>) {
         let mut problems = Vec::new();
         let mut listing = Listing::new();
-        let mut paths: Vec<_> = self.configured.iter().map(|(_, path)| path.clone()).chain([self.grants.clone()]).collect();
+        let mut paths: Vec<_> = self.configured.iter().map(|(_, path)| path.clone()).collect();
         for dir in &self.dirs {
             match components_in(dir) {
                 Ok(components) => {
@@ -111,13 +122,14 @@ impl Shelves {
                 }
             }
         }
-        for path in paths {
-            // A link that leads nowhere is there, too.
-            let found = fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path));
-            listing.extend(found.ok().map(|found| (path, Stamp::from(&found))));
-        }
+        listing.extend(paths.into_iter().filter_map(|path| stamp(&path).map(|stamp| (path, stamp))));
         (listing, problems)
     }
+}
+
+/// How the file at `path` looks now; none: there is no such file. A link that leads nowhere is there, too.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok().map(|found| Stamp::from(&found))
 }
 
 fn components_in(dir: &Path) -> Result<Vec<PathBuf>, RegistryError> {
@@ -139,7 +151,7 @@ pub(super) struct Library {
     components: HashMap<PathBuf, (Stamp, Result<Component, String>)>,
     besides: HashMap<PathBuf, (Stamp, Result<Option<Value>, String>)>,
     /// Accepted bytes that are not those of a file, by digest.
-    kept: HashMap<String, Option<Component>>,
+    kept: HashMap<String, Component>,
     /// Something could not be read, or changed while it was: look again.
     pub again: bool,
 }
@@ -180,22 +192,35 @@ impl Library {
 
     /// The component kept under `digest`.
     pub fn kept(&mut self, accepted: &Accepted, digest: &str) -> Option<Component> {
-        let read = || accepted.get(digest).map(|bytes| component(&bytes.wasm));
-        self.kept.entry(digest.to_owned()).or_insert_with(read).clone()
+        if let Some(known) = self.kept.get(digest) {
+            return Some(known.clone());
+        }
+        match accepted.look(digest) {
+            Ok(bytes) => {
+                let component = component(&bytes?.wasm);
+                self.kept.insert(digest.to_owned(), component.clone());
+                Some(component)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "an accepted component cannot be read now");
+                self.again = true;
+                None
+            }
+        }
     }
 
-    /// Keeps the component at `path`, which is `digest`.
-    pub fn keep(&mut self, accepted: &Accepted, path: &Path, digest: &str) -> Result<(), String> {
-        if self.kept.get(digest).is_some_and(Option::is_some) {
+    /// Keeps the component at `path`. What fails here may pass.
+    pub fn keep(&mut self, accepted: &Accepted, path: &Path, component: &Component) -> Result<(), String> {
+        if self.kept.contains_key(&component.digest) {
             return Ok(());
         }
-        let bytes = read(path).map_err(|error| error.to_string())?;
-        if bytes.digest != digest {
-            self.again = true;
-            return Err(RegistryError::BeingWritten(path.to_owned()).to_string());
-        }
-        accepted.keep(&bytes).map_err(|error| error.to_string())?;
-        self.kept.insert(digest.to_owned(), Some(component(&bytes.wasm)));
+        let kept = read(path).and_then(|bytes| {
+            let is_it = bytes.digest == component.digest;
+            if is_it { accepted.keep(&bytes) } else { Err(RegistryError::BeingWritten(path.to_owned())) }
+        });
+        self.again |= kept.is_err();
+        kept.map_err(|error| error.to_string())?;
+        self.kept.insert(component.digest.clone(), component.clone());
         Ok(())
     }
 
@@ -246,16 +271,17 @@ fn cached<T: Clone>(
         Some((at, result)) if *at == stamp => return result.clone(),
         other => other.map(|(_, result)| result.clone()),
     };
-    let is_same = || fs::metadata(path).is_ok_and(|now| Stamp::from(&now) == stamp);
-    let looked = open(path).and_then(|file| if is_same() { look(file) } else { Err(RegistryError::BeingWritten(path.to_owned())) });
-    let looked = looked.and_then(|value| if is_same() { Ok(value) } else { Err(RegistryError::BeingWritten(path.to_owned())) });
+    let is_same = || self::stamp(path) == Some(stamp);
+    let opened = open(path).and_then(|file| if is_same() { look(file) } else { Err(RegistryError::BeingWritten(path.to_owned())) });
+    // What is said of a file that is not the one that was listed is not said of that one.
+    let looked = if is_same() { opened } else { Err(RegistryError::BeingWritten(path.to_owned())) };
     match looked {
         Err(error @ RegistryError::BeingWritten(_)) => {
             *again = true;
             before.unwrap_or(Err(error.to_string()))
         }
         // It may be readable at the next look.
-        Err(error @ RegistryError::Io { .. }) => {
+        Err(error @ RegistryError::Io { .. }) if !error.is_lasting() => {
             *again = true;
             Err(error.to_string())
         }
@@ -400,6 +426,73 @@ mod tests {
         assert!(listing.is_empty() && problems[0].contains("read the plugin directory"), "{problems:?}");
         let before: Listing = [(dir.path().join("file/a.wasm"), Stamp::default()), (dir.path().join("b.wasm"), Stamp::default())].into();
         assert_eq!(shelves.list(&before).0.keys().collect::<Vec<_>>(), [&dir.path().join("file/a.wasm")]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_link_that_leads_nowhere_stands_until_it_leads_somewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("a.wasm"), dir.path().join("target"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let shelves = Shelves { dirs: vec![dir.path().to_owned()], configured: Vec::new(), grants: dir.path().join("none") };
+        let mut library = Library::new(false);
+        let (nowhere, _) = shelves.list(&Listing::new());
+        for _ in 0..2 {
+            let refusal = library.find(&shelves, &nowhere)[0].component.clone().unwrap_err();
+            assert!(refusal.contains("a.wasm"), "{refusal}");
+            assert!(!library.again, "looking again would say the same");
+        }
+        assert_eq!(library.components.len(), 1, "it is not even looked at again");
+        fs::write(&target, "bytes").unwrap();
+        let (somewhere, _) = shelves.list(&nowhere);
+        assert_ne!(somewhere, nowhere);
+        assert_eq!(library.find(&shelves, &somewhere)[0].component.as_ref().unwrap().digest, digest(b"bytes"));
+        // It goes, and this is not known yet: what was known is.
+        fs::remove_file(&target).unwrap();
+        assert_eq!(
+            library.find(&shelves, &Listing::from([(link.clone(), Stamp::default())]))[0].component.as_ref().unwrap().digest,
+            digest(b"bytes")
+        );
+        assert!(library.again);
+    }
+
+    #[test]
+    fn kept_bytes_that_were_missed_once_are_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let accepted = Accepted::new(dir.path().to_owned());
+        let (digest, path) = (digest(b"bytes"), dir.path().join(format!("{}.wasm", digest(b"bytes"))));
+        let mut library = Library::new(false);
+        assert!(library.kept(&accepted, &digest).is_none() && !library.again, "they are not there");
+        // As good as any error of the system.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(accepted.look(&digest).is_err());
+        assert!(library.kept(&accepted, &digest).is_none() && library.again, "nobody knows");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "others").unwrap();
+        assert!(accepted.look(&digest).unwrap().is_none());
+        fs::write(&path, "bytes").unwrap();
+        assert_eq!(library.kept(&accepted, &digest).unwrap().digest, digest);
+        fs::remove_file(&path).unwrap();
+        assert!(library.kept(&accepted, &digest).is_some(), "what is known of bytes does not change");
+        library.keep_only(|_| false);
+        assert!(library.kept(&accepted, &digest).is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_kept_is_kept_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, components) = (dir.path().join("a.wasm"), dir.path().join("components"));
+        fs::write(&path, "bytes").unwrap();
+        let (mut library, accepted) = (Library::new(false), Accepted::new(components.clone()));
+        let found = component(b"bytes");
+        library.keep(&accepted, &path, &found).unwrap_err();
+        assert!(std::mem::take(&mut library.again), "there may be room for it later");
+        fs::create_dir(&components).unwrap();
+        library.keep(&accepted, &path, &found).unwrap();
+        fs::write(&path, "others").unwrap();
+        library.keep(&accepted, &path, &found).unwrap();
+        assert!(!library.again && accepted.get(&found.digest).is_some());
+        assert!(library.keep(&accepted, &path, &component(b"more")).unwrap_err().ends_with("it is being written"));
+        assert!(library.again);
     }
 
     #[test]

@@ -7,8 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::accepted::{self, Accepted, Served};
 use super::cache::Cache;
@@ -17,14 +16,13 @@ use super::catalog::Catalog;
 use super::engine::Engines;
 use super::grants::Missing;
 use super::grants::file::{GrantsError, GrantsFile};
-use super::link::{self, Wanted};
-use super::load::{Code, Codes, DataDirs, Last, Loader, Newer, Plugin};
-use super::registry::{Found, Library, Shelves};
+use super::link::{self, guarded};
+use super::load::{Code, Codes, DataDirs, Fits, Last, Loader, Newer, Plugin};
+use super::registry::{Found, Library, Shelves, stamp};
 use super::settle::{Listing, Stamp};
 use super::status::Source;
-use super::{Inner, Setup, bundled};
-use crate::config::{self, Config};
-use crate::secrets::Redactor;
+use super::{Inner, Setup};
+use crate::config::{self, Config, SecretSource};
 
 /// Every component that was found, in the order in which their tools are listed.
 #[derive(Default)]
@@ -50,40 +48,49 @@ pub(super) struct Rounds {
     library: Library,
     data: DataDirs,
     codes: Codes,
+    fits: Fits,
     granted: GrantsFile,
-    /// As it was when `granted` was read.
+    /// As `grants.toml` was just before it was read at the start.
     granted_at: Option<Stamp>,
-    /// They could not be read, and may be at the next look.
-    grants_unread: bool,
     last: BTreeMap<String, Last>,
     told: BTreeMap<(Source, String, Option<PathBuf>), Told>,
     /// As it stands on the disk.
     served: Served,
+    /// The log knows that it cannot be written there.
+    unwritten: bool,
     /// This process is the host of the work directory: it remembers what serves.
     keeps: bool,
-    /// Learns the secrets that are granted.
-    redactor: Redactor,
+    /// The foreign bytes that are meant, or were at the end of the last round.
+    meant: BTreeSet<String>,
+}
+
+/// What came out of a round.
+struct Outcome {
+    plugins: Vec<Arc<Plugin>>,
+    /// Digests that nothing means any more.
+    forgotten: Vec<String>,
 }
 
 impl Rounds {
-    pub fn new(setup: &Setup, components: PathBuf, data: PathBuf) -> Result<Self, GrantsError> {
+    pub fn new(setup: &Setup, accepted: Accepted, data: PathBuf) -> Result<Self, GrantsError> {
         let shelves = Shelves::new(&setup.config, &setup.workdir);
+        let granted_at = stamp(&shelves.grants);
         let (listing, problems) = shelves.list(&Listing::new());
         problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-        let accepted = Accepted::new(components);
         let served = accepted.served();
         Ok(Self {
             config: setup.config.clone(),
             granted: GrantsFile::load(&shelves.grants)?,
-            granted_at: listing.get(&shelves.grants).copied(),
-            grants_unread: false,
+            granted_at,
             library: Library::new(setup.bundled),
             data: DataDirs::new(data),
             codes: Codes::default(),
+            fits: Fits::default(),
             last: served.iter().map(|(key, digest)| (key.clone(), Last { digest: digest.clone(), beside: None })).collect(),
             told: BTreeMap::new(),
+            unwritten: false,
             keeps: false,
-            redactor: Redactor::default(),
+            meant: BTreeSet::new(),
             shelves,
             listing,
             accepted,
@@ -99,13 +106,23 @@ impl Rounds {
         &self.listing
     }
 
+    /// As `grants.toml` was when the grants of the start were read.
+    pub fn granted_at(&self) -> Option<Stamp> {
+        self.granted_at
+    }
+
+    /// Where the secrets are that are granted.
+    pub fn secret_sources(&self) -> Vec<SecretSource> {
+        self.granted.secret_sources().collect()
+    }
+
     /// Could something not be read that may be readable at the next look?
     pub fn again(&self) -> bool {
-        self.library.again || self.grants_unread
+        self.library.again
     }
 
     /// Looks at everything. `cache`: code that is in it is linked at once.
-    fn round(&mut self, before: &Snapshot, cache: Option<(&Engines, &Cache)>) -> Vec<Arc<Plugin>> {
+    fn round(&mut self, before: &Snapshot, cache: Option<(&Engines, &Cache)>) -> Outcome {
         let found = self.library.find(&self.shelves, &self.listing);
         if cache.is_some() {
             warn_of_names(&self.config, &self.granted, &found);
@@ -118,20 +135,22 @@ impl Rounds {
             library: &mut self.library,
             data: &mut self.data,
             codes: &mut self.codes,
+            fits: &mut self.fits,
             last: &self.last,
             cache,
             names: HashMap::new(),
             tools: HashMap::new(),
         };
         let is_first = cache.is_some();
-        let plugins = found.into_iter().map(|found| {
-            let plugin = loader.load(found);
+        let plugins = found.iter().map(|found| {
+            let plugin = looked_at(found, |found| loader.load(found));
             let is_it = |old: &&Arc<Plugin>| (old.source, &old.name, &old.path) == (plugin.source, &plugin.name, &plugin.path);
             let old = before.plugins.iter().find(is_it);
             let compiling = matches!(plugin.code(), Ok(Code::Compiling));
             // What was awaited at the start still is.
-            let late = compiling && !is_first && old.is_none_or(|old| old.late || !is_same_code(old, &plugin));
-            let plugin = Plugin { late, ..plugin };
+            let late = compiling && !is_first && old.is_none_or(|old| old.late || !old.is_same_code(&plugin));
+            let answers = old.and_then(|old| old.answers_of(&plugin));
+            let plugin = Plugin { late, answers: answers.unwrap_or_else(|| plugin.answers.clone()), ..plugin };
             match old {
                 Some(old) if old.is_same(&plugin) => old.clone(),
                 _ => Arc::new(plugin),
@@ -146,8 +165,12 @@ impl Rounds {
         }
         self.told = told;
         self.codes.forget_unused();
+        self.fits.forget_unused();
+        self.data.forget_unused();
         self.remember(&plugins, &besides);
-        plugins
+        self.write_down();
+        let forgotten = self.forget(&plugins);
+        Outcome { plugins, forgotten }
     }
 
     /// Notes what serves, for the next round and for the next start.
@@ -168,11 +191,32 @@ impl Rounds {
             }
         }
         self.last = last;
-        let digests: BTreeSet<_> =
-            self.last.values().map(|last| last.digest.clone()).chain(self.granted.digests().map(str::to_owned)).collect();
-        let running = |digest: &str| plugins.iter().any(|plugin| plugin.serving.as_ref().is_ok_and(|serving| serving.digest == digest));
-        self.library.keep_only(|digest| digests.contains(digest) || running(digest));
-        self.write_down();
+    }
+
+    /// The foreign bytes that are meant: by what serves or is about to, by what served last, and by the operator.
+    fn meant(&self, plugins: &[Arc<Plugin>]) -> BTreeSet<String> {
+        let foreign = plugins.iter().filter(|plugin| plugin.source != Source::Bundled);
+        let serving = foreign.flat_map(|plugin| plugin.servings()).map(|serving| serving.digest.as_str());
+        let named = self.config.plugins.values().filter_map(|entry| entry.sha256.as_deref());
+        let last = self.last.values().map(|last| last.digest.as_str());
+        serving.chain(named).chain(last).chain(self.granted.digests()).map(str::to_owned).collect()
+    }
+
+    /// Forgets what nothing means any more; which bytes those are. A running call has its code.
+    fn forget(&mut self, plugins: &[Arc<Plugin>]) -> Vec<String> {
+        let meant = self.meant(plugins);
+        self.library.keep_only(|digest| meant.contains(digest));
+        let before = std::mem::replace(&mut self.meant, meant);
+        if !self.keeps {
+            return Vec::new();
+        }
+        let forgotten: Vec<_> = before.difference(&self.meant).cloned().collect();
+        for digest in &forgotten {
+            if let Err(error) = self.accepted.forget(digest) {
+                tracing::warn!(digest, %error, "an old component cannot be removed");
+            }
+        }
+        forgotten
     }
 
     fn write_down(&mut self) {
@@ -181,50 +225,28 @@ impl Rounds {
             return;
         }
         match self.accepted.remember(&served) {
-            Ok(()) => self.served = served,
+            Ok(()) => (self.served, self.unwritten) = (served, false),
+            Err(error) if std::mem::replace(&mut self.unwritten, true) => tracing::debug!(%error, "it can still not be remembered"),
             Err(error) => tracing::warn!(%error, "it cannot be remembered which components serve"),
         }
     }
 
-    /// From now on what serves is remembered, and bytes that nothing refers to are gone.
-    pub fn keep(&mut self, plugins: &[Arc<Plugin>], redactor: Redactor) {
+    /// From now on what serves is remembered, and bytes that nothing means are removed; those that are meant now.
+    pub fn keep(&mut self, plugins: &[Arc<Plugin>]) -> BTreeSet<String> {
         self.keeps = true;
-        self.redactor = redactor;
-        self.learn();
         self.write_down();
-        let running = plugins.iter().filter_map(|plugin| plugin.serving.as_ref().ok()).map(|serving| serving.digest.as_str());
-        let found = plugins.iter().filter_map(|plugin| plugin.digest.as_deref());
-        let named = self.config.plugins.values().filter_map(|entry| entry.sha256.as_deref());
-        let last = self.last.values().map(|last| last.digest.as_str());
-        let wanted = running.chain(found).chain(named).chain(last).chain(self.granted.digests()).map(Cow::Borrowed).collect();
-        if let Err(error) = self.accepted.forget_others(&wanted) {
+        self.meant = self.meant(plugins);
+        if let Err(error) = self.accepted.forget_others(&self.meant.iter().map(|digest| Cow::Borrowed(digest.as_str())).collect()) {
             tracing::warn!(%error, "old components cannot be removed");
         }
+        self.meant.clone()
     }
+}
 
-    fn learn(&self) {
-        // One that cannot be read is for those who use it to report.
-        let secrets: Vec<_> = self.granted.secret_sources().filter_map(|source| source.read().ok()).collect();
-        self.redactor.learn(&secrets);
-    }
-
-    fn read_grants(&mut self) {
-        let at = self.listing.get(&self.shelves.grants).copied();
-        if at == self.granted_at && !self.grants_unread {
-            return;
-        }
-        let read = GrantsFile::load(&self.shelves.grants);
-        let was_unread = std::mem::replace(&mut self.grants_unread, read.as_ref().is_err_and(GrantsError::may_pass));
-        match read {
-            Ok(granted) => {
-                self.granted = granted;
-                self.learn();
-            }
-            Err(error) if was_unread && self.grants_unread => tracing::debug!(%error, "the grants stay as they were"),
-            Err(error) => tracing::error!(%error, "the grants stay as they were"),
-        }
-        self.granted_at = at;
-    }
+/// What a look at a component says. Foreign files may run into a fault of whatever reads them: then that is why it is refused.
+fn looked_at(found: &Found, look: impl FnOnce(&Found) -> Plugin) -> Plugin {
+    let looked = guarded("it cannot be looked at: the host failed", || Ok(look(found)));
+    looked.unwrap_or_else(|reason| Plugin::refused(found, reason))
 }
 
 impl Inner {
@@ -234,100 +256,73 @@ impl Inner {
     }
 
     /// The first round: what the cache has serves when this returns.
-    pub fn load(self: &Arc<Self>) -> std::io::Result<()> {
-        self.round(Some((&self.engines, &self.cache)))
+    pub fn load(self: &Arc<Self>) {
+        self.granting.publish(&self.rounds().granted);
+        self.round(Some((&self.engines, &self.cache)));
     }
 
     /// Looks at everything again. With a `listing`: the files are as it says.
     pub fn reload(self: &Arc<Self>, listing: Option<Listing>) {
         if let Some(listing) = listing {
-            let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-            rounds.listing = listing;
-            rounds.read_grants();
+            self.rounds().listing = listing;
         }
-        if let Err(error) = self.round(None) {
-            tracing::error!(%error, "no thread can be started that would compile components");
+        self.round(None);
+    }
+
+    /// Serves with these grants from now on.
+    pub fn grant(self: &Arc<Self>, granted: GrantsFile) {
+        // Before anything serves by them, and whatever a round waits for: a call that begins in between is refused rather than
+        // let through.
+        self.granting.publish(&granted);
+        self.rounds().granted = granted;
+        self.round(None);
+    }
+
+    /// From now on this process keeps the work directory in order.
+    pub fn keep(&self) {
+        let mut meant = self.rounds().keep(&self.snapshot().plugins);
+        meant.extend(self.bundled_digests());
+        if let Err(error) = self.cache.keep_only(|digest| meant.contains(digest)) {
+            tracing::warn!(%error, "old code cannot be removed from the cache");
         }
     }
 
-    fn round(self: &Arc<Self>, cache: Option<(&Engines, &Cache)>) -> std::io::Result<()> {
-        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn round(self: &Arc<Self>, cache: Option<(&Engines, &Cache)>) {
+        let mut rounds = self.rounds();
         let before = self.snapshot();
-        // Before anything serves by them: a call that begins in between is refused rather than let through.
-        self.granting.publish(&rounds.granted);
-        let plugins = rounds.round(&before, cache);
+        let Outcome { plugins, forgotten } = rounds.round(&before, cache);
         for plugin in before.plugins.iter().filter(|old| !plugins.iter().any(|new| (new.source, &new.name) == (old.source, &old.name))) {
             tracing::info!(plugin = plugin.name, "the plugin was removed");
         }
-        let to_compile: Vec<_> = plugins
-            .iter()
-            .filter_map(|plugin| match &plugin.newer {
-                Some(Newer::Compiling(newer)) => Some(newer),
-                _ => matches!(plugin.code(), Ok(Code::Compiling)).then_some(plugin),
-            })
-            .cloned()
-            .collect();
+        let is_compiling = |plugin: &Arc<Plugin>| matches!(plugin.code(), Ok(Code::Compiling)).then(|| plugin.clone());
+        let to_compile = plugins.iter().filter_map(|plugin| match &plugin.newer {
+            Some(Newer::Compiling(newer)) => Some(newer.clone()),
+            _ => is_compiling(plugin),
+        });
+        let to_compile = to_compile.collect();
         let is_unchanged =
             plugins.len() == before.plugins.len() && plugins.iter().zip(&before.plugins).all(|(new, old)| Arc::ptr_eq(new, old));
         if !is_unchanged {
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Snapshot { plugins, ..Snapshot::default() });
         }
-        // Compiled once, however many rounds pass until that is done.
-        let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
-        compiling.retain(|known| to_compile.iter().any(|plugin| is_same_code(known, plugin)));
-        for plugin in to_compile {
-            if !compiling.iter().any(|known| is_same_code(known, &plugin)) {
-                compiling.push(plugin.clone());
-                self.compile(plugin)?;
-            }
+        let bundled = self.bundled_digests();
+        for digest in forgotten.iter().filter(|digest| !bundled.contains(*digest)) {
+            link::forget(&self.engines, &self.cache, digest);
         }
-        self.to_compile.send_replace(compiling.len());
-        Ok(())
-    }
-
-    /// Compiles in the background. A component with a catalogue that cannot be used is refused here, once, and not in the
-    /// middle of a conversation.
-    fn compile(self: &Arc<Self>, plugin: Arc<Plugin>) -> std::io::Result<()> {
-        let inner = self.clone();
-        let meant = plugin.clone();
-        let submitted = self.compilers.submit(move || {
-            let Ok(serving) = &plugin.serving else { return };
-            let begin = Instant::now();
-            let checked = link::guarded("it cannot be compiled: the compiler failed", || {
-                let wanted = Wanted { digest: &serving.digest, memory_bytes: serving.limits.memory_bytes, kinds: &serving.kinds };
-                let wasm = inner.bytes(&plugin, &serving.digest)?;
-                let linked = link::compiled(&inner.engines, &inner.cache, &wanted, &wasm).map(Arc::new)?;
-                // Code in the cache serves at the next start without being looked at again.
-                let checked = inner.runtime.block_on(inner.catalog_of(&plugin, &linked, &SessionInfo::plain()));
-                checked.inspect_err(|_| inner.cache.forget(&linked.engine, &serving.digest)).map(|_| linked)
-            });
-            tracing::info!(plugin = plugin.name, elapsed = ?begin.elapsed(), "compiled");
-            serving.code.send_replace(match checked {
-                Ok(linked) => Code::Ready(linked),
-                Err(reason) => Code::Refused(reason),
-            });
-            inner.reload(None);
-        });
-        submitted.inspect_err(|error| {
-            if let Ok(serving) = &meant.serving {
-                serving.code.send_replace(Code::Refused(format!("no thread can be started that would compile it: {error}")));
-            }
-        })
-    }
-
-    /// The bytes to compile: one component's at a time is in memory.
-    fn bytes(&self, plugin: &Plugin, digest: &str) -> Result<Cow<'static, [u8]>, String> {
-        if plugin.source == Source::Bundled {
-            let found = bundled::BUNDLED.iter().find(|(name, _)| *name == plugin.name);
-            return found.map(|(_, wasm)| Cow::Borrowed(*wasm)).ok_or_else(|| "it is not bundled".to_owned());
+        for dropped in self.compile(to_compile) {
+            rounds.codes.forget(&dropped);
         }
-        let kept = Accepted::new(self.components.clone()).get(digest);
-        kept.map(|bytes| bytes.wasm).ok_or_else(|| format!("its accepted bytes are not in {}", self.components.display()))
     }
-}
 
-fn is_same_code(one: &Plugin, two: &Plugin) -> bool {
-    matches!((&one.serving, &two.serving), (Ok(one), Ok(two)) if Arc::ptr_eq(&one.code, &two.code))
+    fn bundled_digests(&self) -> BTreeSet<String> {
+        let snapshot = self.snapshot();
+        let bundled = snapshot.plugins.iter().filter(|plugin| plugin.source == Source::Bundled);
+        bundled.filter_map(|plugin| plugin.digest.clone()).collect()
+    }
 }
 
 /// What the log has said about a plugin.
@@ -386,4 +381,18 @@ fn warn_of_names(config: &Config, granted: &GrantsFile, found: &[Found]) {
 pub fn unknown_names(config: &Config, is_there: impl Fn(&str) -> bool) -> Vec<&str> {
     let unknown = |(name, entry): &(&String, &config::Plugin)| entry.path.is_none() && !is_there(name);
     config.plugins.iter().filter(unknown).map(|(name, _)| name.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_host_refuses_the_plugin_that_it_is_about() {
+        let found =
+            Found { name: "a".into(), source: Source::DroppedIn, path: None, beside: Ok(None), component: Err("unread".to_owned()) };
+        let plugin = looked_at(&found, |_| panic!("no such schema"));
+        assert_eq!(plugin.name, "a");
+        assert_eq!(plugin.serving.err().unwrap(), "it cannot be looked at: the host failed: no such schema");
+    }
 }

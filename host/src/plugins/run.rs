@@ -4,7 +4,7 @@ use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use stellaclaw_bindings::tools as wire;
 use wasmtime::Store;
 
+use super::answers::NoTools;
 use super::call::{CallContext, CallError, ErrorKind, Output, OutputPart, SessionInfo, Tool, ToolCall};
 use super::grants::{self, Grant, GrantError, InnerPlan, MountPlan};
 use super::imports::filesystem::{Denial, FileLimits, Files, InnerMount, MountPoint};
@@ -44,6 +45,8 @@ struct Spec {
 /// What is left of a sandbox.
 struct Remains<R> {
     result: Result<wasmtime::Result<R>, Ended>,
+    /// A thread was there for it.
+    began: bool,
     /// What the guest wrote to its standard output and error.
     written: String,
     denials: Vec<Denial>,
@@ -149,7 +152,12 @@ impl Inner {
     }
 
     /// One plugin's tools for a session, checked.
-    pub async fn catalog_of(self: &Arc<Self>, plugin: &Arc<Plugin>, linked: &Arc<Linked>, info: &SessionInfo) -> Result<Vec<Tool>, String> {
+    pub async fn catalog_of(
+        self: &Arc<Self>,
+        plugin: &Arc<Plugin>,
+        linked: &Arc<Linked>,
+        info: &SessionInfo,
+    ) -> Result<Vec<Tool>, NoTools> {
         let (Ok(serving), Some(pre)) = (&plugin.serving, linked.tools.clone()) else { return Ok(Vec::new()) };
         let (_never, signal) = stop();
         let info = convert::session_info(info);
@@ -167,14 +175,17 @@ impl Inner {
                 instance.stellaclaw_plugin_tools().call_catalog(store, &info).await
             })
             .await
-            .map_err(|error| error.message)?;
+            .map_err(|error| NoTools::Unanswered(format!("its catalogue: {}", error.message)))?;
+        let wrong = |reason: String| Err(NoTools::Wrong(format!("its catalogue: {reason}")));
+        let seconds = limits::CATALOG_TIME.as_secs();
         let offered = match remains.result {
             Ok(Ok(Ok(offered))) => offered,
-            Ok(Ok(Err(error))) => return Err(format!("its catalogue: {}", convert::error_from_guest(error).message)),
-            Ok(Err(trap)) => return Err(format!("its catalogue: {}", crashed(plugin, &trap, &remains.redactor, &remains.written).message)),
-            Err(_) => return Err(format!("its catalogue took longer than {} s", limits::CATALOG_TIME.as_secs())),
+            Ok(Ok(Err(error))) => return wrong(convert::error_from_guest(error).message),
+            Ok(Err(trap)) => return wrong(crashed(plugin, &trap, &remains.redactor, &remains.written).message),
+            Err(_) if remains.began => return Err(NoTools::Unanswered(format!("its catalogue took longer than {seconds} s"))),
+            Err(_) => return Err(NoTools::Unasked(format!("no thread was free for its catalogue in {seconds} s"))),
         };
-        catalog::check(&plugin.name, &serving.surface.manifest.tools, &serving.policy, offered)
+        catalog::check(&plugin.name, &serving.surface.manifest.tools, &serving.policy, offered).map_err(NoTools::Wrong)
     }
 
     /// The plugin once it can serve, or the reason why it cannot.
@@ -214,8 +225,11 @@ impl Inner {
     ) -> Result<Remains<R>, CallError> {
         let (inner, owned, linked) = (self.clone(), plugin.clone(), linked.clone());
         let (time, stop) = (spec.time, spec.stop.clone());
-        let gone = |ended| Remains {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = has_begun.clone();
+        let gone = |ended, began| Remains {
             result: Err(ended),
+            began,
             written: String::new(),
             denials: Vec::new(),
             in_vain: false,
@@ -227,7 +241,7 @@ impl Inner {
             let serving = owned.serving.as_ref().map_err(|reason| error(ErrorKind::Unavailable, reason.clone()))?;
             let (time, stop) = (spec.time.saturating_sub(asked.elapsed()), spec.stop.clone());
             if stop.is_stopped() || time.is_zero() {
-                return Ok(gone(if stop.is_stopped() { Ended::Stopped } else { Ended::TimedOut }));
+                return Ok(gone(if stop.is_stopped() { Ended::Stopped } else { Ended::TimedOut }, false));
             }
             // A catalogue is made without any grant.
             let granted = serving.granted.as_deref().filter(|_| spec.session.is_some());
@@ -235,6 +249,7 @@ impl Inner {
                 let waited = format!("what is granted to {} has changed while the call waited; make it again", owned.name);
                 return Err(error(ErrorKind::Unavailable, waited));
             }
+            begins.store(true, Ordering::Relaxed);
             let guest = inner.guest(serving, spec)?;
             let redactor = guest.call.redactor.clone();
             let step = guest.call.step("await.model", "await.tool");
@@ -254,14 +269,19 @@ impl Inner {
             let written = guest.output.text();
             tell_the_log(&guest.call, &written);
             let in_vain = guest.files.looked() && guest.call.grant.fs.is_empty();
-            Ok(Remains { result, written, denials: guest.files.denials(), in_vain, redactor })
+            Ok(Remains { result, began: true, written, denials: guest.files.denials(), in_vain, redactor })
         };
         match bounded(self.threads.run(job), time, stop, limits::WEDGED_AFTER).await {
             Ok(Ok(remains)) => remains,
             Ok(Err(lost)) => Err(host_failed(&plugin.name, &lost)),
             Err(ended) => {
-                tracing::error!(plugin = plugin.name, "a call's thread hangs in the system and is given up");
-                Ok(gone(ended))
+                let began = has_begun.load(Ordering::Relaxed);
+                if began {
+                    tracing::error!(plugin = plugin.name, "a call's thread hangs in the system and is given up");
+                } else {
+                    tracing::warn!(plugin = plugin.name, "a call has waited in vain for a thread: all of them are busy");
+                }
+                Ok(gone(ended, began))
             }
         }
     }
@@ -387,7 +407,7 @@ fn tool_answer(
     tool: &Tool,
     remains: Remains<Result<wire::Output, stellaclaw_bindings::types::Error>>,
 ) -> Result<Output, CallError> {
-    let Remains { result, written, mut denials, in_vain, redactor } = remains;
+    let Remains { result, written, mut denials, in_vain, redactor, .. } = remains;
     let asked = &serving.surface.manifest.requests.fs;
     // Without a directory nothing is there to be refused; what it then misses is the grant.
     if in_vain && !asked.is_empty() && denials.is_empty() && matches!(&result, Ok(Ok(Err(error))) if is_missing(error.kind)) {

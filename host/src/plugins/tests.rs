@@ -8,6 +8,7 @@ mod loading;
 #[path = "../../tests/all/support/patched.rs"]
 mod patched;
 mod storage;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,8 +1,9 @@
 //! Keeps up with the files of components while the host runs.
 //!
-//! One thread looks at everything at least every [`LOOK`], and at once when the system says that something has changed in a
-//! watched directory. What it sees goes through [`Settle`]; what has settled becomes a round of `reload`. So a change that
+//! One thread looks at all components at least every [`LOOK`], and at once when the system says that something has changed in
+//! a watched directory. What it sees goes through [`Settle`]; what has settled becomes a round of `reload`. So a change that
 //! the system does not report (a directory that is made again, a network file system, no watches left) is only seen later.
+//! Another thread looks at `grants.toml` alone.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -10,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -18,42 +19,62 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Inner;
-use super::registry::Shelves;
-use super::settle::Settle;
+use super::backoff::Backoff;
+use super::grants::file::{GrantsError, GrantsFile};
+use super::registry::{Shelves, stamp};
+use super::settle::{Listing, Settle, Stamp};
 use super::threads::panic_text;
-use crate::limits::{LOOK, LOOK_PAUSE};
+use crate::config::SecretSource;
+use crate::limits::{LOOK, LOOK_LONG, LOOK_PAUSE};
 use crate::secrets::Redactor;
 
-/// Starts the thread. It ends when the plugins are gone.
+/// Starts the threads. They end when the plugins are gone.
 pub(super) fn start(inner: &Arc<Inner>, redactor: Redactor) -> std::io::Result<()> {
-    let (shelves, settle) = {
-        let mut rounds = inner.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        rounds.keep(&inner.snapshot().plugins, redactor);
-        (rounds.shelves().clone(), Settle::new(rounds.listing().clone()))
+    inner.keep();
+    let (shelves, settle, granted_at, secrets) = {
+        let rounds = inner.rounds();
+        (rounds.shelves().clone(), Settle::new(rounds.listing().clone()), rounds.granted_at(), rounds.secret_sources())
     };
+    learn(&redactor, secrets);
+    let looking = Arc::new(Looking::default());
+    let grants = Grants { path: shelves.grants.clone(), redactor, unread: false };
+    let (weak, watched) = (Arc::downgrade(inner), looking.clone());
+    thread::Builder::new().name("grants".into()).spawn(move || keep_granted(&weak, grants, granted_at, &watched))?;
     let inner = Arc::downgrade(inner);
     let (wake, woken) = sync_channel(1);
     let eyes = Eyes::new(wake, &shelves);
-    thread::Builder::new().name("plugins".into()).spawn(move || keep_up(&inner, &shelves, settle, eyes, &woken)).map(drop)
+    thread::Builder::new().name("plugins".into()).spawn(move || keep_up(&inner, &shelves, settle, eyes, &woken, &looking)).map(drop)
 }
 
-fn keep_up(inner: &Weak<Inner>, shelves: &Shelves, mut settle: Settle, mut eyes: Eyes, woken: &Receiver<()>) {
+fn keep_up(inner: &Weak<Inner>, shelves: &Shelves, mut settle: Settle, mut eyes: Eyes, woken: &Receiver<()>, looking: &Looking) {
     let began = Instant::now();
     let mut known = Vec::new();
+    let mut unread = Backoff::default();
     loop {
-        eyes.follow(shelves);
         let Some(inner) = inner.upgrade() else { return };
+        looking.begin();
+        eyes.follow(shelves);
         // Foreign files may run into a fault of whatever reads them.
         let looked = panic::catch_unwind(AssertUnwindSafe(|| {
             let (seen, problems) = shelves.list(settle.settled());
             problems.iter().filter(|problem| !known.contains(*problem)).for_each(|problem| tracing::warn!("{problem}"));
             known = problems;
             let changed = settle.observe(began.elapsed(), &seen);
-            let again = inner.rounds.lock().unwrap_or_else(PoisonError::into_inner).again();
-            if changed || again {
+            let again = || inner.rounds().again();
+            if changed {
+                unread = Backoff::default();
+            }
+            // What cannot be read is tried again, but not at every stir of something else.
+            if changed || (unread.is_due(Instant::now()) && again()) {
                 inner.reload(Some(settle.settled().clone()));
+                if again() {
+                    unread.failed(Instant::now());
+                } else {
+                    unread = Backoff::default();
+                }
             }
         }));
+        looking.end();
         if let Err(payload) = looked {
             tracing::error!(panic = panic_text(&*payload), "a look at the plugins failed");
         }
@@ -62,6 +83,81 @@ fn keep_up(inner: &Weak<Inner>, shelves: &Shelves, mut settle: Settle, mut eyes:
         if !wait(woken, due.max(LOOK_PAUSE)) {
             // Nobody tells any more.
             thread::sleep(due.max(LOOK_PAUSE));
+        }
+    }
+}
+
+/// Keeps up with `grants.toml`, on a thread of its own: who takes something back does not wait for the files of others. Sees,
+/// too, when a look at those takes long.
+fn keep_granted(inner: &Weak<Inner>, mut grants: Grants, at: Option<Stamp>, looking: &Looking) {
+    let listing = |path: &Path, at: Option<Stamp>| at.map(|at| (path.to_owned(), at)).into_iter().collect::<Listing>();
+    let mut settle = Settle::new(listing(&grants.path, at));
+    let began = Instant::now();
+    loop {
+        let due = settle.due().map_or(LOOK, |due| due.saturating_sub(began.elapsed()).min(LOOK));
+        thread::sleep(due.max(LOOK_PAUSE));
+        let Some(inner) = inner.upgrade() else { return };
+        let looked = panic::catch_unwind(AssertUnwindSafe(|| {
+            if settle.observe(began.elapsed(), &listing(&grants.path, stamp(&grants.path))) || grants.unread {
+                grants.read(&inner);
+            }
+        }));
+        if let Err(payload) = looked {
+            tracing::error!(panic = panic_text(&*payload), "a look at the grants failed");
+        }
+        looking.tell_when_long();
+    }
+}
+
+/// `grants.toml`, and who learns the secrets that it names.
+struct Grants {
+    path: PathBuf,
+    redactor: Redactor,
+    /// It could not be read, and may be at the next look.
+    unread: bool,
+}
+
+impl Grants {
+    fn read(&mut self, inner: &Arc<Inner>) {
+        let read = GrantsFile::load(&self.path);
+        let was_unread = std::mem::replace(&mut self.unread, read.as_ref().is_err_and(GrantsError::may_pass));
+        match read {
+            Ok(granted) => {
+                // Before a call can use one.
+                learn(&self.redactor, granted.secret_sources());
+                inner.grant(granted);
+            }
+            Err(error) if was_unread && self.unread => tracing::debug!(%error, "the grants stay as they were"),
+            Err(error) => tracing::error!(%error, "the grants stay as they were"),
+        }
+    }
+}
+
+fn learn(redactor: &Redactor, sources: impl IntoIterator<Item = SecretSource>) {
+    // One that cannot be read is for those who use it to report.
+    let secrets: Vec<_> = sources.into_iter().filter_map(|source| source.read().ok()).collect();
+    redactor.learn(&secrets);
+}
+
+/// Since when a look at the files of components takes, and whether that was told.
+#[derive(Default)]
+struct Looking(Mutex<Option<(Instant, bool)>>);
+
+impl Looking {
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), false));
+    }
+
+    fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn tell_when_long(&self) {
+        if let Some((since, told)) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && since.elapsed() >= LOOK_LONG
+            && !std::mem::replace(told, true)
+        {
+            tracing::warn!(since = ?since.elapsed(), "a look at the files of plugins has no end: does one lead to a file system that hangs?");
         }
     }
 }
@@ -166,7 +262,7 @@ mod tests {
         let plugins = Plugins::start(&Setup { workdir: dir.path().to_owned(), config: config.clone(), bundled: false }).unwrap();
         let shelves = Shelves::new(&config, dir.path());
         let (weak, (_, woken)) = (Arc::downgrade(&plugins.inner), sync_channel(1));
-        let looking = thread::spawn(move || keep_up(&weak, &shelves, Settle::default(), Eyes::default(), &woken));
+        let looking = thread::spawn(move || keep_up(&weak, &shelves, Settle::default(), Eyes::default(), &woken, &Looking::default()));
         let began = Instant::now();
         let until = async |is_so: &dyn Fn(&[crate::plugins::PluginStatus]) -> bool| {
             while !is_so(&plugins.list()) {
@@ -181,6 +277,51 @@ mod tests {
         until(&|found| found.is_empty()).await;
         drop(plugins);
         tokio::task::spawn_blocking(|| looking.join().unwrap()).await.unwrap();
+    }
+
+    /// With nobody who looks at components.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn grants_are_read_whatever_becomes_of_components() {
+        let dir = tempfile::tempdir().unwrap();
+        let plugins = Plugins::start(&Setup { workdir: dir.path().to_owned(), config: Config::embedded(false).into(), bundled: false });
+        let inner = plugins.unwrap().inner;
+        let path = dir.path().join("grants.toml");
+        let entry = |file: &Path| {
+            let digest = "a".repeat(64);
+            format!("[[grants]]\nsource = \"dropped_in\"\nname = \"a\"\nsha256 = \"{digest}\"\n[grants.secrets.key]\nfile = {file:?}\n")
+        };
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "sk-0123456789abcdef").unwrap();
+        let redactor = Redactor::default();
+        let grants = Grants { path: path.clone(), redactor: redactor.clone(), unread: false };
+        let weak = Arc::downgrade(&inner);
+        let looking = Arc::new(Looking::default());
+        let watched = looking.clone();
+        // It began long ago and does not end.
+        *looking.0.lock().unwrap() = Instant::now().checked_sub(LOOK_LONG).map(|since| (since, false));
+        let keeping = thread::spawn(move || keep_granted(&weak, grants, None, &watched));
+        let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+            let began = Instant::now();
+            while !is_so() {
+                assert!(began.elapsed() < std::time::Duration::from_secs(60), "waited in vain for {what}");
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        std::fs::write(&path, entry(&secret)).unwrap();
+        until("the grant", &|| inner.rounds().secret_sources() == [SecretSource::File(secret.clone())]).await;
+        assert_eq!(redactor.text("sk-0123456789abcdef"), "[redacted]");
+        // A secret that has no end or no writer holds up nobody.
+        std::fs::write(&path, entry(Path::new("/dev/zero"))).unwrap();
+        until("another grant", &|| inner.rounds().secret_sources() == [SecretSource::File("/dev/zero".into())]).await;
+        // Nor do grants that have none.
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        std::fs::write(dir.path().join("empty"), "").unwrap();
+        std::fs::rename(dir.path().join("empty"), &path).unwrap();
+        until("the revocation", &|| inner.rounds().secret_sources().is_empty()).await;
+        until("word of the long look", &|| looking.0.lock().unwrap().is_none_or(|(_, told)| told)).await;
+        drop(inner);
+        tokio::task::spawn_blocking(|| keeping.join().unwrap()).await.unwrap();
     }
 
     #[test]

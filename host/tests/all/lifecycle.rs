@@ -76,6 +76,25 @@ fn reason(plugin: &Value) -> &str {
     plugin["state"]["refused"]["reason"].as_str().unwrap_or_default()
 }
 
+/// The digests that the names of files in a folder of the work directory begin with.
+fn digests(work: &Work, folder: &str) -> Vec<String> {
+    let files = fs::read_dir(work.workdir().join(folder)).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    files.filter_map(|file| file.split_once(['-', '.']).map(|(digest, _)| digest.to_owned())).collect()
+}
+
+/// What nothing means any more is gone, with its code, and after a start what somebody else has left there, too.
+async fn is_tidied(work: &Work, meant: &str, gone: &str) {
+    let stray = work.workdir().join(format!("components/{}.wasm", sha256(b"stray")));
+    fs::write(&stray, b"stray").unwrap();
+    let host = work.host().await;
+    assert!(!stray.exists());
+    host.stop().await;
+    for folder in ["components", "cache"] {
+        let digests = digests(work, folder);
+        assert!(digests.iter().any(|digest| digest == meant) && !digests.iter().any(|digest| digest == gone), "{folder}: {digests:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_can() {
     let work = Work::new();
@@ -83,7 +102,7 @@ async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_
     let log = Log::new(work.folder());
     let host = work.host().await;
     let mut client = Client::attach(&work, "", &log).await.unwrap();
-    let one = guests::swap();
+    let (one, two) = (guests::swap(), guests::swapped());
 
     // Into a directory that was not there when the host started, and in pieces: the first one settles by itself.
     let folder = work.workdir().join("later");
@@ -138,7 +157,6 @@ async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_
     assert_eq!(unknown["serving"], *sha256(&one));
 
     // A new version, the directory made again, and its end.
-    let two = guests::swapped();
     put(&file, &two);
     until_serves(&work, "swap", &two).await;
     assert_eq!(call(&mut client, "which_version", &json!({})).await, "version-2");
@@ -153,13 +171,7 @@ async fn a_copied_component_serves_and_what_replaces_it_takes_over_only_when_it_
     until_serves(&work, "swap", &one).await;
     assert_eq!(call(&mut client, "which_version", &json!({})).await, "version-1");
     host.stop().await;
-
-    // What nothing refers to any more is gone at the next start.
-    let kept = work.workdir().join(format!("components/{}.wasm", sha256(&two)));
-    assert!(kept.exists());
-    let host = work.host().await;
-    assert!(!kept.exists());
-    host.stop().await;
+    is_tidied(&work, &sha256(&one), &sha256(&two)).await;
 }
 
 #[tokio::test]

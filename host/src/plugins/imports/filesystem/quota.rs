@@ -103,6 +103,12 @@ impl Budget {
         Ok(Self { limit_bytes, used: AtomicU64::new(held(dir)?), open: Mutex::default() })
     }
 
+    /// Counts anew what `dir` holds: it is another directory than the one that was measured.
+    pub fn measure_again(&self, dir: &Dir) -> io::Result<()> {
+        self.used.store(held(dir)?, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// What the directory holds.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
