@@ -195,7 +195,9 @@ fn component(context: &Context, config: &Config, entry: &Plugin, what: &str) -> 
     }
     let file = format!("{what}.wasm");
     let places = config.plugin_dirs.iter().map(|folder| context.in_workdir(folder).join(&file));
-    let Some(path) = entry.path.clone().or_else(|| places.into_iter().find(|path| path.is_file())) else { return Ok(None) };
+    let Some(path) = entry.path.clone().or_else(|| places.into_iter().find(|path| path.symlink_metadata().is_ok())) else {
+        return Ok(None);
+    };
     let setup = Setup { workdir: context.workdir.clone(), config: Arc::new(config.clone()), bundled: true };
     if let Some(named) = named_digest(&setup, what)? {
         let there = file_digest(&path).map_err(|reason| anyhow!("{what}: {reason}"))?;

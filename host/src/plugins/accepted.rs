@@ -13,7 +13,6 @@ use std::{fs, io};
 use super::durable;
 use super::registry::{self, Bytes, RegistryError};
 use super::status::Source;
-use crate::limits::TEMPORARY_KEPT;
 
 /// The last served digests, by [`key`].
 pub(super) type Served = BTreeMap<String, String>;
@@ -107,12 +106,10 @@ impl Accepted {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let path = entry.path();
-            let is_left =
-                || entry.metadata().and_then(|found| found.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= TEMPORARY_KEPT));
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let is_old = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("wasm") => !wanted.contains(&stem),
-                Some("tmp") => is_left(),
+                Some("tmp") => durable::is_left(&entry),
                 _ => false,
             };
             if is_old {
@@ -175,7 +172,7 @@ mod tests {
         accepted.keep(&old).unwrap();
         accepted.keep(&new).unwrap();
         accepted.remember(&Served::new()).unwrap();
-        let long_ago = std::time::SystemTime::now() - 2 * TEMPORARY_KEPT;
+        let long_ago = std::time::SystemTime::now() - 2 * crate::limits::TEMPORARY_KEPT;
         for (name, at) in [("half.0.tmp", long_ago), ("half.1.tmp", std::time::SystemTime::now())] {
             fs::File::create(dir.path().join(name)).unwrap().set_modified(at).unwrap();
         }

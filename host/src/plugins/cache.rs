@@ -4,6 +4,9 @@
 //! for; a keyed MAC in a file beside it says that this work directory wrote it. An entry is opened once: the MAC is checked
 //! through that handle, and the code is mapped from it. Whatever does not check is compiled again.
 //!
+//! What was compiled is kept as unproven until its catalogue was asked: the next start serves what is proven without asking,
+//! so a host that dies meanwhile must not have accepted it.
+//!
 //! The MAC detects damage and entries written without the key. It does not defend against other processes of this user:
 //! they can read the key, and they could as well change this program.
 
@@ -36,26 +39,43 @@ impl Cache {
         Ok(Self { dir, key })
     }
 
-    /// The component `wasm` for `engine`: from the cache, or compiled and then kept.
+    /// The component `wasm` for `engine`: from the cache, proven or not, or compiled and then kept as unproven.
     pub fn component(&self, engine: &Engine, digest: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
-        if let Some(component) = self.load(engine, digest) {
+        let name = entry_name(engine, digest);
+        if let Some(component) = self.load(engine, digest).or_else(|| self.checked(engine, &name, &self.unproven_path(&name))) {
             return component;
         }
         let code = engine.precompile_component(wasm)?;
-        if let Err(error) = self.store(&entry_name(engine, digest), &code) {
+        if let Err(error) = self.store(&name, &code) {
             tracing::warn!(dir = %self.dir.display(), %error, "compiled code cannot be kept; it will be compiled again at the next start");
         }
         deserialize(engine, &code)
     }
 
-    /// The component from the cache; none when there is no entry that this work directory wrote for this engine.
+    /// The component may serve: the next start takes it as it is.
+    pub fn prove(&self, engine: &Engine, digest: &str) {
+        let name = entry_name(engine, digest);
+        // One that is proven, or could not be kept, has nothing to rename.
+        if let Err(error) = fs::rename(self.unproven_path(&name), self.mac_path(&name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %self.dir.display(), %error, "compiled code cannot be kept; it will be compiled again at the next start");
+        }
+    }
+
+    /// The proven component from the cache; none when there is no entry that this work directory wrote for this engine.
     pub fn load(&self, engine: &Engine, digest: &str) -> Option<wasmtime::Result<Component>> {
         let name = entry_name(engine, digest);
-        let mut file = File::open(self.dir.join(&name)).ok()?;
-        let mac = fs::read(self.mac_path(&name)).ok()?;
+        self.checked(engine, &name, &self.mac_path(&name))
+    }
+
+    /// The component of an entry whose MAC is at `mac`.
+    fn checked(&self, engine: &Engine, name: &str, mac: &Path) -> Option<wasmtime::Result<Component>> {
+        let mut file = File::open(self.dir.join(name)).ok()?;
+        let mac = fs::read(mac).ok()?;
         let mut code = Vec::new();
         file.read_to_end(&mut code).ok()?;
-        if self.mac(&name, &code).verify_slice(&mac).is_err() {
+        if self.mac(name, &code).verify_slice(&mac).is_err() {
             tracing::warn!(entry = name, "a cache entry is damaged or not ours; compiling again");
             return None;
         }
@@ -65,7 +85,7 @@ impl Cache {
     /// Removes the entry of a component.
     pub fn forget(&self, engine: &Engine, digest: &str) {
         let name = entry_name(engine, digest);
-        for path in [self.mac_path(&name), self.dir.join(&name)] {
+        for path in [self.mac_path(&name), self.unproven_path(&name), self.dir.join(&name)] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "no cache entry is removed");
             }
@@ -74,7 +94,11 @@ impl Cache {
 
     fn store(&self, name: &str, code: &[u8]) -> io::Result<()> {
         durable::replace(&self.dir.join(name), code)?;
-        durable::replace(&self.mac_path(name), &self.mac(name, code).finalize().into_bytes())
+        durable::replace(&self.unproven_path(name), &self.mac(name, code).finalize().into_bytes())
+    }
+
+    fn unproven_path(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.unproven"))
     }
 
     fn mac_path(&self, name: &str) -> PathBuf {
@@ -108,8 +132,10 @@ impl Cache {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.contains(".cwasm") && !is_kept(&name) {
-                fs::remove_file(entry.path())?;
+            let is_old = if name.ends_with(".tmp") { durable::is_left(&entry) } else { name.contains(".cwasm") && !is_kept(&name) };
+            if is_old {
+                // Another process may have removed it.
+                fs::remove_file(entry.path()).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
             }
         }
         Ok(())
@@ -181,6 +207,9 @@ mod tests {
         let cache = Cache::open(dir.path().to_owned()).unwrap();
         assert!(cache.load(&engine, "d").is_none());
         cache.component(&engine, "d", EMPTY).unwrap();
+        assert!(cache.load(&engine, "d").is_none(), "nobody has asked it yet");
+        cache.component(&engine, "d", b"what is kept is not compiled again").unwrap();
+        cache.prove(&engine, "d");
         assert!(cache.load(&engine, "d").unwrap().is_ok());
         assert!(Cache::open(dir.path().to_owned()).unwrap().load(&engine, "d").unwrap().is_ok(), "the key is kept");
 
@@ -190,12 +219,14 @@ mod tests {
         assert!(cache.load(&engine, "e").is_none(), "an entry stands for its own component only");
 
         cache.component(&engine, "d", EMPTY).unwrap();
+        cache.prove(&engine, "d");
         let mut bytes = fs::read(&code).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&code, &bytes).unwrap();
         assert!(cache.load(&engine, "d").is_none(), "a flipped bit is found");
         cache.component(&engine, "d", EMPTY).unwrap();
+        cache.prove(&engine, "d");
         assert!(cache.load(&engine, "d").unwrap().is_ok(), "and repaired");
 
         fs::write(dir.path().join("key"), [7; 32]).unwrap();
@@ -223,7 +254,9 @@ mod tests {
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
         let engine = Engine::default();
         cache.component(&other, "d", EMPTY).unwrap();
+        cache.prove(&other, "d");
         cache.component(&engine, "d", EMPTY).unwrap();
+        cache.prove(&engine, "d");
         cache.prune(&[&engine]).unwrap();
         assert!(cache.load(&other, "d").is_none());
         assert!(cache.load(&engine, "d").is_some());
@@ -236,6 +269,7 @@ mod tests {
         let engine = Engine::default();
         for digest in ["d", "e"] {
             cache.component(&engine, digest, EMPTY).unwrap();
+            cache.prove(&engine, digest);
         }
         cache.keep_only(|digest| digest == "e").unwrap();
         assert!(cache.load(&engine, "d").is_none() && cache.load(&engine, "e").is_some());

@@ -43,6 +43,9 @@ impl PartialEq for Order {
     }
 }
 
+/// Why code that was waited for does not come.
+const REPLACED: &str = "it was removed, or other bytes or settings have taken its place";
+
 /// Why there is no code.
 enum Failure {
     /// It is the component's own.
@@ -89,8 +92,7 @@ impl Inner {
         codes
             .inspect(|code| {
                 // Somebody may wait for it.
-                let reason = "it was removed, or other bytes or settings have taken its place";
-                code.send_replace(Code::Refused(reason.to_owned()));
+                code.send_replace(Code::Refused(REPLACED.to_owned()));
             })
             .collect()
     }
@@ -148,6 +150,10 @@ impl Inner {
                         inner.compilers.with(|orders| orders.resume(&order));
                         inner.hire();
                     });
+                } else {
+                    // Nobody wants it any more, but somebody may wait for it.
+                    serving.code.send_replace(Code::Refused(REPLACED.to_owned()));
+                    self.rounds().forget_code(&serving.code);
                 }
                 return;
             }
@@ -165,10 +171,10 @@ impl Inner {
         match self.runtime.block_on(self.catalog_of(plugin, &linked, &plain)) {
             Ok(tools) => {
                 plugin.answers.said(&plain, tools);
+                self.cache.prove(&linked.engine, &serving.digest);
                 Ok(linked)
             }
             Err(NoTools::Wrong(reason)) => {
-                // Code in the cache serves at the next start without being looked at again.
                 link::forget(&self.engines, &self.cache, &serving.digest);
                 Err(Failure::Lasting(reason))
             }

@@ -286,7 +286,10 @@ fn is_asked_for(granted: &Granted, surface: &Surface) -> Result<(), ConsentError
 fn lines(granted: &Granted, surface: Option<&Surface>) -> Vec<String> {
     let secret = |(slot, place): (&String, &Place)| {
         let declared = surface.and_then(|surface| surface.manifest.slots.iter().find(|declared| declared.name == *slot));
-        let origins = declared.map_or_else(String::new, |slot| format!(" → {}", slot.origins.join(", ")));
+        let origins = declared.map_or_else(String::new, |slot| {
+            let origins = slot.origins.iter().map(|origin| format!("{origin}{}", remarks(origin, &granted.private)));
+            format!(" → {}", origins.collect::<Vec<_>>().join(", "))
+        });
         let signs = if granted.sign.contains(slot) { ", may sign" } else { "" };
         format!("secret {slot} = {place}{origins}{signs}")
     };

@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::limits::TEMPORARY_KEPT;
+
 /// Replaces the file at `path`. When this returns, the new one is there for good.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary(path, bytes)?;
@@ -14,6 +16,12 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     })?;
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Is a temporary file one that a kill or a power cut left? Another process may be writing a fresh one just now.
+pub(super) fn is_left(temporary: &fs::DirEntry) -> bool {
+    let modified = temporary.metadata().and_then(|found| found.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= TEMPORARY_KEPT))
 }
 
 /// Writes a file beside `path`, under a name that nobody else uses.

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::accepted::{self, Accepted, Served};
 use super::cache::Cache;
@@ -17,7 +17,7 @@ use super::engine::Engines;
 use super::grants::Missing;
 use super::grants::file::{GrantsError, GrantsFile};
 use super::link::{self, guarded};
-use super::load::{Code, Codes, DataDirs, Fits, Last, Loader, Newer, Plugin};
+use super::load::{Code, Codes, DataDirs, Fits, Last, Loader, Newer, Plugin, Slot};
 use super::registry::{Found, Library, Shelves, stamp};
 use super::settle::{Listing, Stamp};
 use super::status::Source;
@@ -114,6 +114,11 @@ impl Rounds {
     /// Where the secrets are that are granted.
     pub fn secret_sources(&self) -> Vec<SecretSource> {
         self.granted.secret_sources().collect()
+    }
+
+    /// Code that is not going to be made: whoever means it again orders it anew.
+    pub fn forget_code(&mut self, code: &Slot) {
+        self.codes.forget(code);
     }
 
     /// Could something not be read that may be readable at the next look?
@@ -270,12 +275,21 @@ impl Inner {
     }
 
     /// Serves with these grants from now on.
-    pub fn grant(self: &Arc<Self>, granted: GrantsFile) {
+    pub fn grant(self: &Arc<Self>, granted: &GrantsFile) {
         // Before anything serves by them, and whatever a round waits for: a call that begins in between is refused rather than
         // let through.
-        self.granting.publish(&granted);
-        self.rounds().granted = granted;
-        self.round(None);
+        self.granting.publish(granted);
+        // A look that hangs holds the rounds. What is taken back is taken back all the same, and the next round has the rest.
+        match self.rounds.try_lock() {
+            Ok(rounds) => self.round_of(rounds, None),
+            Err(TryLockError::Poisoned(poisoned)) => self.round_of(poisoned.into_inner(), None),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    /// Is something granted, or taken back, since the last round?
+    pub fn is_behind(&self) -> bool {
+        self.rounds().granted != *self.granting.now()
     }
 
     /// From now on this process keeps the work directory in order.
@@ -292,7 +306,11 @@ impl Inner {
     }
 
     fn round(self: &Arc<Self>, cache: Option<(&Engines, &Cache)>) {
-        let mut rounds = self.rounds();
+        self.round_of(self.rounds(), cache);
+    }
+
+    fn round_of(self: &Arc<Self>, mut rounds: MutexGuard<'_, Rounds>, cache: Option<(&Engines, &Cache)>) {
+        rounds.granted = (*self.granting.now()).clone();
         let before = self.snapshot();
         let Outcome { plugins, forgotten } = rounds.round(&before, cache);
         for plugin in before.plugins.iter().filter(|old| !plugins.iter().any(|new| (new.source, &new.name) == (old.source, &old.name))) {
@@ -314,7 +332,7 @@ impl Inner {
             link::forget(&self.engines, &self.cache, digest);
         }
         for dropped in self.compile(to_compile) {
-            rounds.codes.forget(&dropped);
+            rounds.forget_code(&dropped);
         }
     }
 

@@ -16,6 +16,7 @@ use wasmtime::Store;
 
 use super::answers::NoTools;
 use super::call::{CallContext, CallError, ErrorKind, Output, OutputPart, SessionInfo, Tool, ToolCall};
+use super::engine::chain;
 use super::grants::{self, Grant, GrantError, InnerPlan, MountPlan};
 use super::imports::filesystem::{Denial, FileLimits, Files, InnerMount, MountPoint};
 use super::imports::http::{HttpContext, SlotGrant};
@@ -171,16 +172,20 @@ impl Inner {
         };
         let remains = self
             .sandboxed(plugin, linked, spec, async move |store| {
-                let instance = pre.instantiate_async(&mut *store).await?;
-                instance.stellaclaw_plugin_tools().call_catalog(store, &info).await
+                let instance = match pre.instantiate_async(&mut *store).await {
+                    Err(error) if is_shortage(&error) => return Ok(Err(chain(&error))),
+                    made => made?,
+                };
+                instance.stellaclaw_plugin_tools().call_catalog(store, &info).await.map(Ok)
             })
             .await
             .map_err(|error| NoTools::Unanswered(format!("its catalogue: {}", error.message)))?;
         let wrong = |reason: String| Err(NoTools::Wrong(format!("its catalogue: {reason}")));
         let seconds = limits::CATALOG_TIME.as_secs();
         let offered = match remains.result {
-            Ok(Ok(Ok(offered))) => offered,
-            Ok(Ok(Err(error))) => return wrong(convert::error_from_guest(error).message),
+            Ok(Ok(Ok(Ok(offered)))) => offered,
+            Ok(Ok(Err(shortage))) => return Err(NoTools::Unasked(format!("no sandbox could be made for its catalogue: {shortage}"))),
+            Ok(Ok(Ok(Err(error)))) => return wrong(convert::error_from_guest(error).message),
             Ok(Err(trap)) => return wrong(crashed(plugin, &trap, &remains.redactor, &remains.written).message),
             Err(_) if remains.began => return Err(NoTools::Unanswered(format!("its catalogue took longer than {seconds} s"))),
             Err(_) => return Err(NoTools::Unasked(format!("no thread was free for its catalogue in {seconds} s"))),
@@ -541,6 +546,13 @@ fn failure(error: CallError) -> chat::Failure {
         _ => chat::FailureKind::Other,
     };
     chat::Failure::new(kind, error.message)
+}
+
+/// Was it the machine that could not make a sandbox: no memory, no descriptor, no place in the pool? What a component asks for
+/// beyond its limits is its own fault.
+fn is_shortage(error: &wasmtime::Error) -> bool {
+    error.is::<wasmtime::PoolConcurrencyLimitError>()
+        || error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod storage;
 mod versions;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -40,6 +41,19 @@ fn build(guest: &str) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let target_dir = components::target_dir(Path::new(env!("OUT_DIR")));
     components::build(workspace, &target_dir, &[guest]).unwrap().remove(0)
+}
+
+/// What the shared work directory has compiled of the hostile component, for one of its own. Other tests write there, too.
+fn copy_code_of_hostile(workdir: &Path) {
+    assert!(TOKIO.block_on(HOST.ready("hostile")));
+    let digest = HOST.inner.plugin("hostile").unwrap().digest.clone().unwrap();
+    fs::create_dir(workdir.join("cache")).unwrap();
+    for file in fs::read_dir(WORKDIR.path().join("cache")).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        if name == "key" || name.starts_with(&digest) && !name.ends_with(".tmp") {
+            fs::copy(file.path(), workdir.join("cache").join(name)).unwrap();
+        }
+    }
 }
 
 fn entry(writable: bool) -> config::Plugin {

@@ -65,7 +65,7 @@ fn keep_up(inner: &Weak<Inner>, shelves: &Shelves, mut settle: Settle, mut eyes:
                 unread = Backoff::default();
             }
             // What cannot be read is tried again, but not at every stir of something else.
-            if changed || (unread.is_due(Instant::now()) && again()) {
+            if changed || inner.is_behind() || (unread.is_due(Instant::now()) && again()) {
                 inner.reload(Some(settle.settled().clone()));
                 if again() {
                     unread.failed(Instant::now());
@@ -125,7 +125,7 @@ impl Grants {
             Ok(granted) => {
                 // Before a call can use one.
                 learn(&self.redactor, granted.secret_sources());
-                inner.grant(granted);
+                inner.grant(&granted);
             }
             Err(error) if was_unread && self.unread => tracing::debug!(%error, "the grants stay as they were"),
             Err(error) => tracing::error!(%error, "the grants stay as they were"),
@@ -319,6 +319,26 @@ mod tests {
         std::fs::write(dir.path().join("empty"), "").unwrap();
         std::fs::rename(dir.path().join("empty"), &path).unwrap();
         until("the revocation", &|| inner.rounds().secret_sources().is_empty()).await;
+        // A look that hangs holds the rounds: what is granted and taken back counts all the same.
+        let (holder, (begun, begins), (ends, end)) = (inner.clone(), sync_channel::<()>(1), sync_channel::<()>(1));
+        let hangs = thread::spawn(move || {
+            let _rounds = holder.rounds();
+            begun.send(()).unwrap();
+            end.recv().unwrap();
+        });
+        begins.recv().unwrap();
+        let granted = || inner.granting.now().iter().count();
+        std::fs::write(&path, entry(&secret)).unwrap();
+        until("a grant during a look", &|| granted() == 1).await;
+        std::fs::remove_file(&path).unwrap();
+        until("a revocation during a look", &|| granted() == 0).await;
+        std::fs::write(&path, entry(&secret)).unwrap();
+        until("one more grant", &|| granted() == 1).await;
+        ends.send(()).unwrap();
+        hangs.join().unwrap();
+        assert!(inner.is_behind());
+        inner.reload(None);
+        assert_eq!(inner.rounds().secret_sources(), [SecretSource::File(secret.clone())]);
         until("word of the long look", &|| looking.0.lock().unwrap().is_none_or(|(_, told)| told)).await;
         drop(inner);
         tokio::task::spawn_blocking(|| keeping.join().unwrap()).await.unwrap();

@@ -101,6 +101,10 @@ impl Actor {
                 .map_err(|error| StoreError::Damaged(format!("event {} of session {}: {error}", event.seq, row.id)))?;
             state.apply(&Recorded { seq: event.seq, turn: event.turn, at_ms: event.at, event: body });
         }
+        if state.head.phase == Phase::Asking {
+            // Nobody reads on in an answer that a failure of the store or of this host has cut.
+            live.give_up();
+        }
         let places = places_of(&deps, &conversation)?;
         let model = deps.model(&conversation.model);
         let caller = Caller {

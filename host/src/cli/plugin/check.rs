@@ -84,9 +84,16 @@ impl Trial {
         let components = Components::anew(config)?;
         components.plugins.wait_ready().await;
         let time = begin.elapsed();
-        if let Some(State::Refused { reason }) = components.plugins.list().into_iter().map(|plugin| plugin.state).next() {
-            check.refusals.extend(reason.lines().map(str::to_owned));
-            return Ok(());
+        match components.plugins.list().into_iter().map(|plugin| plugin.state).next() {
+            Some(State::Refused { reason }) => {
+                check.refusals.extend(reason.lines().map(str::to_owned));
+                return Ok(());
+            }
+            Some(State::Compiling) => {
+                check.refusals.push("this machine could not try it just now; check again".to_owned());
+                return Ok(());
+            }
+            Some(State::Ready | State::Waiting { .. }) | None => {}
         }
         let mut tools: Vec<Tool> = Vec::new();
         for info in sessions() {

@@ -43,8 +43,9 @@ impl<T: PartialEq + Clone> Orders<T> {
 
     /// Is one more to work? Then it is counted.
     pub fn hire(&mut self) -> bool {
-        let waiting = self.orders.iter().filter(|(_, state, _)| *state == State::Waiting).count();
-        let more = self.workers < COMPILERS.min(waiting);
+        // One too many finds nothing and goes; one too few would let an order wait for another's end.
+        let waits = self.orders.iter().any(|(_, state, _)| *state == State::Waiting);
+        let more = waits && self.workers < COMPILERS;
         self.workers += usize::from(more);
         more
     }
@@ -179,7 +180,7 @@ mod tests {
     fn what_has_been_replaced_is_let_go_and_comes_back_as_new() {
         let mut orders = Orders::default();
         assert!(orders.want([1, 2]).is_empty());
-        assert!(orders.hire() && orders.hire() && !orders.hire(), "one for each, and no more");
+        assert!(orders.hire() && orders.hire() && !orders.hire(), "no more than there may be");
         assert_eq!(orders.next(), Some(1));
         assert_eq!(orders.want([3]), [2], "the one that was begun ends by itself");
         assert_eq!(orders.pause(&1, Instant::now()), None, "and is not tried again");
@@ -192,5 +193,17 @@ mod tests {
             orders.resume(&1);
         }
         assert_eq!(orders.awaited(), 1, "nobody waits for what may never come");
+    }
+
+    #[test]
+    fn who_works_on_one_does_not_keep_another_waiting() {
+        let mut orders = Orders::default();
+        orders.want([1]);
+        assert!(orders.hire());
+        assert_eq!(orders.next(), Some(1));
+        assert!(!orders.hire(), "nothing waits");
+        orders.want([1, 2]);
+        assert!(orders.hire());
+        assert_eq!(orders.next(), Some(2));
     }
 }

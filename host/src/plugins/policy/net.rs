@@ -217,11 +217,11 @@ fn scope_v4(address: Ipv4Addr) -> Scope {
 fn scope_v6(address: Ipv6Addr) -> Scope {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => Scope::Loopback,
-        // Where Amazon's and Google's machines get their credentials.
-        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] => Scope::LinkLocal,
+        // Where Amazon's, Google's and Scaleway's machines get their credentials.
+        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] | [0xfd00, 0x42, ..] => Scope::LinkLocal,
         [0xfc00..=0xfdff, ..] => Scope::Private,
-        // NAT64 with a prefix of the network's own: what it leads to is that network's business.
-        [0x64, 0xff9b, 1, ..] => Scope::Private,
+        // NAT64 with a prefix of the network's own: it may lead to any of these.
+        [0x64, 0xff9b, 1, ..] => Scope::LinkLocal,
         [0xfe80..=0xfebf, ..] => Scope::LinkLocal,
         // Teredo, ORCHID, benchmarking and documentation lie in the global range, but nothing public is there.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Scope::Unusable,
@@ -261,7 +261,10 @@ fn within(path: &str, prefix: &str) -> bool {
     }
     let below = path.starts_with(prefix) || path == prefix.trim_end_matches('/');
     let lower = path.to_ascii_lowercase();
-    below && !lower.contains("%2f") && !lower.contains("%5c") && !path.contains('\\') && !lower.contains("%25")
+    // Servers that cut off what follows a semicolon read `..;x` as `..`.
+    let climbs =
+        lower.split('/').any(|segment| matches!(segment.split(';').next().map(|name| name.split("%3b").next()), Some(Some("." | ".."))));
+    below && !climbs && !lower.contains("%2f") && !lower.contains("%5c") && !path.contains('\\') && !lower.contains("%25")
 }
 
 #[cfg(test)]

@@ -1,8 +1,5 @@
 //! What is granted while the runtime runs: taken back while calls wait, and secrets that come later.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-
 use serde_json::json;
 
 use super::*;
@@ -10,9 +7,10 @@ use crate::config::SecretSource;
 
 /// A runtime that keeps up with a work directory of its own, in which the hostile component was dropped.
 struct Own {
+    /// Ends before its files do.
+    plugins: Plugins,
     dir: TempDir,
     setup: Setup,
-    plugins: Plugins,
     redactor: Redactor,
 }
 
@@ -21,9 +19,7 @@ impl Own {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("plugins")).unwrap();
         fs::copy(&*HOSTILE, dir.path().join("plugins/hostile.wasm")).unwrap();
-        // What others have compiled.
-        assert!(TOKIO.block_on(HOST.ready("hostile")));
-        symlink(WORKDIR.path().join("cache"), dir.path().join("cache")).unwrap();
+        copy_code_of_hostile(dir.path());
         let config = Arc::new(Config { plugin_dirs: vec!["plugins".into()], ..Config::embedded(false) });
         let setup = Setup { workdir: dir.path().to_owned(), config, bundled: false };
         let redactor = Redactor::default();

@@ -102,6 +102,25 @@ fn what_nothing_means_any_more_is_forgotten_while_the_host_runs() {
 }
 
 #[test]
+fn code_whose_catalogue_nobody_has_asked_is_not_served_unasked_at_the_next_start() {
+    let folder = Folder::new();
+    folder.put("fine", &component("fine", 1));
+    let start = || {
+        let host = folder.start();
+        TOKIO.block_on(host.wait_ready());
+        host
+    };
+    assert_ne!(start().busy(), Duration::ZERO);
+    assert_eq!(start().busy(), Duration::ZERO, "what was proven is not asked again");
+    // As a host leaves it that dies while it asks.
+    let cache = folder.dir.path().join("cache");
+    let [entry] = folder.files("cache", ".mac").try_into().unwrap();
+    fs::rename(cache.join(format!("{entry}.mac")), cache.join(format!("{entry}.unproven"))).unwrap();
+    assert_ne!(start().busy(), Duration::ZERO);
+    assert_eq!((folder.files("cache", ".mac"), folder.files("cache", ".unproven")), (vec![entry], Vec::new()));
+}
+
+#[test]
 fn who_is_refused_is_compiled_and_asked_once() {
     let folder = Folder::new();
     folder.put("fine", &component("fine", 1));
@@ -208,12 +227,7 @@ fn who_could_not_be_asked_is_asked_again() {
 fn a_data_directory_that_was_removed_is_made_again() {
     let workdir = tempfile::tempdir().unwrap();
     let config = Config { plugins: [("hostile".to_owned(), entry(true))].into(), plugin_dirs: Vec::new(), ..Config::embedded(false) };
-    // What is compiled already need not be compiled again.
-    TOKIO.block_on(HOST.ready("hostile"));
-    fs::create_dir(workdir.path().join("cache")).unwrap();
-    for file in fs::read_dir(WORKDIR.path().join("cache")).unwrap().map(Result::unwrap) {
-        fs::copy(file.path(), workdir.path().join("cache").join(file.file_name())).unwrap();
-    }
+    copy_code_of_hostile(workdir.path());
     let host = TOKIO
         .block_on(async { Plugins::start(&Setup { workdir: workdir.path().to_owned(), config: config.into(), bundled: false }).unwrap() });
     TOKIO.block_on(host.wait_ready());

@@ -13,7 +13,7 @@ use crate::support::web::Web;
 use crate::support::{HANGS, guests};
 
 /// Where a name may not lead. One of several is enough.
-const INSIDE: [&str; 22] = [
+const INSIDE: [&str; 21] = [
     "127.0.0.1",
     "127.8.8.8",
     "10.0.0.1",
@@ -28,7 +28,6 @@ const INSIDE: [&str; 22] = [
     "::127.0.0.1",
     "64:ff9b::7f00:1",
     "64:ff9b::a00:1",
-    "64:ff9b:1::7f00:1",
     "2002:7f00:1::1",
     "fc00::1",
     "fdff::1",
@@ -38,12 +37,14 @@ const INSIDE: [&str; 22] = [
     "127.0.0.1,3000::1",
 ];
 /// Where clouds answer with credentials.
-const METADATA: [&str; 7] = [
+const METADATA: [&str; 9] = [
     "169.254.169.254",
     "::ffff:169.254.169.254",
     "64:ff9b::169.254.169.254",
     "fe80::1",
+    "64:ff9b:1::7f00:1",
     "fd00:ec2::254",
+    "fd00:42::42",
     "100.100.100.200",
     "168.63.129.16",
 ];

@@ -46,6 +46,7 @@ impl Blocked {
             Scope::Public | Scope::Unusable => self.to_string(),
             _ if is_address => format!("{self}; to allow it write the origin itself in {key} http"),
             Scope::LinkLocal => format!("{self}; no name may lead there, only the address itself in {key} http"),
+            _ if self.name.trim_end_matches('.').ends_with("localhost") => self.to_string(),
             Scope::Private | Scope::Loopback => format!("{self}; to allow it add {:?} to {key} private", self.name),
         }
     }
