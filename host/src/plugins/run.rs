@@ -1,36 +1,34 @@
 //! Running a call: a guest made of its grant, a thread, a bound, and an answer or a typed error.
 
-use std::cell::LazyCell;
+mod mounts;
+mod outcome;
+
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use rustix::fs::{Mode, OFlags};
 use stellaclaw_bindings::tools as wire;
 use wasmtime::Store;
 
 use super::answers::NoTools;
-use super::call::{CallContext, CallError, ErrorKind, Output, OutputPart, SessionInfo, Tool, ToolCall};
+use super::call::{CallContext, CallError, ErrorKind, Output, SessionInfo, Tool, ToolCall};
 use super::engine::chain;
-use super::grants::{self, Grant, GrantError, InnerPlan, MountPlan};
-use super::imports::filesystem::{Denial, FileLimits, Files, InnerMount, MountPoint};
+use super::grants::{self, Grant, GrantError};
+use super::imports::filesystem::{Denial, FileLimits, Files};
 use super::imports::http::{HttpContext, SlotGrant};
 use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
 use super::link::Linked;
 use super::load::{Code, Plugin, Serving};
 use super::manifest::Surface;
-use super::policy::paths::Guarded;
 use super::stop::{StopSignal, stop};
-use super::threads::Lost;
-use super::{Inner, OnDelta, catalog, convert, trap};
+use super::{Inner, OnDelta, catalog, convert};
 use crate::ids::CallId;
 use crate::secrets::Redactor;
 use crate::{chat, config, crash, limits};
+use mounts::open_mounts;
+use outcome::{crashed, cut_off, error, failure, host_failed, redacted, sized, tell_the_log, tool_answer};
 
 /// What one call is given.
 struct Spec {
@@ -340,212 +338,9 @@ impl Inner {
     }
 }
 
-/// Opens the directories of a call. A plugin that uses no files has none.
-fn open_mounts(
-    serving: &Serving,
-    grant: &Grant,
-    context: Option<&CallContext>,
-    guarded: impl Fn() -> Guarded,
-) -> Result<Vec<MountPoint>, CallError> {
-    let Some(data) = &serving.data else { return Ok(Vec::new()) };
-    let opened = |path: &Path, opened: std::io::Result<Dir>| {
-        opened.map(Arc::new).map_err(|source| {
-            tracing::error!(path = %path.display(), error = %source, "a directory of a call cannot be opened");
-            error(ErrorKind::Unavailable, "one of the directories of this conversation cannot be opened; the log says which".into())
-        })
-    };
-    let mounted = |path: &Path| context.is_some_and(|context| context.places.mounts.iter().any(|mount| mount.path == path));
-    let guarded = LazyCell::new(guarded);
-    // It may hold by now what it did not when it was mounted.
-    let allowed = |path: &Path| {
-        guarded.check(path).map_err(|refusal| {
-            tracing::error!(%refusal, "a directory of a call is not opened any more");
-            let message = "one of the directories of this conversation holds what no plugin may see; the log says which";
-            error(ErrorKind::Denied, message.into())
-        })
-    };
-    let open = |path: &Path| match mounted(path) {
-        true => allowed(path).and_then(|()| opened(path, open_as_written(path))),
-        false => opened(path, Dir::open_ambient_dir(path, ambient_authority())),
-    };
-    let mut points = Vec::new();
-    for MountPlan { path, guests, writable, key, inner } in
-        grants::mounts(grant, context.map(|context| &context.places), Some(data.path.clone()))
-    {
-        let budget = (path == data.path).then(|| data.budget.clone());
-        let dir = if budget.is_some() { opened(&path, data.open()) } else { open(&path) }?;
-        let inner = inner
-            .into_iter()
-            .map(|InnerPlan { name, path, writable, key }| Ok(InnerMount { path: name, dir: open(&path)?, writable, key }))
-            .collect::<Result<Vec<_>, CallError>>()?;
-        points.extend(guests.into_iter().map(|guest| MountPoint {
-            guest,
-            dir: dir.clone(),
-            writable,
-            key: key.clone(),
-            inner: inner.clone(),
-            budget: budget.clone(),
-        }));
-    }
-    Ok(points)
-}
-
-/// Opens a directory whose path had no link in it when it was allowed. A guest may write where a part of it lies: a link that
-/// stands there now would lead wherever it likes.
-fn open_as_written(path: &Path) -> std::io::Result<Dir> {
-    let enter = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = rustix::fs::open("/", enter, Mode::empty())?;
-    for part in path.components() {
-        match part {
-            Component::RootDir => {}
-            Component::Normal(name) => at = rustix::fs::openat(&at, name, enter, Mode::empty())?,
-            _ => return Err(std::io::ErrorKind::InvalidInput.into()),
-        }
-    }
-    let read = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(Dir::from_std_file(rustix::fs::openat(&at, ".", read, Mode::empty())?.into()))
-}
-
-fn tool_answer(
-    plugin: &Plugin,
-    serving: &Serving,
-    tool: &Tool,
-    remains: Remains<Result<wire::Output, stellaclaw_bindings::types::Error>>,
-) -> Result<Output, CallError> {
-    let Remains { result, written, mut denials, in_vain, redactor, .. } = remains;
-    let asked = &serving.surface.manifest.requests.fs;
-    // Without a directory nothing is there to be refused; what it then misses is the grant.
-    if in_vain && !asked.is_empty() && denials.is_empty() && matches!(&result, Ok(Ok(Err(error))) if is_missing(error.kind)) {
-        let key =
-            format!("[plugins.{}] fs = [{}]", plugin.name, asked.iter().map(|grant| format!("{grant:?}")).collect::<Vec<_>>().join(", "));
-        denials.push(Denial { operation: "open", path: "the workspace".to_owned(), key: Some(key) });
-    }
-    let mut error = match result {
-        Ok(Ok(Ok(output))) => match checked(plugin, serving, convert::output(output), &redactor) {
-            Ok(output) => return Ok(output),
-            Err(error) => error,
-        },
-        Ok(Ok(Err(error))) => trap::with_denials(convert::error_from_guest(error), &denials),
-        Ok(Err(trap)) => crashed(plugin, &trap, &redactor, &written),
-        Err(ended) => cut_off(&tool.name, tool.timeout, &format!("[plugins.{}.limits] wall_time", plugin.name), ended),
-    };
-    error.message = redactor.text(&error.message).into_owned();
-    Err(error)
-}
-
-/// Is this what a tool says of a file that is not there?
-fn is_missing(kind: stellaclaw_bindings::types::ErrorKind) -> bool {
-    use stellaclaw_bindings::types::ErrorKind as Kind;
-    matches!(kind, Kind::NotFound | Kind::Failed)
-}
-
-/// The host's own limits on an answer.
-fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Redactor) -> Result<Output, CallError> {
-    let size = |part: &OutputPart| match part {
-        OutputPart::Text(text) | OutputPart::Json(text) => text.len(),
-        OutputPart::File { path, .. } => path.len(),
-    };
-    if output.parts.len() > limits::OUTPUT_PARTS {
-        let message = format!("the answer has {} parts; at most {}: join them", output.parts.len(), limits::OUTPUT_PARTS);
-        return Err(error(ErrorKind::TooLarge, message));
-    }
-    let (bytes, most) = (output.parts.iter().map(size).sum::<usize>(), serving.limits.output_bytes);
-    if bytes > most {
-        let message = format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name);
-        return Err(error(ErrorKind::TooLarge, message));
-    }
-    let texts = output.parts.iter_mut().flat_map(|part| match part {
-        OutputPart::Text(text) | OutputPart::Json(text) => vec![text],
-        OutputPart::File { path, media_type, name } => [path].into_iter().chain(media_type).chain(name).collect(),
-    });
-    for text in texts.chain(&mut output.summary) {
-        if let std::borrow::Cow::Owned(redacted) = redactor.text(text) {
-            *text = redacted;
-        }
-    }
-    Ok(output)
-}
-
-/// The host's own limits on what a model answers.
-fn sized(plugin: &Plugin, serving: &Serving, completion: chat::Completion) -> Result<chat::Completion, chat::Failure> {
-    let failed = |message| chat::Failure::new(chat::FailureKind::Other, message);
-    let calls = completion.message.tool_uses().count();
-    if calls > limits::ANSWER_CALLS {
-        return Err(failed(format!("the answer asks for {calls} calls; at most {} at a time", limits::ANSWER_CALLS)));
-    }
-    let bytes = serde_json::to_vec(&completion).map_err(|error| failed(format!("the answer cannot be kept: {error}")))?.len();
-    let most = serving.limits.output_bytes;
-    if bytes > most {
-        return Err(failed(format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name)));
-    }
-    Ok(completion)
-}
-
-/// What a provider says about its failure, without secrets.
-fn redacted(failure: chat::Failure, redactor: &Redactor) -> chat::Failure {
-    let clean = |text: String| redactor.text(&text).into_owned();
-    chat::Failure {
-        message: clean(failure.message),
-        code: failure.code.map(clean),
-        request_id: failure.request_id.map(clean),
-        // Inside JSON a secret is found in its escaped form, and its mark needs no escape.
-        raw: failure.raw.and_then(|raw| serde_json::from_str(&redactor.text(&raw.to_string())).ok()),
-        ..failure
-    }
-}
-
-/// What a guest wrote without being asked.
-fn tell_the_log(call: &Call, written: &str) {
-    let plugin = &call.grant.plugin;
-    if !written.is_empty() {
-        tracing::debug!(plugin, output = %call.redactor.text(written), "a guest wrote to its standard output or error");
-    }
-    if let Some(more @ 1..) = call.log_lines.checked_sub(limits::LOG_LINES) {
-        tracing::warn!(plugin, "{more} log lines of one call are left out; {} are kept", limits::LOG_LINES);
-    }
-}
-
-/// A trap, told to the log in full and to the caller in a line.
-fn crashed(plugin: &Plugin, cause: &wasmtime::Error, redactor: &Redactor, written: &str) -> CallError {
-    let mut error = trap::crashed(&plugin.name, cause, written);
-    error.trap = error.trap.map(|trap| redactor.text(&trap).into_owned());
-    error.message = redactor.text(&error.message).into_owned();
-    error.message.truncate(error.message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES));
-    let trap = error.trap.as_deref().map(tracing::field::display);
-    tracing::error!(plugin = plugin.name, digest = plugin.digest, trap, "{}", error.message);
-    error
-}
-
 /// Resolves at the await of a call at which a test wants it to end; otherwise never.
 fn cut_off_by_a_test(step: Option<&'static str>) -> impl Future<Output = ()> {
     std::future::poll_fn(move |_| if step.is_some_and(crash::fault) { Poll::Ready(()) } else { Poll::Pending })
-}
-
-fn cut_off(what: &str, time: Duration, key: &str, ended: Ended) -> CallError {
-    match ended {
-        Ended::TimedOut => error(ErrorKind::Timeout, format!("{what} took longer than {} s and was ended ({key})", time.as_secs_f64())),
-        Ended::Stopped => error(ErrorKind::Cancelled, format!("{what} was stopped")),
-    }
-}
-
-fn host_failed(plugin: &str, lost: &Lost) -> CallError {
-    tracing::error!(plugin, error = %lost, "the host failed while it ran a call");
-    error(ErrorKind::Failed, "the host failed while it ran this call; the log says how".into())
-}
-
-fn error(kind: ErrorKind, message: String) -> CallError {
-    CallError { kind, message, retry_after_ms: None, trap: None }
-}
-
-/// A call's error as a model request's.
-fn failure(error: CallError) -> chat::Failure {
-    let kind = match error.kind {
-        ErrorKind::Denied => chat::FailureKind::Denied,
-        ErrorKind::Timeout => chat::FailureKind::Timeout,
-        ErrorKind::Cancelled => chat::FailureKind::Cancelled,
-        _ => chat::FailureKind::Other,
-    };
-    chat::Failure::new(kind, error.message)
 }
 
 /// Was it the machine that could not make a sandbox: no memory, no descriptor, no place in the pool? What a component asks for
@@ -558,23 +353,13 @@ fn is_shortage(error: &wasmtime::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::Secret;
-
-    const SECRET: &str = "sk-very/\"secret\"-0123456789";
 
     #[test]
-    fn a_providers_failure_carries_no_secret_anywhere() {
-        let redactor = Redactor::new([&Secret::new(SECRET, "test").ok().unwrap()]);
-        let said = || Some(format!("key {SECRET}"));
-        let failure = chat::Failure {
-            code: said(),
-            request_id: said(),
-            raw: Some(serde_json::json!({ "error": said() })),
-            ..chat::Failure::new(chat::FailureKind::Denied, format!("bad key {SECRET}"))
-        };
-        let clean = redacted(failure, &redactor);
-        assert_eq!(clean.message, "bad key [redacted]");
-        assert_eq!((clean.code.as_deref(), clean.request_id.as_deref()), (Some("key [redacted]"), Some("key [redacted]")));
-        assert_eq!(clean.raw.unwrap(), serde_json::json!({ "error": "key [redacted]" }));
+    fn a_shortage_is_what_the_system_says_and_not_a_limit() {
+        let context = |cause: wasmtime::Error| cause.context("a sandbox cannot be made");
+        assert!(is_shortage(&context(std::io::Error::from_raw_os_error(24).into())));
+        assert!(is_shortage(&context(rustix::io::Errno::NOMEM.into())));
+        assert!(!is_shortage(&context(wasmtime::Error::msg("memory index 0 is over the limit"))));
+        assert!(!is_shortage(&wasmtime::Trap::UnreachableCodeReached.into()));
     }
 }

@@ -36,12 +36,7 @@ async fn a_call_and_a_request_outlive_a_process_that_stood_still() {
     let nap = Answer::calls([("nap", json!({"ms": 1500, "say": "rested"})), ("shout", json!({"text": "calm"}))]);
     let script = script().on("rest", [nap, Answer::text("All rested.").held("rested")]);
     let scene = Scene::with(script, "[plugins.probe.limits]\nwall_time = \"20s\"\n").await;
-    fs::create_dir_all(scene.work.workdir().join("plugins")).unwrap();
-    fs::copy(guests::probe(), scene.work.workdir().join("plugins/probe.wasm")).unwrap();
-    let host = scene.work.host().await;
-    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
-    client.say("1", "rest").await.unwrap();
-    client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+    let (host, mut client) = resting(&scene).await;
     // Hundreds of the engine's ticks are missed.
     stop_for_a_while(&host).await;
     scene.fake.held("rested", 1).await;
@@ -56,18 +51,24 @@ async fn a_call_and_a_request_outlive_a_process_that_stood_still() {
     assert_kept(&scene, 0);
 }
 
-/// A stop that is longer than a call's time is the end of the call, as if it had computed all the while, and of nothing else.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_whose_time_passes_while_the_process_stands_still_ends_typed() {
-    let nap = Answer::calls([("nap", json!({"ms": 60_000}))]);
-    let script = script().on("rest", [nap, Answer::text("It did not work.")]);
-    let scene = Scene::with(script, &format!("[plugins.probe.limits]\nwall_time = {SHORT:?}\n")).await;
+/// A host with the probe, and a client whose tool runs.
+async fn resting(scene: &Scene) -> (Host, Client) {
     fs::create_dir_all(scene.work.workdir().join("plugins")).unwrap();
     fs::copy(guests::probe(), scene.work.workdir().join("plugins/probe.wasm")).unwrap();
     let host = scene.work.host().await;
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     client.say("1", "rest").await.unwrap();
     client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+    (host, client)
+}
+
+/// A stop that is longer than a call's time is the end of the call, as if it had computed all the while, and of nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_time_passes_while_the_process_stands_still_ends_typed() {
+    let nap = Answer::calls([("nap", json!({"ms": 60_000}))]);
+    let script = script().on("rest", [nap, Answer::text("It did not work.")]);
+    let scene = Scene::with(script, &format!("[plugins.probe.limits]\nwall_time = {SHORT:?}\n")).await;
+    let (host, mut client) = resting(&scene).await;
     stop_for_a_while(&host).await;
     assert_eq!(client.settle().await.unwrap().0.last().unwrap().text, "It did not work.");
     let told = scene.fake.asks_of("rest")[1].body["messages"].to_string();
