@@ -3,6 +3,8 @@
 //! Pure. What a command changes is durable and belongs to the transaction that closes its inbox row; who applies it is
 //! the session it was sent to.
 
+use serde::{Deserialize, Serialize};
+
 /// What a person can ask of the host, not of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -16,6 +18,13 @@ pub enum Command {
     Continue,
     /// Something with a slash that is none of ours.
     Unknown(String),
+}
+
+/// A button below a reply. Pressing it is the same as sending its command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Button {
+    pub label: String,
+    pub command: String,
 }
 
 /// The commands with what they do, in the order of `/help`.

@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
+use url::Url;
 
 use crate::chat::{Batching, Modality, Replay};
 use crate::limits;
@@ -40,6 +41,26 @@ pub struct Config {
     pub plugins: BTreeMap<String, Plugin>,
     pub limits: Limits,
     pub session: Session,
+    /// `[channels.telegram]`; none: there is no such channel.
+    pub telegram: Option<Telegram>,
+}
+
+/// `[channels.telegram]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telegram {
+    pub token: SecretSource,
+    /// `https://api.telegram.org`, or a Bot API server of one's own.
+    pub api_base_url: Url,
+    /// Instead of what HTTPS_PROXY says.
+    pub proxy: Option<Url>,
+    /// Numbers of people who talk and decide about others.
+    pub owners: Vec<i64>,
+    /// Numbers of people who talk.
+    pub people: Vec<i64>,
+    /// Numbers of groups in which they may.
+    pub groups: Vec<i64>,
+    /// Answers are shown while they are written.
+    pub preview: bool,
 }
 
 /// `[models.ALIAS]`
@@ -241,7 +262,8 @@ impl Config {
         let slots = self.plugins.iter().flat_map(|(name, plugin)| {
             plugin.secrets.iter().map(move |(slot, grant)| (format!("plugins.{name}.secrets.{slot}"), &grant.source))
         });
-        models.chain(slots)
+        let token = self.telegram.as_ref().map(|telegram| ("channels.telegram.token".to_owned(), &telegram.token));
+        models.chain(slots).chain(token)
     }
 
     /// What is used without a file: a model without a network, and with `OPENROUTER_API_KEY` set also a real one.
@@ -265,6 +287,7 @@ impl Config {
             plugins: BTreeMap::new(),
             limits: Limits::default(),
             session: Session::default(),
+            telegram: None,
         }
     }
 }

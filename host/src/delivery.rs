@@ -23,9 +23,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::commands::Button;
 use crate::ids::{BootId, ConversationId};
 use crate::secrets::Redactor;
-use crate::store::{OutboxKind, Store};
+use crate::store::{Conversation, MAY_REPEAT, OutboxKind, Store};
 use crate::supervise::{Budget, Fatal, Supervisor};
 
 /// How one sending ended.
@@ -44,9 +45,13 @@ pub enum Outcome {
 /// A reply to plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'a> {
+    pub conversation: &'a Conversation,
     pub kind: OutboxKind,
     /// Markdown.
     pub body: &'a str,
+    pub buttons: &'a [Button],
+    /// The channel's id of the message that it answers.
+    pub answers: Option<&'a str>,
 }
 
 /// A part to send.
@@ -58,8 +63,21 @@ pub struct Part {
     pub key: String,
     pub n: u32,
     pub kind: OutboxKind,
-    /// As planned, with the mark if it may repeat.
+    /// As planned.
     pub body: String,
+    /// It may have arrived before: what is sent says so, with [`MAY_REPEAT`].
+    pub marked: bool,
+}
+
+impl Part {
+    /// A body that is text, with the mark if it may repeat.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self.marked && !self.body.starts_with(MAY_REPEAT) {
+            true => format!("{MAY_REPEAT}\n{}", self.body),
+            false => self.body.clone(),
+        }
+    }
 }
 
 /// Where replies go.
@@ -78,6 +96,9 @@ pub trait Channel: Send + Sync {
     fn drained(&self, conversation: ConversationId);
 }
 
+/// Channels by their names in the rows of conversations.
+pub type Channels = HashMap<String, Arc<dyn Channel>>;
+
 /// The handle: wakes lanes.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -90,20 +111,13 @@ struct Deps {
     store: Store,
     boot: BootId,
     redactor: Redactor,
-    /// By the name in the conversation's row.
-    channels: Arc<HashMap<&'static str, Arc<dyn Channel>>>,
+    channels: Arc<Channels>,
 }
 
 impl Delivery {
     /// Starts delivering for `channels`. Nothing moves before the first wake.
     #[must_use]
-    pub fn start(
-        store: Store,
-        boot: BootId,
-        redactor: Redactor,
-        channels: HashMap<&'static str, Arc<dyn Channel>>,
-        supervisor: &Supervisor,
-    ) -> Self {
+    pub fn start(store: Store, boot: BootId, redactor: Redactor, channels: Channels, supervisor: &Supervisor) -> Self {
         let (wake, woken) = mpsc::unbounded_channel();
         let woken = Arc::new(tokio::sync::Mutex::new(woken));
         let deps = Deps { store, boot, redactor, channels: Arc::new(channels) };

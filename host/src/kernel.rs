@@ -14,7 +14,7 @@ use crate::channels::terminal::{self, Socket, Terminal};
 use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::crash;
-use crate::delivery::{Channel, Delivery};
+use crate::delivery::{Channel, Channels, Delivery};
 use crate::ids::BootId;
 use crate::limits::{CLOCK_DRIFT, FIRST_MAINTENANCE, MAINTENANCE, SEEN, STOP_BOUND};
 use crate::plugins::{self, Plugins};
@@ -99,8 +99,7 @@ impl Kernel {
         };
         let router = Router::new(deps, supervisor.clone());
         let terminal = Terminal::default();
-        let channels: HashMap<&'static str, Arc<dyn Channel>> =
-            HashMap::from([(terminal::CHANNEL, Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
+        let channels: Channels = HashMap::from([(terminal::CHANNEL.to_owned(), Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
         let delivery = Delivery::start(store.clone(), boot, redactor.clone(), channels, &supervisor);
         resume(&store, &router, &recovered, opened.lost.is_some()).await?;
         pump(wakes, &router, &delivery, &supervisor);

@@ -380,6 +380,19 @@ pub const STOP_BOUND: Duration = Duration::from_secs(8);
 /// One message of a person.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 
+// ── Channels ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The public Bot API server.
+pub const TELEGRAM_URL: &str = "https://api.telegram.org";
+/// People without access who are counted one by one; the others share a counter.
+pub const STRANGERS: u64 = 1000;
+/// People and groups about whom an owner was asked and has not answered.
+pub const REQUESTS: u64 = 200;
+/// Updates that could not be understood and are kept for the operator.
+pub const ODDITIES: u64 = 100;
+/// What is kept of one.
+pub const ODDITY_BYTES: usize = 8 << 10;
+
 // ── The terminal's socket ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// One line of `host.sock`: a message or a reply with its JSON escapes.

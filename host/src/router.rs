@@ -20,6 +20,7 @@ use crate::ids::ConversationId;
 use crate::limits::{ASK_KEPT, FULL_PAUSE, MESSAGE_BYTES};
 use crate::plugins::policy::paths::{self, MountError};
 use crate::plugins::{self, Mount, Plugins};
+use crate::session::event::Beside;
 use crate::session::inbox::Body;
 use crate::session::live::{Activity, LiveView};
 use crate::session::{self, Deps, Exit, Opening, places};
@@ -50,7 +51,7 @@ struct State {
 /// A conversation that a channel wants to use.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    pub channel: &'static str,
+    pub channel: String,
     pub address: String,
     pub mounts: Vec<Mount>,
     /// Deleted some time after its last use.
@@ -75,6 +76,7 @@ pub struct Arrival {
     pub external_id: String,
     pub text: String,
     pub sender: Option<String>,
+    pub beside: Beside,
 }
 
 /// Why something was not taken.
@@ -110,7 +112,7 @@ impl Router {
         let now = clock::now();
         let mounts = self.checked(wanted.mounts)?;
         let new = NewConversation {
-            channel: wanted.channel.to_owned(),
+            channel: wanted.channel,
             address: wanted.address,
             model: deps.config.default_model.clone(),
             expires_at: wanted.passing.then(|| crate::clock::Moment(now.0 + i64::try_from(ASK_KEPT.as_millis()).unwrap_or(i64::MAX))),
@@ -146,7 +148,7 @@ impl Router {
             return Err(RouterError::Aside(reason.clone()));
         }
         let kind = if commands::parse(&arrival.text).is_some() { InboxKind::Command } else { InboxKind::Message };
-        let body = json!(Body { text: arrival.text, sender: arrival.sender }).to_string();
+        let body = json!(Body { text: arrival.text, sender: arrival.sender, beside: arrival.beside }).to_string();
         let name = arrival.external_id.clone();
         let row = NewInbox {
             source: arrival.source,
@@ -156,9 +158,10 @@ impl Router {
             group: None,
             body,
             blobs: Vec::new(),
+            held: false,
         };
         let store = self.0.deps.store.at(|| format!("accept@{name}"));
-        store.accept(Accept { rows: vec![row], cursor: None, at: clock::now() }).await?;
+        store.accept(Accept::rows(vec![row], clock::now())).await?;
         Ok(())
     }
 
@@ -327,13 +330,8 @@ impl Router {
     /// Leaves a conversation alone until the host starts again, and tells the person.
     async fn set_aside(&self, id: ConversationId, reason: String, live: &LiveView) {
         tracing::error!(conversation = %id, "a session failed too often and is set aside until the host starts again");
-        let notice = NewOutbox {
-            key: format!("{id}.{}.aside", self.0.deps.boot),
-            conversation: id,
-            kind: OutboxKind::Notice,
-            body: format!("This conversation failed repeatedly and is left alone until the host starts again. Reference: {id}."),
-            blobs: Vec::new(),
-        };
+        let body = format!("This conversation failed repeatedly and is left alone until the host starts again. Reference: {id}.");
+        let notice = NewOutbox::new(format!("{id}.{}.aside", self.0.deps.boot), id, OutboxKind::Notice, body);
         if let Err(error) = self.0.deps.store.tell(notice, clock::now()).await {
             tracing::error!(conversation = %id, %error, "the notice about it could not be kept");
         }

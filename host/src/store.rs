@@ -11,6 +11,7 @@
 //! Policy is not here: what a turn may do, who may speak, how a reply is cut into parts. Nor are the files of a workspace:
 //! the store only gives the ids.
 
+mod access;
 mod blobs;
 mod boots;
 mod conversations;
@@ -24,6 +25,7 @@ mod readers;
 mod retention;
 mod schema;
 mod sql;
+mod traces;
 mod usage;
 mod wakes;
 mod watermark;
@@ -38,6 +40,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use access::{Counted, Person, Request, Role, Stranger};
 pub use blobs::BlobHash;
 pub use boots::Recovered;
 pub use conversations::{Conversation, NewConversation, Phase, Session, SessionKind, Standing};
@@ -47,6 +50,7 @@ pub use journal::{Append, Appended, Damage, Event, Journal, NewEvent};
 pub use kv::{KvChange, KvEntry, KvSpace};
 pub use outbox::{MAY_REPEAT, NewOutbox, Next, OutboxKind, OutboxRow, OutboxState, PartOutcome, PartRow, PartState};
 pub use retention::{Checked, Pruned};
+pub use traces::{Oddity, Panel};
 pub use usage::{NewUsage, Totals};
 pub use wakes::{Wake, Wakes};
 

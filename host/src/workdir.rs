@@ -15,7 +15,7 @@ use crate::ids::ConversationId;
 
 /// Version of the work directory: the file `STELLA_VERSION` and SQLite's `user_version`. Not the release's, not the
 /// configuration's.
-pub const WORKDIR_VERSION: u32 = 1;
+pub const WORKDIR_VERSION: u32 = 2;
 
 /// Why a work directory cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -33,13 +33,7 @@ impl Fixture {
         let session = store.foreground(conversation).await.unwrap();
         let long = format!("\"{}\"", "x".repeat(limits::INLINE_BYTES));
         let event = |body: &str| store::NewEvent { kind: "answered".into(), body: body.into(), blobs: Vec::new() };
-        let outbox = store::NewOutbox {
-            key: "s1.t1.final".into(),
-            conversation,
-            kind: store::OutboxKind::Final,
-            body: "reply".into(),
-            blobs: Vec::new(),
-        };
+        let outbox = store::NewOutbox::new("s1.t1.final", conversation, store::OutboxKind::Final, "reply");
         let append = store::Append {
             events: vec![event("{}"), event(&long)],
             outbox: vec![outbox],

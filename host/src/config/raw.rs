@@ -32,6 +32,56 @@ pub(super) struct Raw {
     pub limits: RawLimits,
     #[serde(default)]
     pub session: RawSession,
+    #[serde(default)]
+    pub channels: RawChannels,
+}
+
+/// `[channels]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawChannels {
+    pub telegram: Option<RawTelegram>,
+}
+
+/// `[channels.telegram]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTelegram {
+    pub token: Secret<RawSecret>,
+    pub api_base_url: Option<String>,
+    pub proxy: Option<String>,
+    #[serde(default)]
+    pub owners: Vec<Number>,
+    #[serde(default)]
+    pub people: Vec<Number>,
+    #[serde(default)]
+    pub groups: Vec<Number>,
+    pub preview: Option<bool>,
+}
+
+/// The number of a person or group. A name is refused: it can be given up and taken by somebody else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(pub i64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Id;
+        impl Visitor<'_> for Id {
+            type Value = i64;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, such as 123456789")
+            }
+            fn visit_i64<E: de::Error>(self, id: i64) -> Result<i64, E> {
+                Ok(id)
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<i64, E> {
+                Err(E::custom(format_args!(
+                    "{name:?} is a name, and a name can change hands; write the number, which the bot tells whoever writes to it"
+                )))
+            }
+        }
+        deserializer.deserialize_any(Id).map(Self)
+    }
 }
 
 /// `[models.ALIAS]`

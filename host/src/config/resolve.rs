@@ -12,9 +12,9 @@ use toml::de::DeTable;
 use url::Url;
 
 use super::error::{ConfigError, Problem, Source, did_you_mean, syntax};
-use super::raw::{Raw, RawLimits, RawModel, RawPlugin, RawPrice, RawSecretGrant, RawSession, Span, Trust};
+use super::raw::{Number, Raw, RawLimits, RawModel, RawPlugin, RawPrice, RawSecretGrant, RawSession, RawTelegram, Span, Trust};
 use super::{
-    CONFIG_VERSION, Config, FsGrant, Limits, Model, Plugin, PluginLimits, Price, SecretGrant, SecretSource, Session, ToolOverride,
+    CONFIG_VERSION, Config, FsGrant, Limits, Model, Plugin, PluginLimits, Price, SecretGrant, SecretSource, Session, Telegram, ToolOverride,
 };
 use crate::chat::Modality;
 use crate::limits;
@@ -82,7 +82,42 @@ impl Resolver<'_> {
             plugins: raw.plugins.into_iter().map(|(name, plugin)| (name.clone(), self.plugin(&name, plugin))).collect(),
             limits: self.limits(raw.limits),
             session: self.session(raw.session),
+            telegram: raw.channels.telegram.and_then(|telegram| self.telegram(telegram)),
         }
+    }
+
+    fn telegram(&mut self, raw: RawTelegram) -> Option<Telegram> {
+        let path = |last: &'static str| ["channels", "telegram", last];
+        let token = self.secret(&path("token"), raw.token.0.env, raw.token.0.file, raw.token.0.codex_auth.is_some());
+        let base = self.web(&path("api_base_url"), raw.api_base_url.as_deref().unwrap_or(limits::TELEGRAM_URL));
+        let proxy = raw.proxy.as_deref().map(|proxy| self.web(&path("proxy"), proxy));
+        for (last, ids, group) in [("owners", &raw.owners, false), ("people", &raw.people, false), ("groups", &raw.groups, true)] {
+            for id in ids.iter().filter(|id| (id.0 < 0) != group) {
+                let what = if group { "a group has a negative number" } else { "a person has a positive number" };
+                self.problem(&path(last), format!("{} is none of {last}: {what}", id.0), None);
+            }
+        }
+        let numbers = |ids: Vec<Number>| ids.into_iter().map(|id| id.0).collect();
+        Some(Telegram {
+            token: token?,
+            api_base_url: base?,
+            proxy: proxy.flatten(),
+            owners: numbers(raw.owners),
+            people: numbers(raw.people),
+            groups: numbers(raw.groups),
+            preview: raw.preview.unwrap_or(true),
+        })
+    }
+
+    /// An address of a server: http or https, without a user, query or fragment.
+    fn web(&mut self, path: &[&str], text: &str) -> Option<Url> {
+        let url = Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none());
+        if url.is_none() {
+            self.problem(path, format!("{text:?} is not the address of a server"), "write `https://host` or `http://host:port`".to_owned());
+        }
+        url
     }
 
     fn default_model(&mut self, written: Option<String>, models: &BTreeMap<String, Model>) -> String {

@@ -10,7 +10,7 @@ use super::{Channel, Deps, Outcome, Part, Reply};
 use crate::crash;
 use crate::ids::ConversationId;
 use crate::limits::{FULL_PAUSE, PART_TRIES};
-use crate::store::{Conversation, MAY_REPEAT, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
+use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
 use crate::supervise::Budget;
 
 /// Replies read at a time.
@@ -60,6 +60,11 @@ async fn drain(deps: &Deps, id: ConversationId, notify: &Notify) -> Result<(), S
             return Ok(());
         }
         for row in pending {
+            if conversation.closed_at.is_some() {
+                tracing::warn!(key = row.key, conversation = %id, "a reply is set aside: its address is closed");
+                deps.store.finish_outbox(row.id, OutboxState::Aside).await?;
+                continue;
+            }
             let lane = Lane { deps, conversation: &conversation, channel: &channel, row: &row, notify };
             if !lane.deliver().await? {
                 return Ok(());
@@ -83,7 +88,14 @@ impl Lane<'_> {
         let mut parts = self.row.parts.clone();
         if parts.is_empty() {
             let body = self.deps.redactor.text(&self.row.body);
-            let bodies = self.channel.plan(Reply { kind: self.row.kind, body: &body });
+            let reply = Reply {
+                conversation: self.conversation,
+                kind: self.row.kind,
+                body: &body,
+                buttons: &self.row.buttons,
+                answers: self.row.answers.as_deref(),
+            };
+            let bodies = self.channel.plan(reply);
             let next = durably!(store.plan_and_send(self.row.id, bodies.clone(), self.deps.boot))?;
             parts = planned(bodies);
             return self.send_from(parts, next).await;
@@ -168,8 +180,6 @@ impl Lane<'_> {
     }
 
     async fn send(&self, part: &PartRow) -> Outcome {
-        let is_to_be_marked = part.marked && !part.body.starts_with(MAY_REPEAT);
-        let body = if is_to_be_marked { format!("{MAY_REPEAT}\n{}", part.body) } else { part.body.clone() };
         crash::point(|| format!("send.before@{}.{}", self.row.key, part.n));
         let outcome = self
             .channel
@@ -179,7 +189,8 @@ impl Lane<'_> {
                 key: self.row.key.clone(),
                 n: part.n,
                 kind: self.row.kind,
-                body,
+                body: part.body.clone(),
+                marked: part.marked,
             })
             .await;
         crash::point(|| format!("send.after@{}.{}", self.row.key, part.n));

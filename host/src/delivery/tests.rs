@@ -24,7 +24,7 @@ impl Channel for Scripted {
         !self.unreachable.load(Ordering::Relaxed)
     }
     fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome> {
-        self.sent.lock().unwrap().push(part.body);
+        self.sent.lock().unwrap().push(part.text());
         let outcome = self.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Sent(None));
         async move { outcome }.boxed()
     }
@@ -51,7 +51,7 @@ impl Rig {
         let new = NewConversation { channel: "scripted".into(), address: "a".into(), model: "m".into(), expires_at: None };
         let conversation = store.get_or_create(new, clock::now()).await.unwrap().0.id;
         let channel = Arc::new(Scripted { outcomes: Mutex::new(outcomes.into_iter().collect()), ..Scripted::default() });
-        let channels = HashMap::from([("scripted", channel.clone() as Arc<dyn Channel>)]);
+        let channels = HashMap::from([("scripted".to_owned(), channel.clone() as Arc<dyn Channel>)]);
         let supervisor = Supervisor::default();
         let secret = crate::secrets::Secret::new("canary-secret-value", "test").unwrap();
         let delivery = Delivery::start(store.clone(), boot, Redactor::new([&secret]), channels, &supervisor);
@@ -59,8 +59,7 @@ impl Rig {
     }
 
     async fn put(&self, key: &str, body: &str) -> crate::ids::OutboxId {
-        let new =
-            NewOutbox { key: key.into(), conversation: self.conversation, kind: OutboxKind::Final, body: body.into(), blobs: Vec::new() };
+        let new = NewOutbox::new(key, self.conversation, OutboxKind::Final, body);
         self.store.tell(new, clock::now()).await.unwrap()
     }
 
@@ -127,6 +126,18 @@ async fn an_address_that_cannot_be_reached_costs_nothing_until_it_can() {
     rig.channel.unreachable.store(false, Ordering::Relaxed);
     assert_eq!(rig.deliver().await, ["hello"]);
     assert_eq!(rig.store.stats().jobs - commits, 2, "plan and sent");
+}
+
+#[tokio::test]
+async fn what_is_for_a_closed_address_is_set_aside() {
+    let rig = Rig::new([]).await;
+    rig.store.set_closed(vec![rig.conversation], Some(clock::now())).await.unwrap();
+    let id = rig.put("k1", "hello").await;
+    assert!(rig.deliver().await.is_empty());
+    assert_eq!(rig.state(id).await.0, OutboxState::Aside);
+    rig.store.set_closed(vec![rig.conversation], None).await.unwrap();
+    rig.put("k2", "again").await;
+    assert_eq!(rig.deliver().await, ["again"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::chat::{AnswerPiece, Message, Piece, Role, ToolAnswer};
 use crate::ids::{CallId, TurnId};
 use crate::limits;
-use crate::session::event::{Call, Ending, Event, Notice, Outcome, Recorded, TurnInput};
+use crate::session::event::{Attached, Call, Ending, Event, Notice, Outcome, Quoted, Recorded, TurnInput};
 
 /// A piece of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,8 +107,11 @@ impl Context {
     }
 
     fn push_inputs(&mut self, seq: u64, turn: TurnId, inputs: &[TurnInput]) {
-        for input in inputs {
-            self.push(seq, turn, Body::Input(Arc::new(message(input.inbox.to_string(), said(input)))));
+        let is_one = |a: &TurnInput, b: &TurnInput| a.beside.group.is_some() && a.beside.group == b.beside.group;
+        for group in inputs.chunk_by(is_one) {
+            let Some(first) = group.first() else { continue };
+            let text = group.iter().map(said).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+            self.push(seq, turn, Body::Input(Arc::new(message(first.inbox.to_string(), text))));
         }
     }
 
@@ -211,10 +214,34 @@ fn announced(notice: &Notice) -> String {
     format!("[Notice: {} changed]\n{}", notice.component, notice.text)
 }
 
+/// What a person said, as the model reads it: in brackets what the channel says about it, quoted what others said.
 fn said(input: &TurnInput) -> String {
-    match &input.sender {
-        Some(sender) => format!("[from {sender}]\n{}", input.text),
-        None => input.text.clone(),
+    let beside = &input.beside;
+    let mut lines = Vec::new();
+    lines.extend(input.sender.as_ref().map(|sender| format!("[from {sender}]")));
+    lines.extend(beside.edited.then(|| "[this replaces an earlier message, which was edited]".to_owned()));
+    lines.extend(beside.forwarded.as_ref().map(|origin| format!("[forwarded, first written by {origin}]")));
+    lines.extend(beside.quoted.as_ref().map(quotation));
+    lines.extend((!input.text.is_empty()).then(|| input.text.clone()));
+    lines.extend(beside.files.iter().map(attached));
+    lines.join("\n")
+}
+
+fn quotation(quoted: &Quoted) -> String {
+    let by = quoted.by.as_deref().map_or_else(|| "your message".to_owned(), |by| format!("a message of {by}"));
+    let text: Vec<_> = quoted.text.lines().map(|line| format!("> {line}")).collect();
+    if text.is_empty() { format!("[in reply to {by}]") } else { format!("[in reply to {by}:]\n{}", text.join("\n")) }
+}
+
+fn attached(file: &Attached) -> String {
+    let about =
+        [file.media_type.clone(), file.size.map(|size| format!("{size} bytes"))].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let about = if about.is_empty() { about } else { format!(" ({about})") };
+    let name = file.name.as_deref().map(|name| format!(" {name:?}")).unwrap_or_default();
+    match (&file.path, &file.missing) {
+        (Some(path), _) => format!("[{}: {path}{about}]", file.kind),
+        (None, Some(reason)) => format!("[{}{name}{about}: not here, {reason}]", file.kind),
+        (None, None) => format!("[{}{name}{about}: not here]", file.kind),
     }
 }
 

@@ -27,13 +27,7 @@ impl SessionPort for Port {
     fn say(&self, text: String) -> BoxFuture<'_, Result<(), CallError>> {
         async move {
             let n = self.said.fetch_add(1, Ordering::Relaxed);
-            let message = NewOutbox {
-                key: format!("{}.say.{n}", self.name),
-                conversation: self.conversation,
-                kind: OutboxKind::Tell,
-                body: text,
-                blobs: Vec::new(),
-            };
+            let message = NewOutbox::new(format!("{}.say.{n}", self.name), self.conversation, OutboxKind::Tell, text);
             let store = self.store.at(|| format!("say@{}.{n}", self.name));
             match store.tell(message, clock::now()).await {
                 Ok(_) => Ok(()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::chat::{AnswerPiece, Batching, Completion, Failure, FailureKind, Message, Origin, Piece, Replay, Role, Stop, ToolUse, Usage};
 use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, SessionId};
-use crate::session::event::{Outcome, Recorded, TurnInput};
+use crate::session::event::{Beside, Outcome, Recorded, TurnInput};
 use crate::session::state::{Phase, Spend, State};
 use crate::session::turn::{self, Class, Effect, Ended, Facts, Input, Policy, Start, Step};
 
@@ -69,7 +69,7 @@ impl Rig {
 
     pub(super) fn say(&mut self, text: &str) -> InboxId {
         let inbox = self.command();
-        self.facts.waiting.push(TurnInput { inbox, text: text.into(), sender: None, at: self.facts.now });
+        self.facts.waiting.push(TurnInput { inbox, text: text.into(), sender: None, at: self.facts.now, beside: Beside::default() });
         inbox
     }
 

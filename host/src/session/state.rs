@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::chat::Usage;
 use crate::clock::Moment;
 use crate::ids::{CallId, InboxId, SessionId, TurnId};
-use crate::session::event::{Call, Event, Outcome, ParkReason, Recorded};
+use crate::session::event::{Call, Event, Outcome, ParkReason, Recorded, TurnInput};
 use crate::session::guards;
 use crate::session::history::Context;
 
@@ -71,6 +71,9 @@ pub struct Turn {
     pub active_ms: u64,
     pub cancel: Option<Cancel>,
     pub parked: Option<ParkReason>,
+    /// The channel's id of the newest message, for an answer to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
 }
 
 /// A person's stop.
@@ -148,7 +151,7 @@ impl Head {
         match &recorded.event {
             Event::TurnBegan { inputs, .. } => {
                 self.last_turn = recorded.turn;
-                self.turn = Some(Turn::new(recorded.turn, inputs.iter().map(|input| input.inbox).collect()));
+                self.turn = Some(Turn::new(recorded.turn, inputs));
                 self.phase = Phase::Asking;
             }
             Event::Noticed { component, hash } => {
@@ -199,11 +202,16 @@ impl Head {
     }
 }
 
+/// The channel's id of the newest of these messages.
+fn newest(inputs: &[TurnInput]) -> Option<String> {
+    inputs.last().and_then(|input| input.beside.remote.clone())
+}
+
 impl Turn {
-    fn new(id: TurnId, inputs: Vec<InboxId>) -> Self {
+    fn new(id: TurnId, inputs: &[TurnInput]) -> Self {
         Self {
             id,
-            inputs,
+            inputs: inputs.iter().map(|input| input.inbox).collect(),
             step: 1,
             steps: 0,
             attempt: 1,
@@ -216,6 +224,7 @@ impl Turn {
             active_ms: 0,
             cancel: None,
             parked: None,
+            answers: newest(inputs),
         }
     }
 
@@ -237,6 +246,7 @@ impl Turn {
         match event {
             Event::InputsJoined { inputs } => {
                 self.inputs.extend(inputs.iter().map(|input| input.inbox));
+                self.answers = newest(inputs).or(self.answers.take());
                 self.step = self.step.saturating_add(1);
                 self.renew_guards();
                 if self.parked.take().is_some() {

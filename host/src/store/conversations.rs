@@ -56,6 +56,10 @@ pub struct Conversation {
     pub settings: Value,
     pub created_at: Moment,
     pub expires_at: Option<Moment>,
+    /// The person or group at the address, for people to read; may be empty.
+    pub title: String,
+    /// Its address cannot be reached any more, since then: nothing is sent there.
+    pub closed_at: Option<Moment>,
 }
 
 /// What a conversation waits for.
@@ -95,7 +99,7 @@ words!(Phase {
     Closed = "closed",
 });
 
-const CONVERSATION: &str = "SELECT id, channel, address, model, settings, created_at, expires_at FROM conversations";
+const CONVERSATION: &str = "SELECT id, channel, address, model, settings, created_at, expires_at, title, closed_at FROM conversations";
 const SESSION: &str = "SELECT id, conversation, parent, kind, phase, next_seq, fold_from, epoch FROM sessions";
 
 impl Store {
@@ -154,6 +158,57 @@ impl Store {
         self.write(settings.len(), move |tx| {
             let changed = sql::execute(tx.conn, "UPDATE conversations SET settings = ?2 WHERE id = ?1", (id.0, &settings))?;
             if changed == 0 { Err(StoreError::NotFound(format!("conversation {id}"))) } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// Notes who is at the address.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn set_title(&self, id: ConversationId, title: String) -> Result<(), StoreError> {
+        self.write(title.len(), move |tx| {
+            sql::execute(tx.conn, "UPDATE conversations SET title = ?2 WHERE id = ?1", (id.0, &title)).map(drop)
+        })
+        .await
+    }
+
+    /// Closes these conversations at a moment, or with none opens them again.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn set_closed(&self, ids: Vec<ConversationId>, closed_at: Option<Moment>) -> Result<(), StoreError> {
+        self.write(64, move |tx| {
+            let query = "UPDATE conversations SET closed_at = ?2 WHERE id = ?1";
+            ids.iter().try_for_each(|id| sql::execute(tx.conn, query, (id.0, closed_at.map(|at| at.0))).map(drop))
+        })
+        .await
+    }
+
+    /// The channel's conversations at an address and in its threads, `address:…`.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn conversations_at(&self, channel: &str, address: &str) -> Result<Vec<Conversation>, StoreError> {
+        let (channel, address, threads) = (channel.to_owned(), address.to_owned(), format!("{address}:"));
+        let query = format!("{CONVERSATION} WHERE channel = ?1 AND (address = ?2 OR substr(address, 1, length(?3)) = ?3) ORDER BY id");
+        self.read(move |conn| sql::all(conn, &query, (channel, address, threads), conversation_row)).await
+    }
+
+    /// Moves the conversations of an address and of its threads to another address, with what was decided about it. A
+    /// conversation that exists there already stays where it is.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn move_address(&self, channel: &str, from: &str, to: &str) -> Result<(), StoreError> {
+        let (channel, from, to) = (channel.to_owned(), from.to_owned(), to.to_owned());
+        self.write(256, move |tx| {
+            let threads = format!("{from}:");
+            let query = "UPDATE OR IGNORE conversations SET address = ?4 || substr(address, length(?2) + 1)
+                WHERE channel = ?1 AND (address = ?2 OR substr(address, 1, length(?3)) = ?3)";
+            sql::execute(tx.conn, query, (&channel, &from, &threads, &to))?;
+            let people = "UPDATE OR REPLACE people SET user_id = ?3 WHERE channel = ?1 AND user_id = ?2";
+            sql::execute(tx.conn, people, (&channel, &from, &to)).map(drop)
         })
         .await
     }
@@ -253,6 +308,8 @@ fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, error.into()))?,
         created_at: Moment(row.get(5)?),
         expires_at: row.get::<_, Option<i64>>(6)?.map(Moment),
+        title: row.get(7)?,
+        closed_at: row.get::<_, Option<i64>>(8)?.map(Moment),
     })
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::blobs::{self, Kept, Need};
 use super::sql::{self, words};
 use super::wakes::Wake;
-use super::{BlobHash, NewOutbox, Session, Store, StoreError, Tx, conversations, outbox};
+use super::{BlobHash, NewOutbox, Oddity, Session, Store, StoreError, Stranger, Tx, access, conversations, outbox, traces};
 use crate::clock::Moment;
 use crate::ids::{ConversationId, InboxId, OutboxId, SessionId, TurnId};
 
@@ -35,6 +35,8 @@ pub struct NewInbox {
     pub body: String,
     /// Blobs that the body names.
     pub blobs: Vec<BlobHash>,
+    /// Nobody takes it, nor a message after it, before it is released: its files are being fetched.
+    pub held: bool,
 }
 
 /// Rows to accept in one transaction, and the channel's cursor that moves with them.
@@ -43,7 +45,19 @@ pub struct Accept {
     pub rows: Vec<NewInbox>,
     /// (channel, cursor).
     pub cursor: Option<(String, String)>,
+    /// What was not taken, and is only counted.
+    pub strangers: Vec<Stranger>,
+    /// What could not be understood.
+    pub oddities: Vec<Oddity>,
     pub at: Moment,
+}
+
+impl Accept {
+    /// Rows alone.
+    #[must_use]
+    pub fn rows(rows: Vec<NewInbox>, at: Moment) -> Self {
+        Self { rows, cursor: None, strangers: Vec::new(), oddities: Vec::new(), at }
+    }
 }
 
 /// What became of a row, in the order of the rows given.
@@ -101,6 +115,10 @@ pub struct CommandOutcome {
 
 words!(InboxKind { Message = "message", Command = "command" });
 
+/// Neither held nor behind a message that is; commands pass.
+const FREE: &str = "(kind = 'command' OR NOT EXISTS
+    (SELECT 1 FROM inbox h WHERE h.conversation = i.conversation AND h.state = 'new' AND h.held = 1 AND h.id <= i.id))";
+
 const ROW: &str = "SELECT id, source, external_id, conversation, kind, group_id, body, session, turn, received_at FROM inbox";
 
 impl Store {
@@ -120,7 +138,45 @@ impl Store {
                     (channel, cursor),
                 )?;
             }
+            access::count_strangers(tx, &accept.strangers)?;
+            traces::keep_oddities(tx, &accept.oddities, accept.at)?;
             Ok(accepted)
+        })
+        .await
+    }
+
+    /// Rows that are held, of one source, in order of arrival.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn held_inbox(&self, source: &str) -> Result<Vec<InboxRow>, StoreError> {
+        let (blobs, source) = (self.inner.blobs.clone(), source.to_owned());
+        self.read(move |conn| {
+            let query = format!("{ROW} WHERE source = ?1 AND held = 1 AND state = 'new' ORDER BY id");
+            let rows = sql::all(conn, &query, [source], inbox_row)?;
+            rows.into_iter().map(|row| Ok(InboxRow { body: blobs.resolve(row.body)?, ..row })).collect()
+        })
+        .await
+    }
+
+    /// Gives held rows their final bodies, and to whoever waits for them. Rows that were released or taken before stay as
+    /// they are.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn release(&self, rows: Vec<(InboxId, String)>) -> Result<(), StoreError> {
+        let kept = self.keep(rows.iter().map(|(_, body)| Need::json(body, &[])).collect()).await?;
+        let bytes = rows.iter().map(|(_, body)| body.len() + 64).sum();
+        self.write(bytes, move |tx| {
+            for ((id, body), kept) in rows.iter().zip(&kept) {
+                let query = "UPDATE inbox SET body = ?2, held = 0 WHERE id = ?1 AND held = 1 AND state = 'new' RETURNING conversation";
+                let released = sql::one(tx.conn, query, (id.0, kept.body(body)), |row| row.get(0).map(ConversationId))?;
+                let Some(conversation) = released else { continue };
+                blobs::release(tx.conn, &owner(*id))?;
+                kept.refer(tx.conn, &owner(*id))?;
+                tx.wakes.push(Wake::Inbox(conversation));
+            }
+            Ok(())
         })
         .await
     }
@@ -135,14 +191,14 @@ impl Store {
         Ok(cursor.await?.flatten())
     }
 
-    /// Rows in state new, in order of arrival; of one kind if given.
+    /// Rows in state new that may be taken, in order of arrival; of one kind if given.
     ///
     /// # Errors
     /// Those of any read. A body whose blob is damaged is replaced by a text that says so.
     pub async fn open_inbox(&self, conversation: ConversationId, kind: Option<InboxKind>) -> Result<Vec<InboxRow>, StoreError> {
         let blobs = self.inner.blobs.clone();
         self.read(move |conn| {
-            let query = format!("{ROW} WHERE conversation = ?1 AND state = 'new' AND (?2 IS NULL OR kind = ?2) ORDER BY id");
+            let query = format!("{ROW} i WHERE conversation = ?1 AND state = 'new' AND (?2 IS NULL OR kind = ?2) AND {FREE} ORDER BY id");
             let mut rows = sql::all(conn, &query, (conversation.0, kind), inbox_row)?;
             for row in &mut rows {
                 // One damaged message must not hold up the commands beside it: it is read as what it is.
@@ -159,15 +215,16 @@ impl Store {
         .await
     }
 
-    /// Conversations with rows in state new, in order of their oldest one; of one kind if given.
+    /// Conversations with rows in state new that may be taken, in order of their oldest one; of one kind if given.
     ///
     /// # Errors
     /// Those of any read.
     pub async fn waiting_conversations(&self, kind: Option<InboxKind>) -> Result<Vec<ConversationId>, StoreError> {
         self.read(move |conn| {
-            let query =
-                "SELECT conversation FROM inbox WHERE state = 'new' AND (?1 IS NULL OR kind = ?1) GROUP BY conversation ORDER BY min(id)";
-            sql::all(conn, query, [kind], |row| row.get(0).map(ConversationId))
+            let query = format!(
+                "SELECT conversation FROM inbox i WHERE state = 'new' AND (?1 IS NULL OR kind = ?1) AND {FREE} GROUP BY conversation ORDER BY min(id)"
+            );
+            sql::all(conn, &query, [kind], |row| row.get(0).map(ConversationId))
         })
         .await
     }
@@ -235,9 +292,9 @@ fn insert(tx: &mut Tx<'_>, new: &NewInbox, kept: &Kept, at: Moment) -> Result<Ac
     conversations::exists(tx.conn, new.conversation)?;
     let inserted = sql::execute(
         tx.conn,
-        "INSERT INTO inbox (source, external_id, conversation, kind, group_id, body, received_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (source, external_id) DO NOTHING",
-        (&new.source, &new.external_id, new.conversation.0, new.kind, &new.group, kept.body(&new.body), at.0),
+        "INSERT INTO inbox (source, external_id, conversation, kind, group_id, body, received_at, held)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (source, external_id) DO NOTHING",
+        (&new.source, &new.external_id, new.conversation.0, new.kind, &new.group, kept.body(&new.body), at.0, new.held),
     )?;
     let key = (&new.source, &new.external_id);
     let id = sql::one(tx.conn, "SELECT id FROM inbox WHERE source = ?1 AND external_id = ?2", key, |row| row.get(0).map(InboxId))?

@@ -32,7 +32,44 @@ pub(super) struct Plan {
 }
 
 /// What this release knows. Version 1 is the first.
-pub(super) const PLAN: Plan = Plan { tables: schema::TABLES, version: SCHEMA_VERSION, migrations: &[] };
+pub(super) const PLAN: Plan = Plan { tables: schema::TABLES, version: SCHEMA_VERSION, migrations: &[SECOND] };
+
+/// Channels with people, groups and files: who may talk, what is held until it is fetched, what a reply answers.
+const SECOND: Migration = Migration {
+    to: 2,
+    sql: "
+ALTER TABLE conversations ADD COLUMN title TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN closed_at INTEGER;
+ALTER TABLE inbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX inbox_held ON inbox (source) WHERE held = 1;
+ALTER TABLE outbox ADD COLUMN buttons TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE outbox ADD COLUMN answers TEXT;
+ALTER TABLE people ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE people ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE requests (
+    channel TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    PRIMARY KEY (channel, subject)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE panels (
+    conversation INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    turn INTEGER NOT NULL,
+    remote_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE oddities (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL,
+    external_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+",
+};
 
 /// The database's version; 0: there is none. One that this plan does not know is refused. Opens it for reading only.
 pub(super) fn check(path: &Path, plan: &Plan) -> Result<u32, StoreError> {

@@ -8,6 +8,7 @@ use super::sql::{self, words};
 use super::wakes::Wake;
 use super::{BlobHash, Store, StoreError, Tx, conversations};
 use crate::clock::Moment;
+use crate::commands::Button;
 use crate::ids::{BootId, ConversationId, OutboxId};
 
 /// Stands before a reply, or a part of one, that may have arrived before.
@@ -61,6 +62,10 @@ pub struct NewOutbox {
     pub body: String,
     /// Blobs that the body names.
     pub blobs: Vec<BlobHash>,
+    /// Below its last part.
+    pub buttons: Vec<Button>,
+    /// The channel's id of the message that it answers.
+    pub answers: Option<String>,
 }
 
 /// A reply.
@@ -73,6 +78,8 @@ pub struct OutboxRow {
     pub body: String,
     pub state: OutboxState,
     pub created_at: Moment,
+    pub buttons: Vec<Button>,
+    pub answers: Option<String>,
     /// Empty until planned.
     pub parts: Vec<PartRow>,
 }
@@ -120,7 +127,7 @@ words!(OutboxKind { Final = "final", Notice = "notice", Question = "question", T
 words!(OutboxState { Pending = "pending", Sent = "sent", Failed = "failed", Aside = "aside" });
 words!(PartState { Pending = "pending", Sending = "sending", Sent = "sent", Unknown = "unknown", Refused = "refused" });
 
-const ROW: &str = "SELECT id, key, conversation, kind, body, state, created_at FROM outbox";
+const ROW: &str = "SELECT id, key, conversation, kind, body, state, created_at, buttons, answers FROM outbox";
 
 impl Store {
     /// Adds a reply outside any turn's transaction (a tool's message, a notice). The key decides whether it is a new one.
@@ -271,6 +278,13 @@ pub(super) fn doubt(conn: &Connection) -> Result<usize, StoreError> {
 }
 
 impl NewOutbox {
+    /// A reply without blobs and buttons that answers nothing in particular.
+    #[must_use]
+    pub fn new(key: impl Into<String>, conversation: ConversationId, kind: OutboxKind, body: impl Into<String>) -> Self {
+        let (key, body) = (key.into(), body.into());
+        Self { key, conversation, kind, body, blobs: Vec::new(), buttons: Vec::new(), answers: None }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.body.len() + 256
     }
@@ -290,6 +304,9 @@ fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         body: row.get(4)?,
         state: row.get(5)?,
         created_at: Moment(row.get(6)?),
+        // Without its buttons a reply is still one.
+        buttons: serde_json::from_str(&row.get::<_, String>(7)?).unwrap_or_default(),
+        answers: row.get(8)?,
         parts: Vec::new(),
     })
 }
@@ -316,10 +333,12 @@ pub(super) fn insert_all(tx: &mut Tx<'_>, rows: &[NewOutbox], kept: &[Kept], at:
 
 fn insert(tx: &mut Tx<'_>, new: &NewOutbox, kept: &Kept, at: Moment) -> Result<OutboxId, StoreError> {
     conversations::exists(tx.conn, new.conversation)?;
+    let buttons = serde_json::to_string(&new.buttons).unwrap_or_else(|_| "[]".to_owned());
     let inserted = sql::execute(
         tx.conn,
-        "INSERT INTO outbox (key, conversation, kind, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO NOTHING",
-        (&new.key, new.conversation.0, new.kind, &new.body, at.0),
+        "INSERT INTO outbox (key, conversation, kind, body, created_at, buttons, answers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (key) DO NOTHING",
+        (&new.key, new.conversation.0, new.kind, &new.body, at.0, buttons, &new.answers),
     )?;
     let id = sql::one(tx.conn, "SELECT id FROM outbox WHERE key = ?1", [&new.key], |row| row.get(0).map(OutboxId))?
         .ok_or_else(|| StoreError::NotFound(format!("reply {:?}", new.key)))?;

@@ -170,6 +170,7 @@ fn delete_expired(tx: &mut Tx<'_>, id: ConversationId) -> Result<(), StoreError>
     run(format!("DELETE FROM outbox WHERE conversation IN ({EXPIRED})"))?;
     run(format!("DELETE FROM inbox WHERE conversation IN ({EXPIRED})"))?;
     run(format!("DELETE FROM sessions WHERE conversation IN ({EXPIRED})"))?;
+    run(format!("DELETE FROM panels WHERE conversation IN ({EXPIRED})"))?;
     kv::forget(tx.conn, EXPIRED, id)?;
     run("DELETE FROM conversations WHERE id = ?1 AND state = 'expired'".to_owned()).map(drop)
 }

@@ -37,6 +37,8 @@ CREATE TABLE conversations (
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'expired')),
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
+    title TEXT NOT NULL DEFAULT '',
+    closed_at INTEGER,
     UNIQUE (channel, address)
 ) STRICT;
 CREATE INDEX conversations_expiring ON conversations (expires_at) WHERE expires_at IS NOT NULL;
@@ -66,9 +68,11 @@ CREATE TABLE inbox (
     session INTEGER,
     turn INTEGER,
     received_at INTEGER NOT NULL,
+    held INTEGER NOT NULL DEFAULT 0,
     UNIQUE (source, external_id)
 ) STRICT;
 CREATE INDEX inbox_new ON inbox (conversation, id) WHERE state = 'new';
+CREATE INDEX inbox_held ON inbox (source) WHERE held = 1;
 
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -89,7 +93,9 @@ CREATE TABLE outbox (
     kind TEXT NOT NULL,
     body TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sent', 'failed', 'aside')),
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    buttons TEXT NOT NULL DEFAULT '[]',
+    answers TEXT
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (conversation, id) WHERE state = 'pending';
 
@@ -160,6 +166,8 @@ CREATE TABLE people (
     channel TEXT NOT NULL,
     user_id TEXT NOT NULL,
     role TEXT NOT NULL,
+    name TEXT NOT NULL DEFAULT '',
+    since INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, user_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -170,6 +178,31 @@ CREATE TABLE strangers (
     hinted_at INTEGER,
     PRIMARY KEY (channel, user_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE requests (
+    channel TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    PRIMARY KEY (channel, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE panels (
+    conversation INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    turn INTEGER NOT NULL,
+    remote_id TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE oddities (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL,
+    external_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
 ";
 
 /// The only connection that writes. `auto_vacuum` counts only before the first table, so it comes first.

@@ -59,7 +59,7 @@ impl Fixture {
     }
 
     pub async fn accept(&self, external_id: &str) -> Accepted {
-        let accept = Accept { rows: vec![message(self.conversation, external_id)], cursor: None, at: AT };
+        let accept = Accept::rows(vec![message(self.conversation, external_id)], AT);
         self.store.accept(accept).await.unwrap()[0]
     }
 
@@ -86,11 +86,12 @@ pub(super) fn message(conversation: ConversationId, external_id: &str) -> NewInb
         group: None,
         body: format!(r#"{{"text":"{external_id}"}}"#),
         blobs: Vec::new(),
+        held: false,
     }
 }
 
 pub(super) fn reply(conversation: ConversationId, key: &str) -> NewOutbox {
-    NewOutbox { key: key.into(), conversation, kind: OutboxKind::Final, body: format!("**{key}**"), blobs: Vec::new() }
+    NewOutbox::new(key, conversation, OutboxKind::Final, format!("**{key}**"))
 }
 
 #[tokio::test]
@@ -240,15 +241,15 @@ async fn the_same_arrival_is_accepted_once_and_the_cursor_moves_with_it() {
     let fixture = Fixture::new().await;
     let rows = vec![message(fixture.conversation, "7"), message(fixture.conversation, "8"), message(fixture.conversation, "7")];
     let cursor = Some(("terminal".to_owned(), "9".to_owned()));
-    let first = fixture.store.accept(Accept { rows: rows.clone(), cursor, at: AT }).await.unwrap();
+    let first = fixture.store.accept(Accept { cursor, ..Accept::rows(rows.clone(), AT) }).await.unwrap();
     assert_eq!(first.iter().map(|row| row.new).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(first[0].id, first[2].id);
-    let again = fixture.store.accept(Accept { rows, cursor: None, at: AT }).await.unwrap();
+    let again = fixture.store.accept(Accept::rows(rows, AT)).await.unwrap();
     assert!(again.iter().all(|row| !row.new));
     assert_eq!(fixture.store.cursor("terminal").await.unwrap().as_deref(), Some("9"));
     assert_eq!(fixture.store.cursor("tg:1").await.unwrap(), None);
     let other = NewInbox { source: "tg:1".into(), ..message(fixture.conversation, "7") };
-    assert!(fixture.store.accept(Accept { rows: vec![other], cursor: None, at: AT }).await.unwrap()[0].new);
+    assert!(fixture.store.accept(Accept::rows(vec![other], AT)).await.unwrap()[0].new);
     let open = fixture.store.open_inbox(fixture.conversation, Some(InboxKind::Message)).await.unwrap();
     assert_eq!(open.iter().map(|row| row.external_id.as_str()).collect::<Vec<_>>(), ["7", "8", "7"]);
     assert_eq!(fixture.store.waiting_conversations(Some(InboxKind::Command)).await.unwrap(), []);
@@ -540,4 +541,54 @@ async fn a_kill_before_the_commit_loses_the_job_and_one_after_it_does_not() {
         assert_eq!(opened, Opened::default(), "{point}");
         assert_eq!(store.pending_outbox(ConversationId(1), 10).await.unwrap().len(), kept, "{point}");
     }
+}
+
+#[tokio::test]
+async fn a_held_message_holds_up_those_after_it_but_no_command_until_it_is_released() {
+    let mut fixture = Fixture::new().await;
+    let id = fixture.conversation;
+    let held = NewInbox { held: true, ..message(id, "album") };
+    let command = NewInbox { kind: InboxKind::Command, ..message(id, "stop") };
+    let accept = Accept::rows(vec![message(id, "before"), held, message(id, "after"), command], AT);
+    let rows: Vec<_> = fixture.store.accept(accept).await.unwrap().iter().map(|row| row.id).collect();
+    let open = async |store: &Store| store.open_inbox(id, None).await.unwrap().into_iter().map(|row| row.external_id).collect::<Vec<_>>();
+    assert_eq!(open(&fixture.store).await, ["before", "stop"]);
+    fixture.reopen().await;
+    let known = fixture.store.held_inbox("terminal").await.unwrap();
+    assert_eq!(known.iter().map(|row| row.id).collect::<Vec<_>>(), [rows[1]]);
+    // A long body becomes a blob, as if it had been so from the beginning.
+    let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(limits::INLINE_BYTES));
+    fixture.store.release(vec![(rows[1], body.clone())]).await.unwrap();
+    fixture.store.release(vec![(rows[1], "late".into())]).await.unwrap();
+    assert_eq!(open(&fixture.store).await, ["before", "album", "after", "stop"]);
+    assert_eq!(fixture.store.open_inbox(id, None).await.unwrap()[1].body, body);
+    assert_eq!(fixture.store.held_inbox("terminal").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_conversation_that_has_nothing_but_held_messages_does_not_wait() {
+    let fixture = Fixture::new().await;
+    let held = NewInbox { held: true, ..message(fixture.conversation, "1") };
+    let row = fixture.store.accept(Accept::rows(vec![held], AT)).await.unwrap()[0].id;
+    assert_eq!(fixture.store.waiting_conversations(None).await.unwrap(), []);
+    let mut wakes = fixture.store.wakes();
+    fixture.store.release(vec![(row, "{}".into())]).await.unwrap();
+    assert_eq!(wakes.next().await, Some(Wake::Inbox(fixture.conversation)));
+    assert_eq!(fixture.store.waiting_conversations(None).await.unwrap(), [fixture.conversation]);
+}
+
+#[tokio::test]
+async fn an_address_moves_with_its_threads_and_what_was_decided_about_it() {
+    let fixture = Fixture::new().await;
+    for address in ["-5", "-5:7", "-55", "-1005:9"] {
+        conversation(&fixture.store, address).await;
+    }
+    let group = Person { id: "-5".into(), role: Role::Group, name: "G".into(), since: AT };
+    fixture.store.set_person("terminal", group).await.unwrap();
+    fixture.store.move_address("terminal", "-5", "-1005").await.unwrap();
+    let addresses: Vec<_> = fixture.store.conversations().await.unwrap().into_iter().map(|known| known.address).collect();
+    assert_eq!(addresses, ["main", "-1005", "-1005:7", "-55", "-1005:9"]);
+    assert_eq!(fixture.store.people("terminal").await.unwrap()[0].id, "-1005");
+    let there = fixture.store.conversations_at("terminal", "-1005").await.unwrap();
+    assert_eq!(there.iter().map(|known| known.address.as_str()).collect::<Vec<_>>(), ["-1005", "-1005:7", "-1005:9"]);
 }

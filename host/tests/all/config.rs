@@ -49,12 +49,43 @@ fn the_example_is_right_in_full() {
 }
 
 #[test]
+fn people_are_numbers_never_names() {
+    let telegram = |rest: &str| parse(&format!("version = \"0.5\"\n[channels.telegram]\ntoken = {{ env = \"T\" }}\n{rest}\n"));
+    let known = telegram("owners = [7]\npeople = [9007199254740993]\ngroups = [-1001234567890]").unwrap().telegram.unwrap();
+    assert_eq!((known.owners, known.people, known.groups), (vec![7], vec![9_007_199_254_740_993], vec![-1_001_234_567_890]));
+    let nobody = telegram("").unwrap().telegram.unwrap();
+    assert!(nobody.owners.is_empty() && nobody.people.is_empty() && nobody.groups.is_empty(), "empty means nobody");
+    for (wrong, why) in [
+        ("owners = [\"@ada\"]", "a name can change hands"),
+        ("people = [\"7\"]", "write the number"),
+        ("people = [7.0]", "a number"),
+        ("people = [-7]", "a person has a positive number"),
+        ("groups = [7]", "a group has a negative number"),
+        ("api_base_url = \"api.telegram.org\"", "not the address of a server"),
+        ("proxy = \"ftp://x\"", "not the address of a server"),
+    ] {
+        let refused = telegram(wrong).unwrap_err();
+        assert!(refused.contains(why), "{wrong}: {refused}");
+    }
+}
+
+#[test]
 fn the_example_shows_every_key() {
     let full: toml::Table = example_in_full().parse().unwrap();
     // Each table is asked for a key that it cannot have; the answer lists those it has.
-    for table in ["", "models.main", "models.main.price", "models.main.api_key", "limits", "session", "plugins.tools-example"]
-        .into_iter()
-        .chain(["plugins.tools-example.limits", "plugins.tools-example.tools.example", "plugins.tools-example.secrets.api-key"])
+    for table in [
+        "",
+        "models.main",
+        "models.main.price",
+        "models.main.api_key",
+        "limits",
+        "session",
+        "channels.telegram",
+        "channels.telegram.token",
+        "plugins.tools-example",
+    ]
+    .into_iter()
+    .chain(["plugins.tools-example.limits", "plugins.tools-example.tools.example", "plugins.tools-example.secrets.api-key"])
     {
         let mut wrong = full.clone();
         let mut shown = &mut wrong;

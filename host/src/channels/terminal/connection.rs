@@ -16,6 +16,7 @@ use crate::delivery::{Delivery, Outcome};
 use crate::ids::CallId;
 use crate::plugins::Inspection;
 use crate::router::{Arrival, Open, Router, Wanted};
+use crate::session::event::Beside;
 use crate::session::live::{Live, LiveView};
 use crate::store::{OutboxKind, Phase};
 use crate::supervise::Stopping;
@@ -148,7 +149,7 @@ impl Connection {
             Place::Chat { name: Some(name) } => (format!("{user}/{name}"), false),
             Place::Ask { id } => (format!("ask/{id}"), true),
         };
-        let wanted = Wanted { channel: CHANNEL, address, mounts, passing };
+        let wanted = Wanted { channel: CHANNEL.to_owned(), address, mounts, passing };
         self.router.open(wanted).await.map(|open| (open, passing)).map_err(|error| error.to_string())
     }
 
@@ -210,6 +211,7 @@ impl Serving<'_> {
                     external_id: id.clone(),
                     text,
                     sender: None,
+                    beside: Beside::default(),
                 };
                 let line = match self.router.accept(arrival).await {
                     Ok(()) => ToClient::Receipt { id },
@@ -234,6 +236,7 @@ impl Serving<'_> {
 
     async fn deliver(&mut self, outgoing: Outgoing) -> io::Result<()> {
         let Outgoing { part, outcome } = outgoing;
+        let text = part.text();
         let kind = match part.kind {
             OutboxKind::Final => Kind::Final,
             OutboxKind::Notice => Kind::Notice,
@@ -242,7 +245,7 @@ impl Serving<'_> {
         };
         // From the first byte on it may arrive.
         self.written.0.insert((part.key.clone(), part.n), outcome);
-        self.say(ToClient::Deliver { key: part.key, part: part.n, kind, text: part.body }).await
+        self.say(ToClient::Deliver { key: part.key, part: part.n, kind, text }).await
     }
 
     /// Says that nothing is going on, if somebody wants to know and it is so.

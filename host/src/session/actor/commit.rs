@@ -114,7 +114,7 @@ impl Actor {
     }
 
     pub(in crate::session) fn outbox(&self, key: String, kind: OutboxKind, body: String) -> NewOutbox {
-        NewOutbox { key, conversation: self.conversation.id, kind, body, blobs: Vec::new() }
+        NewOutbox::new(key, self.conversation.id, kind, body)
     }
 
     pub(in crate::session) async fn settle_riding(&mut self) -> Result<(), StoreError> {

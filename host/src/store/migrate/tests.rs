@@ -89,7 +89,7 @@ fn a_new_database_can_give_space_back_and_syncs_fully() {
     drop(conn);
     let conn = schema::open_writer(&path).unwrap();
     let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!((pragma("auto_vacuum"), pragma("synchronous"), pragma("user_version")), (2, 2, 1));
+    assert_eq!((pragma("auto_vacuum"), pragma("synchronous"), pragma("user_version")), (2, 2, i64::from(SCHEMA_VERSION)));
 }
 
 /// The parent runs this test again as a child that a crash point kills, then goes on where the child died.
@@ -120,4 +120,32 @@ fn a_kill_between_any_two_steps_is_made_good_by_the_next_start() {
         let conn = Connection::open(&path).unwrap();
         assert_eq!(conn.query_row("SELECT words FROM notes", [], |row| row.get::<_, String>(0)).unwrap(), "kept");
     }
+}
+
+/// The tables that this release makes, and those that it makes of the first ones.
+#[test]
+fn a_migrated_database_is_like_a_new_one() {
+    const V1: Plan = Plan { tables: include_str!("v1.sql"), version: 1, migrations: &[] };
+    let folder = tempfile::tempdir().unwrap();
+    let columns = |name: &str, plans: &[&Plan]| {
+        let path = folder.path().join(name);
+        let mut conn = schema::open_writer(&path).unwrap();
+        for plan in plans {
+            migrate(&mut conn, &path, plan).unwrap();
+        }
+        let query = "SELECT m.name, c.cid, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk FROM sqlite_schema m
+            JOIN pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY m.name, c.cid";
+        let mut statement = conn.prepare(query).unwrap();
+        let columns = statement.query_map([], |row| {
+            let (table, at, name, kind): (String, i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let (required, default, key): (bool, Option<String>, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
+            Ok(format!("{table}.{at} {name} {kind} {required} {default:?} {key}"))
+        });
+        let columns: Vec<_> = columns.unwrap().map(Result::unwrap).collect();
+        let indices = "SELECT name || ' ' || coalesce(sql, '') FROM sqlite_schema WHERE type = 'index' ORDER BY name";
+        let mut statement = conn.prepare(indices).unwrap();
+        let indices: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        (columns, indices)
+    };
+    assert_eq!(columns("old", &[&V1, &PLAN]), columns("new", &[&PLAN]));
 }

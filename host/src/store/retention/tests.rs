@@ -52,7 +52,7 @@ async fn an_expired_conversation_goes_with_everything_in_it_when_nothing_is_open
     let session = fixture.store.foreground(ask.id).await.unwrap();
     let long = format!("\"{}\"", "x".repeat(limits::INLINE_BYTES));
     let row = NewInbox { body: long.clone(), ..message(ask.id, "q") };
-    let row = fixture.store.accept(Accept { rows: vec![row], cursor: None, at: AT }).await.unwrap()[0].id;
+    let row = fixture.store.accept(Accept::rows(vec![row], AT)).await.unwrap()[0].id;
     let began = Append { events: vec![event(&long)], take: vec![row], phase: Some(Phase::Asking), ..Append::new(&session, TurnId(1), AT) };
     let next_seq = fixture.store.append(began).await.unwrap().next_seq;
     let late = after(limits::ASK_KEPT);

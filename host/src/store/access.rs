@@ -1,0 +1,254 @@
+//! Who may talk on a channel, who has asked to, and who was only counted. What follows from a role is the channel's business.
+
+use rusqlite::Row;
+use serde::{Deserialize, Serialize};
+
+use super::sql::{self, int, uint, words};
+use super::{Store, StoreError, Tx};
+use crate::clock::Moment;
+use crate::limits;
+
+/// What a person or group may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Talks, and decides about others.
+    Owner,
+    /// Talks.
+    Member,
+    /// A group in which owners and members may talk.
+    Group,
+    /// Was turned down and is not asked about again.
+    Rejected,
+}
+
+/// Somebody who was decided about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The channel's number for the person or group, as text.
+    pub id: String,
+    pub role: Role,
+    /// As it was when it was decided; for people to read, never for deciding.
+    pub name: String,
+    pub since: Moment,
+}
+
+/// Somebody about whom an owner was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// As in [`Person::id`].
+    pub subject: String,
+    /// What a button carries.
+    pub key: String,
+    pub name: String,
+    pub asked_at: Moment,
+}
+
+/// Somebody unknown, to be counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    pub channel: String,
+    pub id: String,
+}
+
+/// Somebody unknown, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    pub id: String,
+    pub count: u64,
+}
+
+words!(Role { Owner = "owner", Member = "member", Group = "group", Rejected = "rejected" });
+
+/// Stands for all strangers over [`limits::STRANGERS`].
+const OTHERS: &str = "others";
+
+impl Store {
+    /// Everybody who was decided about, in order of time.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn people(&self, channel: &str) -> Result<Vec<Person>, StoreError> {
+        let channel = channel.to_owned();
+        let query = "SELECT user_id, role, name, since FROM people WHERE channel = ?1 ORDER BY since, user_id";
+        self.read(move |conn| sql::all(conn, query, [channel], person_row)).await
+    }
+
+    /// Decides about somebody. A request about them is answered by it.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn set_person(&self, channel: &str, person: Person) -> Result<(), StoreError> {
+        let channel = channel.to_owned();
+        self.write(128, move |tx| set_person(tx, &channel, &person)).await
+    }
+
+    /// Makes somebody the owner if there is none. False: there is one.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn set_first_owner(&self, channel: &str, person: Person) -> Result<bool, StoreError> {
+        let channel = channel.to_owned();
+        self.write(128, move |tx| {
+            let owner = "SELECT 1 FROM people WHERE channel = ?1 AND role = 'owner' LIMIT 1";
+            if sql::one(tx.conn, owner, [&channel], |_| Ok(()))?.is_some() {
+                return Ok(false);
+            }
+            set_person(tx, &channel, &person).map(|()| true)
+        })
+        .await
+    }
+
+    /// Forgets what was decided about somebody. False: nothing was.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn remove_person(&self, channel: &str, id: &str) -> Result<bool, StoreError> {
+        let (channel, id) = (channel.to_owned(), id.to_owned());
+        self.write(64, move |tx| Ok(sql::execute(tx.conn, "DELETE FROM people WHERE channel = ?1 AND user_id = ?2", (&channel, &id))? > 0))
+            .await
+    }
+
+    /// Notes that an owner is to be asked about somebody. False: that was noted before, was decided, or too many wait
+    /// ([`limits::REQUESTS`]).
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn request(&self, channel: &str, request: Request) -> Result<bool, StoreError> {
+        let channel = channel.to_owned();
+        self.write(128, move |tx| {
+            let query = "INSERT INTO requests (channel, subject, key, name, asked_at) SELECT ?1, ?2, ?3, ?4, ?5
+                WHERE NOT EXISTS (SELECT 1 FROM people WHERE channel = ?1 AND user_id = ?2)
+                AND (SELECT count(*) FROM requests WHERE channel = ?1) < ?6
+                ON CONFLICT (channel, subject) DO NOTHING";
+            let Request { subject, key, name, asked_at } = &request;
+            let params = (&channel, subject, key, name, asked_at.0, int(limits::REQUESTS));
+            Ok(sql::execute(tx.conn, query, params)? > 0)
+        })
+        .await
+    }
+
+    /// Requests that nobody has answered, in order of time.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn requests(&self, channel: &str) -> Result<Vec<Request>, StoreError> {
+        let channel = channel.to_owned();
+        let query = "SELECT subject, key, name, asked_at FROM requests WHERE channel = ?1 ORDER BY asked_at, subject";
+        self.read(move |conn| sql::all(conn, query, [channel], request_row)).await
+    }
+
+    /// Counters of those who are not known, the most frequent first.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn strangers(&self, channel: &str) -> Result<Vec<Counted>, StoreError> {
+        let channel = channel.to_owned();
+        let query = "SELECT user_id, count FROM strangers WHERE channel = ?1 ORDER BY count DESC, user_id";
+        self.read(move |conn| sql::all(conn, query, [channel], |row| Ok(Counted { id: row.get(0)?, count: uint(row.get(1)?) }))).await
+    }
+
+    /// Notes that a stranger who was counted is told once that they are one. False: they were told before.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn hint(&self, stranger: Stranger, at: Moment) -> Result<bool, StoreError> {
+        self.write(64, move |tx| {
+            let query = "UPDATE strangers SET hinted_at = ?3 WHERE channel = ?1 AND user_id = ?2 AND hinted_at IS NULL";
+            Ok(sql::execute(tx.conn, query, (&stranger.channel, &stranger.id, at.0))? > 0)
+        })
+        .await
+    }
+}
+
+fn person_row(row: &Row<'_>) -> rusqlite::Result<Person> {
+    Ok(Person { id: row.get(0)?, role: row.get(1)?, name: row.get(2)?, since: Moment(row.get(3)?) })
+}
+
+fn request_row(row: &Row<'_>) -> rusqlite::Result<Request> {
+    Ok(Request { subject: row.get(0)?, key: row.get(1)?, name: row.get(2)?, asked_at: Moment(row.get(3)?) })
+}
+
+fn set_person(tx: &mut Tx<'_>, channel: &str, person: &Person) -> Result<(), StoreError> {
+    let query = "INSERT INTO people (channel, user_id, role, name, since) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (channel, user_id) DO UPDATE SET role = ?3, name = ?4, since = ?5";
+    sql::execute(tx.conn, query, (channel, &person.id, person.role, &person.name, person.since.0))?;
+    sql::execute(tx.conn, "DELETE FROM requests WHERE channel = ?1 AND subject = ?2", (channel, &person.id))?;
+    sql::execute(tx.conn, "DELETE FROM strangers WHERE channel = ?1 AND user_id = ?2", (channel, &person.id)).map(drop)
+}
+
+/// One more for each. The table is bounded: those for whom there is no place share one row.
+pub(super) fn count_strangers(tx: &mut Tx<'_>, strangers: &[Stranger]) -> Result<(), StoreError> {
+    let known = "UPDATE strangers SET count = count + 1 WHERE channel = ?1 AND user_id = ?2";
+    let new = "INSERT INTO strangers (channel, user_id, count) SELECT ?1, ?2, 1
+        WHERE (SELECT count(*) FROM strangers WHERE channel = ?1) < ?3";
+    let others = "INSERT INTO strangers (channel, user_id, count) VALUES (?1, ?2, 1)
+        ON CONFLICT (channel, user_id) DO UPDATE SET count = count + 1";
+    for Stranger { channel, id } in strangers {
+        let counted =
+            sql::execute(tx.conn, known, (channel, id))? > 0 || sql::execute(tx.conn, new, (channel, id, int(limits::STRANGERS)))? > 0;
+        if !counted {
+            sql::execute(tx.conn, others, (channel, OTHERS))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Accept;
+    use crate::store::tests::{AT, Fixture};
+
+    const CHANNEL: &str = "tg:1";
+
+    fn person(id: &str, role: Role) -> Person {
+        Person { id: id.into(), role, name: format!("P{id}"), since: AT }
+    }
+
+    fn asked(subject: &str) -> Request {
+        Request { subject: subject.into(), key: format!("k{subject}"), name: "N".into(), asked_at: AT }
+    }
+
+    #[tokio::test]
+    async fn there_is_one_first_owner_and_a_decision_answers_its_request() {
+        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        assert!(store.request(CHANNEL, asked("8")).await.unwrap());
+        assert!(!store.request(CHANNEL, asked("8")).await.unwrap(), "one request per subject");
+        assert!(store.set_first_owner(CHANNEL, person("7", Role::Owner)).await.unwrap());
+        assert!(!store.set_first_owner(CHANNEL, person("9", Role::Owner)).await.unwrap());
+        assert!(store.set_first_owner("tg:2", person("9", Role::Owner)).await.unwrap(), "each channel has its own");
+        store.set_person(CHANNEL, person("8", Role::Rejected)).await.unwrap();
+        assert_eq!(store.requests(CHANNEL).await.unwrap(), []);
+        assert!(!store.request(CHANNEL, asked("8")).await.unwrap(), "who was turned down is not asked about again");
+        assert_eq!(store.people(CHANNEL).await.unwrap(), [person("7", Role::Owner), person("8", Role::Rejected)]);
+        assert!(store.remove_person(CHANNEL, "8").await.unwrap() && !store.remove_person(CHANNEL, "8").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn requests_are_bounded() {
+        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        for n in 0..limits::REQUESTS {
+            assert!(store.request(CHANNEL, asked(&n.to_string())).await.unwrap());
+        }
+        assert!(!store.request(CHANNEL, asked("one more")).await.unwrap());
+        assert!(store.request("tg:2", asked("elsewhere")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn strangers_are_counted_within_a_bound_and_told_once() {
+        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        let stranger = |n: u64| Stranger { channel: CHANNEL.into(), id: n.to_string() };
+        let count = async |from: u64, to: u64| {
+            let accept = Accept { strangers: (from..to).map(stranger).collect(), ..Accept::rows(Vec::new(), AT) };
+            store.accept(accept).await.unwrap();
+        };
+        count(0, limits::STRANGERS + 50).await;
+        count(3, 4).await;
+        let counted = store.strangers(CHANNEL).await.unwrap();
+        assert_eq!(counted.len() as u64, limits::STRANGERS + 1);
+        assert_eq!(counted[..2], [Counted { id: OTHERS.into(), count: 50 }, Counted { id: "3".into(), count: 2 }]);
+        assert!(store.hint(stranger(3), AT).await.unwrap() && !store.hint(stranger(3), AT).await.unwrap());
+        assert!(!store.hint(stranger(limits::STRANGERS + 5), AT).await.unwrap(), "who has no counter is told nothing");
+    }
+}

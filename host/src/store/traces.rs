@@ -1,0 +1,179 @@
+//! What a channel has to remember beside its messages: chats that are frozen, the panel of a running turn, and updates that
+//! nobody understood.
+
+use std::collections::BTreeMap;
+
+use super::sql::{self, int};
+use super::{Store, StoreError, Tx};
+use crate::clock::Moment;
+use crate::ids::{ConversationId, SessionId, TurnId};
+use crate::limits;
+
+/// The message that shows how a turn is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panel {
+    pub conversation: ConversationId,
+    pub session: SessionId,
+    pub turn: TurnId,
+    /// The channel's id of the message.
+    pub remote_id: String,
+}
+
+/// Something that arrived and could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oddity {
+    pub channel: String,
+    pub external_id: String,
+    pub reason: String,
+    /// As it arrived, cut to [`limits::ODDITY_BYTES`].
+    pub body: String,
+}
+
+impl Store {
+    /// Until when nothing is sent to these addresses of a channel.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn frozen(&self, channel: &str) -> Result<BTreeMap<String, Moment>, StoreError> {
+        let channel = channel.to_owned();
+        let query = "SELECT frozen_until FROM channels WHERE channel = ?1";
+        let text = self.read(move |conn| sql::one(conn, query, [channel], |row| row.get::<_, String>(0))).await?;
+        let text = text.unwrap_or_else(|| "{}".to_owned());
+        serde_json::from_str(&text).map_err(|error| StoreError::Damaged(format!("the frozen addresses of a channel: {error}")))
+    }
+
+    /// Replaces what [`Store::frozen`] says.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn freeze(&self, channel: &str, until: &BTreeMap<String, Moment>) -> Result<(), StoreError> {
+        let (channel, text) = (channel.to_owned(), serde_json::to_string(until).unwrap_or_else(|_| "{}".to_owned()));
+        self.write(text.len(), move |tx| {
+            let query =
+                "INSERT INTO channels (channel, frozen_until) VALUES (?1, ?2) ON CONFLICT (channel) DO UPDATE SET frozen_until = ?2";
+            sql::execute(tx.conn, query, (&channel, &text)).map(drop)
+        })
+        .await
+    }
+
+    /// The panels of a channel's conversations.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn panels(&self, channel: &str) -> Result<Vec<Panel>, StoreError> {
+        let channel = channel.to_owned();
+        let query = "SELECT panels.conversation, session, turn, remote_id FROM panels
+            JOIN conversations ON conversations.id = panels.conversation WHERE channel = ?1 ORDER BY panels.conversation";
+        self.read(move |conn| {
+            sql::all(conn, query, [channel], |row| {
+                Ok(Panel {
+                    conversation: ConversationId(row.get(0)?),
+                    session: SessionId(row.get(1)?),
+                    turn: TurnId(row.get(2)?),
+                    remote_id: row.get(3)?,
+                })
+            })
+        })
+        .await
+    }
+
+    /// Remembers a conversation's panel in place of the one before. Rides with the next commit; nobody waits.
+    pub fn keep_panel(&self, panel: Panel) {
+        self.ride(128, move |tx| {
+            let Panel { conversation, session, turn, remote_id } = &panel;
+            let query = "INSERT OR REPLACE INTO panels (conversation, session, turn, remote_id) VALUES (?1, ?2, ?3, ?4)";
+            sql::execute(tx.conn, query, (conversation.0, session.0, turn.0, remote_id)).map(drop)
+        });
+    }
+
+    /// Forgets a panel that has been finished. Rides with the next commit; nobody waits.
+    pub fn forget_panel(&self, panel: Panel) {
+        self.ride(64, move |tx| {
+            let query = "DELETE FROM panels WHERE conversation = ?1 AND remote_id = ?2";
+            sql::execute(tx.conn, query, (panel.conversation.0, &panel.remote_id)).map(drop)
+        });
+    }
+
+    /// What could not be understood, the newest first.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn oddities(&self, channel: &str) -> Result<Vec<Oddity>, StoreError> {
+        let channel = channel.to_owned();
+        let query = "SELECT channel, external_id, reason, body FROM oddities WHERE channel = ?1 ORDER BY id DESC";
+        self.read(move |conn| {
+            sql::all(conn, query, [channel], |row| {
+                Ok(Oddity { channel: row.get(0)?, external_id: row.get(1)?, reason: row.get(2)?, body: row.get(3)? })
+            })
+        })
+        .await
+    }
+}
+
+/// Keeps them, each cut, the newest [`limits::ODDITIES`] of all.
+pub(super) fn keep_oddities(tx: &mut Tx<'_>, oddities: &[Oddity], at: Moment) -> Result<(), StoreError> {
+    for Oddity { channel, external_id, reason, body } in oddities {
+        let body = &body[..body.floor_char_boundary(limits::ODDITY_BYTES)];
+        let query = "INSERT INTO oddities (channel, external_id, at, reason, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        sql::execute(tx.conn, query, (channel, external_id, at.0, reason, body))?;
+    }
+    if !oddities.is_empty() {
+        let query = "DELETE FROM oddities WHERE id <= (SELECT id FROM oddities ORDER BY id DESC LIMIT 1 OFFSET ?1)";
+        sql::execute(tx.conn, query, [int(limits::ODDITIES)])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Accept;
+    use crate::store::tests::{AT, Fixture};
+
+    #[tokio::test]
+    async fn what_is_frozen_stays_so_over_a_restart() {
+        let mut fixture = Fixture::new().await;
+        assert!(fixture.store.frozen("tg:1").await.unwrap().is_empty());
+        let until = BTreeMap::from([("-100".to_owned(), AT), ("7".to_owned(), Moment(5))]);
+        fixture.store.freeze("tg:1", &until).await.unwrap();
+        fixture.reopen().await;
+        assert_eq!(fixture.store.frozen("tg:1").await.unwrap(), until);
+        assert!(fixture.store.frozen("tg:2").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_conversation_has_the_panel_that_came_last() {
+        let fixture = Fixture::new().await;
+        let panel = |remote_id: &str| Panel {
+            conversation: fixture.conversation,
+            session: fixture.session.id,
+            turn: TurnId(3),
+            remote_id: remote_id.into(),
+        };
+        fixture.store.keep_panel(panel("10"));
+        fixture.store.keep_panel(panel("11"));
+        fixture.store.forget_panel(panel("10"));
+        fixture.accept("so that it is committed").await;
+        assert_eq!(fixture.store.panels("terminal").await.unwrap(), [panel("11")]);
+        assert_eq!(fixture.store.panels("tg:1").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn oddities_are_cut_and_the_newest_are_kept() {
+        let fixture = Fixture::new().await;
+        let odd = |n: u64| Oddity {
+            channel: "tg:1".into(),
+            external_id: n.to_string(),
+            reason: "no id".into(),
+            body: "ü".repeat(limits::ODDITY_BYTES),
+        };
+        for from in [0, limits::ODDITIES] {
+            let oddities = (from..from + limits::ODDITIES).map(odd).collect();
+            fixture.store.accept(Accept { oddities, ..Accept::rows(Vec::new(), AT) }).await.unwrap();
+        }
+        let kept = fixture.store.oddities("tg:1").await.unwrap();
+        assert_eq!(kept.len() as u64, limits::ODDITIES);
+        assert_eq!(kept[0].external_id, (2 * limits::ODDITIES - 1).to_string());
+        assert!(kept.iter().all(|odd| odd.body.len() <= limits::ODDITY_BYTES));
+    }
+}
