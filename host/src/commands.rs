@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 /// What a person can ask of the host, not of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// The first thing that a channel may send for a person.
+    Start,
     Help,
     /// Close the session and open another one in the same conversation.
     New,
@@ -27,15 +29,34 @@ pub struct Button {
     pub command: String,
 }
 
-/// The commands with what they do, in the order of `/help`.
-pub const COMMANDS: &[(&str, &str)] = &[
-    ("help", "what you can type"),
-    ("new", "start over: same workspace and model, empty history"),
-    ("model", "show the models; /model NAME uses another one"),
-    ("status", "model, workspace, state and usage"),
-    ("cancel", "stop what is running now"),
-    ("continue", "go on with a turn that stopped"),
+impl Button {
+    #[must_use]
+    pub fn new(label: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { label: label.into(), command: command.into() }
+    }
+}
+
+/// Commands that belong together: what they are about, and each with what it does.
+pub type Group = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// The commands in the order of `/help`.
+pub const GROUPS: &[Group] = &[
+    ("While I work", &[("cancel", "stop what is running now"), ("continue", "go on with a turn that stopped")]),
+    (
+        "This conversation",
+        &[
+            ("status", "model, workspace, state and usage"),
+            ("model", "show the models; /model NAME uses another one"),
+            ("new", "start over: same workspace and model, empty history"),
+        ],
+    ),
+    ("Help", &[("help", "what you can type")]),
 ];
+
+/// Every command with what it does.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    GROUPS.iter().flat_map(|(_, commands)| commands.iter().copied())
+}
 
 /// The command that `text` is, if it is one. A path such as `/etc/passwd` in a message is not.
 #[must_use]
@@ -49,7 +70,8 @@ pub fn parse(text: &str) -> Option<Command> {
     }
     let argument = argument.trim();
     Some(match name.to_ascii_lowercase().as_str() {
-        "help" | "start" => Command::Help,
+        "start" => Command::Start,
+        "help" => Command::Help,
         "new" => Command::New,
         "model" => Command::Model((!argument.is_empty()).then(|| argument.to_owned())),
         "status" => Command::Status,
@@ -59,12 +81,21 @@ pub fn parse(text: &str) -> Option<Command> {
     })
 }
 
+/// The answer to `/start`.
+#[must_use]
+pub fn greeting() -> String {
+    format!("Hello. I am an agent with a workspace of my own: ask me something, or have me do something with files.\n\n{}", help())
+}
+
 /// The answer to `/help`.
 #[must_use]
 pub fn help() -> String {
-    let mut text = String::from("Write a message, or one of these:\n");
-    for (name, what) in COMMANDS {
-        text.push_str(&format!("\n- `/{name}` — {what}"));
+    let mut text = String::from("Write a message, also while I work, or one of these.");
+    for (about, commands) in GROUPS {
+        text.push_str(&format!("\n\n**{about}**\n"));
+        for (name, what) in *commands {
+            text.push_str(&format!("\n- `/{name}` — {what}"));
+        }
     }
     text
 }
@@ -73,6 +104,13 @@ pub fn help() -> String {
 #[must_use]
 pub fn unknown(name: &str) -> String {
     format!("There is no command `/{name}`. `/help` lists them; to send the text itself, begin it with a space and another word.")
+}
+
+/// The buttons below it: each model, the one in use marked.
+#[must_use]
+pub fn model_buttons<'a>(current: &str, aliases: impl Iterator<Item = &'a str>) -> Vec<Button> {
+    let mark = |alias| if alias == current { "✓ " } else { "" };
+    aliases.map(|alias| Button::new(format!("{}{alias}", mark(alias)), format!("/model {alias}"))).collect()
 }
 
 /// The answer to `/model` and to a name that does not exist.
@@ -97,6 +135,8 @@ mod tests {
     fn commands_are_found_whatever_their_case_and_paths_are_not_commands() {
         let check = |text: &str, expected: Option<Command>| assert_eq!(parse(text), expected, "{text:?}");
         check("/help", Some(Command::Help));
+        check("/start", Some(Command::Start));
+        check("/start from-a-link", Some(Command::Start));
         check("  /NEW  ", Some(Command::New));
         check("/model", Some(Command::Model(None)));
         check("/model  main ", Some(Command::Model(Some("main".into()))));
@@ -110,8 +150,26 @@ mod tests {
 
     #[test]
     fn every_listed_command_parses() {
-        for (name, _) in COMMANDS {
+        for (name, _) in all() {
             assert!(!matches!(parse(&format!("/{name}")), None | Some(Command::Unknown(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn help_is_grouped_and_greets_whoever_starts() {
+        insta::assert_snapshot!(greeting());
+    }
+
+    #[test]
+    fn models_can_be_chosen_by_typing_and_by_pressing() {
+        let aliases = [("main", "vendor/large"), ("quick", "vendor/small")];
+        assert_eq!(
+            models("quick", aliases.into_iter(), None),
+            "The models that are configured:\n\n- `main` — vendor/large\n- `quick` — vendor/small (in use)"
+        );
+        let buttons = model_buttons("quick", aliases.into_iter().map(|(alias, _)| alias));
+        assert_eq!(buttons, [Button::new("main", "/model main"), Button::new("✓ quick", "/model quick")]);
+        let pressed = parse(&buttons[0].command);
+        assert_eq!(pressed, Some(Command::Model(Some("main".into()))));
     }
 }

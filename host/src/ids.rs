@@ -46,6 +46,27 @@ row_id!(/// Something to deliver.
 row_id!(/// A turn, counted within its session from 1.
     TurnId, "t");
 
+/// A turn with its session, which alone names it for ever: `s4.t9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnKey {
+    pub session: SessionId,
+    pub turn: TurnId,
+}
+
+impl fmt::Display for TurnKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.session, self.turn)
+    }
+}
+
+impl FromStr for TurnKey {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let (session, turn) = text.split_once('.').ok_or_else(|| ParseIdError(text.to_owned()))?;
+        Ok(Self { session: session.parse()?, turn: turn.parse()? })
+    }
+}
+
 /// A tool call: `<session>.<turn>.<step>.<index>`, for instance `s4.t9.2.0`. Derived, hence the same after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -74,6 +95,9 @@ mod tests {
         assert_eq!(SessionId(4).to_string(), "s4");
         assert_eq!("s4".parse(), Ok(SessionId(4)));
         assert_eq!("c4".parse::<SessionId>(), Err(ParseIdError("c4".into())));
+        let key = TurnKey { session: SessionId(4), turn: TurnId(9) };
+        assert_eq!((key.to_string().as_str(), "s4.t9".parse()), ("s4.t9", Ok(key)));
+        assert!(["s4", "s4.t", "t9.s4", "s4.t9.2"].iter().all(|text| text.parse::<TurnKey>().is_err()));
         assert_eq!(CallId::derive(SessionId(4), TurnId(9), 2, 0).0, "s4.t9.2.0");
     }
 }

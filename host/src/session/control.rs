@@ -5,20 +5,18 @@ use super::inbox::CommandRow;
 use super::state::Phase;
 use super::turn::{Input, Step};
 use crate::clock;
-use crate::commands::{self, Command};
-use crate::store::{CommandDone, CommandEffect, OutboxKind, StoreError};
+use crate::commands::{self, Button, Command};
+use crate::store::{CommandDone, CommandEffect, NewOutbox, OutboxKind, StoreError};
 
 impl Actor {
     /// Applies one command.
     pub(super) async fn command(&mut self, row: CommandRow) -> Result<(), StoreError> {
         let parsed = commands::parse(&row.text).unwrap_or_else(|| Command::Unknown(row.text.clone()));
         match parsed {
-            Command::Help => self.close_command(&row, Vec::new(), commands::help()).await,
-            Command::Unknown(name) => self.close_command(&row, Vec::new(), commands::unknown(&name)).await,
-            Command::Status => {
-                let status = self.status();
-                self.close_command(&row, Vec::new(), status).await
-            }
+            Command::Start => self.answer_command(&row, commands::greeting()).await,
+            Command::Help => self.answer_command(&row, commands::help()).await,
+            Command::Unknown(name) => self.answer_command(&row, commands::unknown(&name)).await,
+            Command::Status => self.answer_command(&row, self.status()).await,
             Command::Model(alias) => self.change_model(&row, alias).await,
             Command::Cancel => {
                 let step = self.decide(Input::Cancel { by: row.by.clone(), command: row.id });
@@ -38,7 +36,7 @@ impl Actor {
     /// Takes a step that a command asked for; a step that leaves the command's row alone means that it does not apply.
     async fn act_on(&mut self, row: &CommandRow, step: Step, otherwise: &str) -> Result<(), StoreError> {
         if !step.rows.done.contains(&row.id) {
-            return self.close_command(row, Vec::new(), otherwise.to_owned()).await;
+            return self.answer_command(row, otherwise.to_owned()).await;
         }
         if self.take(step).await? {
             self.feed(Input::Wake { notices: Vec::new() }).await?;
@@ -53,19 +51,31 @@ impl Actor {
             Some(alias) if models.contains_key(&alias) => {
                 let effect = CommandEffect::SetModel { conversation: self.conversation.id, alias: alias.clone() };
                 let answer = format!("From the next request on this conversation uses `{alias}`.");
-                self.close_command(row, vec![effect], answer).await?;
+                self.close_command(row, vec![effect], answer, Vec::new()).await?;
                 self.conversation.model = alias;
                 Ok(())
             }
             wanted => {
                 let answer = commands::models(&self.conversation.model, known(), wanted.as_deref());
-                self.close_command(row, Vec::new(), answer).await
+                let buttons = commands::model_buttons(&self.conversation.model, known().map(|(alias, _)| alias));
+                self.close_command(row, Vec::new(), answer, buttons).await
             }
         }
     }
 
-    async fn close_command(&mut self, row: &CommandRow, effects: Vec<CommandEffect>, answer: String) -> Result<(), StoreError> {
-        let outbox = vec![self.outbox(format!("{}.answer", row.id), OutboxKind::Notice, answer)];
+    async fn answer_command(&mut self, row: &CommandRow, answer: String) -> Result<(), StoreError> {
+        self.close_command(row, Vec::new(), answer, Vec::new()).await
+    }
+
+    async fn close_command(
+        &mut self,
+        row: &CommandRow,
+        effects: Vec<CommandEffect>,
+        answer: String,
+        buttons: Vec<Button>,
+    ) -> Result<(), StoreError> {
+        let answer = NewOutbox::new(format!("{}.answer", row.id), self.conversation.id, OutboxKind::Notice, answer);
+        let outbox = vec![NewOutbox { buttons, answers: row.remote.clone(), ..answer }];
         let done = CommandDone { row: row.id, effects, outbox, at: clock::now() };
         let store = self.deps.store.at(|| format!("command@{}", row.id));
         loop {

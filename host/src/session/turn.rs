@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use crate::chat::{AnswerPiece, Batching, Completion, Failure, Replay, Usage};
 use crate::clock::Moment;
+use crate::commands::Button;
 use crate::config::Price;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
 use crate::session::event::{Call, Notice, Outcome, Recorded, TurnInput};
@@ -168,8 +169,8 @@ pub struct OutboxRow {
     pub kind: OutboxKind,
     /// Markdown.
     pub body: String,
-    /// Offer a button for `/continue`.
-    pub can_continue: bool,
+    /// What the person can press instead of typing.
+    pub buttons: Vec<Button>,
 }
 
 pub use crate::store::OutboxKind;

@@ -6,8 +6,8 @@ use super::Actor;
 use crate::clock::Moment;
 use crate::limits::FULL_PAUSE;
 use crate::session::event::{Event, Recorded};
-use crate::session::turn::Step;
-use crate::store::{Append, Appended, NewEvent, NewOutbox, NewUsage, OutboxKind, Store, StoreError};
+use crate::session::turn::{OutboxRow, Step};
+use crate::store::{Append, Appended, NewEvent, NewOutbox, NewUsage, Store, StoreError};
 
 impl Actor {
     pub(super) async fn commit(&mut self, step: &Step, now: Moment, rides: bool) -> Result<(), StoreError> {
@@ -104,17 +104,19 @@ impl Actor {
         append.done.clone_from(&rows.done);
         append.aside.clone_from(&rows.aside);
         append.phase = rows.phase;
-        append.outbox = rows.outbox.iter().map(|row| self.outbox(row.key.clone(), row.kind, row.body.clone())).collect();
+        let answers = self.state.head.turn.as_ref().and_then(|turn| turn.answers.clone());
+        let reply = |row: &OutboxRow| NewOutbox {
+            buttons: row.buttons.clone(),
+            answers: answers.clone(),
+            ..NewOutbox::new(&row.key, self.conversation.id, row.kind, &row.body)
+        };
+        append.outbox = rows.outbox.iter().map(reply).collect();
         append.usage = rows
             .usage
             .iter()
             .map(|row| NewUsage { step: row.step, model: row.model.clone(), usage: row.usage.clone(), estimated: row.estimated })
             .collect();
         Ok(append)
-    }
-
-    pub(in crate::session) fn outbox(&self, key: String, kind: OutboxKind, body: String) -> NewOutbox {
-        NewOutbox::new(key, self.conversation.id, kind, body)
     }
 
     pub(in crate::session) async fn settle_riding(&mut self) -> Result<(), StoreError> {

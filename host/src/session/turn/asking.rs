@@ -61,7 +61,7 @@ impl Draft<'_> {
         let (component, hash) = ("parked".to_owned(), format!("{}.{newest}", self.head.last_turn));
         if self.head.announced.get(&component) != Some(&hash) {
             let body = words::parked(reason, None, self.policy, &self.reference());
-            self.tell(&format!("parked.{newest}"), OutboxKind::Notice, body, true);
+            self.tell(&format!("parked.{newest}"), OutboxKind::Notice, body, words::next_buttons(reason));
             self.push(Event::Noticed { component, hash });
         }
     }
@@ -151,7 +151,7 @@ impl Draft<'_> {
         self.push(Event::ContextDropped { cut, reason: reason.to_owned() });
         if rounds == 0 {
             let step = self.head.turn.as_ref().map_or(0, |turn| turn.step);
-            self.tell(&format!("dropped.{step}"), OutboxKind::Notice, words::DROPPED.to_owned(), false);
+            self.tell(&format!("dropped.{step}"), OutboxKind::Notice, words::DROPPED.to_owned(), Vec::new());
         }
         self.ask();
     }

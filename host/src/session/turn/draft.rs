@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::chat::{AnswerPiece, Usage};
-use crate::ids::{InboxId, TurnId};
+use crate::commands::Button;
+use crate::ids::{InboxId, TurnId, TurnKey};
 use crate::session::event::{Ending, Event, Outcome, ParkReason, Recorded, TurnInput};
 use crate::session::state::{Head, OpenCall, Phase, Spend, State, Turn};
 use crate::session::turn::words::{self, Why};
@@ -111,14 +112,14 @@ impl<'a> Draft<'a> {
     }
 
     /// A message about the running turn; `name` is unique within it.
-    pub(super) fn tell(&mut self, name: &str, kind: OutboxKind, body: String, can_continue: bool) {
-        let key = format!("{}.{}.{name}", self.head.session, self.head.last_turn);
-        self.rows.outbox.push(OutboxRow { key, kind, body, can_continue });
+    pub(super) fn tell(&mut self, name: &str, kind: OutboxKind, body: String, buttons: Vec<Button>) {
+        let key = format!("{}.{name}", self.reference());
+        self.rows.outbox.push(OutboxRow { key, kind, body, buttons });
     }
 
     /// The answer to a command.
     pub(super) fn reply(&mut self, command: InboxId, body: &str) {
-        let row = OutboxRow { key: format!("{command}.answer"), kind: OutboxKind::Notice, body: body.to_owned(), can_continue: false };
+        let row = OutboxRow { key: format!("{command}.answer"), kind: OutboxKind::Notice, body: body.to_owned(), buttons: Vec::new() };
         self.rows.outbox.push(row);
     }
 
@@ -194,7 +195,7 @@ impl<'a> Draft<'a> {
         let Some(step) = self.head.turn.as_ref().map(|turn| turn.step) else { return };
         let body = words::parked(reason, detail.as_deref(), self.policy, &self.reference());
         self.push(Event::TurnParked { reason, can_continue: true, detail });
-        self.tell(&format!("parked.{step}"), OutboxKind::Notice, body, true);
+        self.tell(&format!("parked.{step}"), OutboxKind::Notice, body, words::next_buttons(reason));
         self.effect(Effect::Show);
         if reason.accepts_messages() {
             self.look_again();
@@ -210,7 +211,7 @@ impl<'a> Draft<'a> {
             Ending::SetAside => self.rows.aside.extend(inputs),
             Ending::Done | Ending::Cancelled | Ending::Failed => self.rows.done.extend(inputs),
         }
-        self.tell("final", kind, body, false);
+        self.tell("final", kind, body, Vec::new());
         self.effect(Effect::Show);
         self.look_again();
     }
@@ -240,6 +241,6 @@ impl<'a> Draft<'a> {
 
     /// What a person can quote: `s4.t9`.
     pub(super) fn reference(&self) -> String {
-        format!("{}.{}", self.head.session, self.head.last_turn)
+        TurnKey { session: self.head.session, turn: self.head.last_turn }.to_string()
     }
 }

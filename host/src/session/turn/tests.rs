@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::chat::{AnswerPiece, Batching, FailureKind, Replay, Stop};
+use crate::commands::Button;
 use crate::ids::InboxId;
 use crate::limits;
 use crate::session::event::{Ending, Event, Notice, Outcome, ParkReason};
@@ -197,7 +198,8 @@ fn passing_failures_are_retried_with_growing_waits_then_the_turn_is_parked() {
     let parked = rig.fail(FailureKind::Server);
     assert_eq!((kinds(&parked), park_reason(&rig)), (vec!["turn_parked"], Some(ParkReason::Failed)));
     let notice = &parked.rows.outbox[0];
-    assert!(notice.can_continue && notice.body.contains("/continue") && notice.body.contains("s4.t1"), "{}", notice.body);
+    assert_eq!(notice.buttons, [Button::new("Try again", "/continue")]);
+    assert!(notice.body.contains("/continue") && notice.body.contains("s4.t1"), "{}", notice.body);
     assert!(notice.body.contains("after 3 attempts: it broke."), "{}", notice.body);
 }
 

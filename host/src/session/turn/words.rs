@@ -1,6 +1,7 @@
 //! What people and models are told about a turn: calm, short, with the next step.
 
 use crate::chat::{Completion, Failure, FailureKind, Piece, Replay, Stop};
+use crate::commands::Button;
 use crate::limits;
 use crate::session::event::{Outcome, ParkReason};
 use crate::session::state::{OpenCall, Spend};
@@ -98,6 +99,17 @@ pub(super) fn parked(reason: ParkReason, detail: Option<&str>, policy: &Policy, 
         _ => "`/continue` goes on",
     };
     format!("{why} {next}. ({reference})")
+}
+
+/// What can be pressed below it: the step that its text names.
+pub(super) fn next_buttons(reason: ParkReason) -> Vec<Button> {
+    vec![match reason {
+        ParkReason::Failed => Button::new("Try again", "/continue"),
+        ParkReason::TooLarge => Button::new("Start afresh", "/new"),
+        ParkReason::Spend | ParkReason::Day | ParkReason::Wall | ParkReason::Steps | ParkReason::Downtime => {
+            Button::new("Continue", "/continue")
+        }
+    }]
 }
 
 fn too_large(reference: &str) -> String {
