@@ -363,6 +363,8 @@ pub const CANCEL_GRACE: Duration = Duration::from_millis(1500);
 pub const DROP_ROUNDS: u32 = 3;
 /// A reply's quotation of a failure.
 pub const FAILURE_QUOTED_CHARS: usize = 300;
+/// Calls of a turn that have ended and can still be seen while it runs; earlier ones are only counted.
+pub const LIVE_CALLS: usize = 50;
 /// An idle actor leaves memory after this.
 pub const ACTOR_IDLE: Duration = Duration::from_secs(5 * 60);
 /// Panics of a session within [`PANIC_WINDOW`] before it is set aside.

@@ -21,13 +21,14 @@ use tokio::time::Instant;
 
 use super::asking::{Answered, Asking, no_model};
 use super::calling::{Caller, Calls};
-use super::event::{Event, Recorded, TurnInput};
-use super::live::{Activity, LiveView};
-use super::state::{Phase, State};
+use super::event::{Event, Outcome, Recorded, TurnInput};
+use super::live::{Activity, EndedTurn, LiveTurn, LiveView};
+use super::state::{Phase, State, Turn};
 use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
 use super::{Deps, Exit, Opening, inbox, notices, places};
 use crate::clock::{self, Moment};
 use crate::crash;
+use crate::ids::TurnKey;
 use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, SHUTDOWN_GRACE, STOP_GRACE};
 use crate::plugins::{Mount, Places};
 use crate::store::{Append, Appended, Conversation, Session, StoreError};
@@ -96,15 +97,19 @@ impl Actor {
         }
         let mut state = State::new(row.id);
         state.head.next_seq = row.fold_from;
+        let mut ended = None;
         for event in &journal.events {
             let body: Event = serde_json::from_str(&event.body)
                 .map_err(|error| StoreError::Damaged(format!("event {} of session {}: {error}", event.seq, row.id)))?;
-            state.apply(&Recorded { seq: event.seq, turn: event.turn, at_ms: event.at, event: body });
+            let recorded = Recorded { seq: event.seq, turn: event.turn, at_ms: event.at, event: body };
+            ended = ended_turn(&state, &recorded).or(ended);
+            state.apply(&recorded);
         }
         if state.head.phase == Phase::Asking {
             // Nobody reads on in an answer that a failure of the store or of this host has cut.
             live.give_up();
         }
+        live.folded(row.id, ended);
         let places = places_of(&deps, &conversation)?;
         let model = deps.model(&conversation.model);
         let caller = Caller {
@@ -136,7 +141,10 @@ impl Actor {
 
     /// Commands first, then what a crash left open; messages only after that.
     async fn resume(&mut self, opening: Opening) -> Result<Option<Exit>, StoreError> {
-        self.show();
+        self.show(None);
+        for open in self.state.head.turn.iter().flat_map(Turn::running) {
+            self.caller.live.call_began(&open.call.id, &open.call.name, &open.call.arguments, clock::now());
+        }
         // Before anything commits: a command's event would hide how long the session was away.
         let seen = |last_seen: Option<Moment>| last_seen.unwrap_or(Moment(0)).max(self.state.head.last_at);
         let restarted = match opening {
@@ -267,12 +275,14 @@ impl Actor {
             Err(failure) => {
                 tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
                 self.again = true;
-                self.caller.live.give_up();
                 Input::Failed { step, failure }
             }
         };
         // The model that was asked is charged, whatever `/model` said in the meantime.
         let step = self.decide_for(&answered.model, input);
+        if failure.is_some() {
+            self.caller.live.give_up();
+        }
         let look = self.take(step).await?;
         self.caller.live.failure(failure.filter(|_| self.state.head.phase == Phase::Parked));
         if look {
@@ -316,7 +326,8 @@ impl Actor {
             boot: self.deps.boot,
             now,
             waiting: self.waiting.clone(),
-            shown: self.caller.live.has_text() && self.caller.live.is_watched(),
+            answering: self.caller.live.has_text(),
+            shown: self.caller.live.has_shown(),
             day: self.deps.ledger.day(now),
             stopping: self.stopping.is_stopping(),
         };
@@ -325,6 +336,7 @@ impl Actor {
 
     /// Commits a step, remembers it and acts on it. True: look at the inbox again.
     pub(super) async fn take(&mut self, step: Step) -> Result<bool, StoreError> {
+        let mut ended = None;
         if !step.events.is_empty() || step.rows != turn::Rows::default() {
             let now = clock::now();
             let rides = step.events.iter().all(|recorded| matches!(recorded.event, Event::CallEnded { .. }))
@@ -344,13 +356,14 @@ impl Actor {
                 self.careful = None;
             }
             for recorded in &step.events {
+                ended = ended_turn(&self.state, recorded).or(ended);
                 self.state.apply(recorded);
-                if matches!(recorded.event, Event::TurnBegan { .. }) {
-                    self.caller.live.begin();
+                if let Event::CallEnded { call, outcome, .. } = &recorded.event {
+                    self.caller.live.call_closed(call, *outcome == Outcome::Ok, recorded.at_ms);
                 }
             }
         }
-        self.show();
+        self.show(ended);
         let mut look = false;
         for effect in step.effects {
             look |= self.act(effect);
@@ -411,14 +424,15 @@ impl Actor {
         if self.stopping.is_stopping() { grace.min(SHUTDOWN_GRACE) } else { grace }
     }
 
-    /// What a watcher sees of the phase.
-    fn show(&self) {
-        self.caller.live.activity(match self.state.head.phase {
+    /// What a watcher sees of the state, and of the turn that has just ended.
+    fn show(&self, ended: Option<EndedTurn>) {
+        let activity = match self.state.head.phase {
             Phase::Idle | Phase::Closed => Activity::Idle,
             Phase::Asking | Phase::Compacting => Activity::Asking,
             Phase::Calling => Activity::Calling,
             Phase::Parked => Activity::Parked,
-        });
+        };
+        self.caller.live.turn(activity, live_turn(&self.state), ended);
     }
 
     /// The host stops: what runs is stopped, and what it returns in time is still remembered.
@@ -440,6 +454,19 @@ impl Actor {
         self.settle_riding().await?;
         Ok(Exit::Stopped)
     }
+}
+
+/// The turn that runs or is parked, for who watches.
+fn live_turn(state: &State) -> Option<LiveTurn> {
+    let turn = state.head.turn.as_ref()?;
+    let key = TurnKey { session: state.head.session, turn: turn.id };
+    Some(LiveTurn { key, began: turn.began, calls: turn.calls, tries: turn.tries, parked: turn.parked })
+}
+
+/// The turn of `state` that this event ends.
+fn ended_turn(state: &State, recorded: &Recorded) -> Option<EndedTurn> {
+    let Event::TurnEnded { ending, .. } = recorded.event else { return None };
+    Some(EndedTurn { turn: live_turn(state)?, ending, at: recorded.at_ms })
 }
 
 /// The directories of a conversation. Mounts that cannot be had, or were replaced by a link since they were allowed, are left

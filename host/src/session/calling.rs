@@ -14,6 +14,7 @@ use super::output;
 use super::port::Port;
 use super::turn::{Ended, Start, Which};
 use crate::chat::Replay;
+use crate::clock;
 use crate::crash;
 use crate::ids::{CallId, ConversationId, SessionId};
 use crate::plugins::stop::{Stop, stop};
@@ -64,7 +65,7 @@ impl Calls {
         let (deps, caller) = (deps.clone(), caller.clone());
         self.tasks.spawn(async move {
             let Start { call, attempt } = start;
-            caller.live.call_began(&call.id, &call.name, &call.arguments);
+            caller.live.call_began(&call.id, &call.name, &call.arguments, clock::now());
             let began = Instant::now();
             crash::point(|| format!("call.before@{}", call.id));
             let catalog = deps.plugins.tools(&caller.info).await;

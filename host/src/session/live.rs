@@ -9,19 +9,32 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::chat::FailureKind;
-use crate::ids::{CallId, InboxId};
+use crate::clock::Moment;
+use crate::ids::{CallId, InboxId, SessionId, TurnKey};
+use crate::limits::LIVE_CALLS;
 use crate::plugins::Delta;
+use crate::session::event::{Ending, ParkReason};
 
 /// A turn as a watcher sees it.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
     pub activity: Activity,
+    /// The session, as soon as its journal has been read.
+    pub session: Option<SessionId>,
+    /// The turn that runs or is parked.
+    pub turn: Option<LiveTurn>,
+    /// The turn that ended last. It stays when another one begins.
+    pub ended: Option<EndedTurn>,
+    /// The model is asked, for the first time or again; not while the request is only prepared, or waits for its next try.
+    pub asked: bool,
     /// Counts the answers; another number means that `text` began anew.
     pub answer: u64,
     /// The answer so far was given up.
     pub discarded: bool,
     pub text: String,
-    /// Calls of the running turn, in order.
+    /// Somebody showed text of this answer to a person. Nobody is told when it changes.
+    pub shown: bool,
+    /// Calls of the turn, in order: all that run, and those that ended last.
     pub calls: Vec<LiveCall>,
     /// The plan that a tool published: text and `pending|active|done`.
     pub plan: Vec<(String, String)>,
@@ -32,6 +45,27 @@ pub struct Live {
     pub left: Option<InboxId>,
     /// Why the session waits and cannot go on now: the disk is full, or the database is locked.
     pub held_up: Option<String>,
+}
+
+/// A turn that runs or is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveTurn {
+    pub key: TurnKey,
+    /// When it began, or was set going again after it was parked: by the journal, so it is the same after a restart.
+    pub began: Moment,
+    /// Tool calls that were started.
+    pub calls: u32,
+    /// How often in a row its model request has failed.
+    pub tries: u32,
+    pub parked: Option<ParkReason>,
+}
+
+/// A turn that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedTurn {
+    pub turn: LiveTurn,
+    pub ending: Ending,
+    pub at: Moment,
 }
 
 /// What the session is doing.
@@ -51,6 +85,7 @@ pub struct LiveCall {
     pub name: String,
     /// The argument that tells most.
     pub argument: String,
+    pub began: Moment,
     pub progress: Option<String>,
     pub ended: Option<LiveEnd>,
 }
@@ -97,6 +132,32 @@ impl LiveView {
         self.0.send_if_modified(|live| std::mem::replace(&mut live.activity, activity) != activity);
     }
 
+    /// Says what the session is doing with which turn, and which one has just ended. Of another turn nothing is shown any more.
+    pub fn turn(&self, activity: Activity, turn: Option<LiveTurn>, ended: Option<EndedTurn>) {
+        self.0.send_if_modified(|live| {
+            let ended = ended.or(live.ended);
+            let changed = (live.activity, live.turn, live.ended) != (activity, turn, ended);
+            if turn.is_some_and(|turn| live.turn.is_none_or(|known| known.key != turn.key)) {
+                live.calls.clear();
+                live.plan.clear();
+                live.plan_note = None;
+                live.discarded = false;
+                live.next_answer(false);
+            }
+            (live.activity, live.turn, live.ended) = (activity, turn, ended);
+            changed
+        });
+    }
+
+    /// The journal of the session has been read: nothing is asked or runs yet.
+    pub fn folded(&self, session: SessionId, ended: Option<EndedTurn>) {
+        self.0.send_modify(|live| {
+            live.session = Some(session);
+            live.ended = ended.or(live.ended);
+            live.asked = false;
+        });
+    }
+
     /// The model request that parked the turn failed like this; none: something else, or nothing.
     pub fn failure(&self, failure: Option<FailureKind>) {
         self.0.send_if_modified(|live| std::mem::replace(&mut live.failure, failure) != failure);
@@ -128,38 +189,25 @@ impl LiveView {
         self.0.borrow().left
     }
 
-    /// A new turn: nothing is shown of the one before.
-    pub fn begin(&self) {
-        self.0.send_modify(|live| {
-            live.calls.clear();
-            live.plan.clear();
-            live.plan_note = None;
-            live.text.clear();
-            live.answer += 1;
-            live.discarded = false;
-        });
-    }
-
     /// A model was asked; `again` when its answer replaces one that was given up.
     pub fn ask(&self, again: bool) {
         self.0.send_modify(|live| {
             live.activity = Activity::Asking;
             live.discarded = again && (live.discarded || !live.text.is_empty());
-            live.text.clear();
-            live.answer += 1;
+            live.next_answer(true);
         });
     }
 
     /// The answer broke off: what was shown of it is no reply, whether it is asked for again or not.
     pub fn give_up(&self) {
         self.0.send_if_modified(|live| {
-            let shown = !live.text.is_empty();
-            if shown {
+            let (asked, had_text) = (live.asked, !live.text.is_empty());
+            live.asked = false;
+            if had_text {
                 live.discarded = true;
-                live.text.clear();
-                live.answer += 1;
+                live.next_answer(false);
             }
-            shown
+            asked || had_text
         });
     }
 
@@ -177,23 +225,32 @@ impl LiveView {
         }
     }
 
-    /// Has text of the current answer been shown?
+    /// Has text of the current answer arrived?
     #[must_use]
     pub fn has_text(&self) -> bool {
         !self.0.borrow().text.is_empty()
     }
 
+    /// Text of the answer with this number is shown to a person, or about to be. Whoever shows text says so: a newer message
+    /// does not break off what somebody reads.
+    pub fn mark_shown(&self, answer: u64) {
+        self.0.send_if_modified(|live| {
+            live.shown |= live.answer == answer && !live.text.is_empty();
+            false
+        });
+    }
+
+    /// See [`LiveView::mark_shown`].
+    #[must_use]
+    pub fn has_shown(&self) -> bool {
+        self.0.borrow().shown
+    }
+
     /// A call has begun.
-    pub fn call_began(&self, call: &CallId, name: &str, arguments: &str) {
+    pub fn call_began(&self, call: &CallId, name: &str, arguments: &str, at: Moment) {
         self.0.send_modify(|live| {
             live.activity = Activity::Calling;
-            live.calls.push(LiveCall {
-                call: call.clone(),
-                name: name.to_owned(),
-                argument: key_argument(arguments),
-                progress: None,
-                ended: None,
-            });
+            live.call_began(call, name, arguments, at);
         });
     }
 
@@ -205,6 +262,13 @@ impl LiveView {
     /// A call has ended.
     pub fn call_ended(&self, call: &CallId, end: LiveEnd) {
         self.change_call(call, |live| live.ended = Some(end));
+        self.0.send_if_modified(Live::forget_calls);
+    }
+
+    /// The journal says that a call is over: one that did not return, or this view knows it already.
+    pub fn call_closed(&self, call: &CallId, ok: bool, at: Moment) {
+        self.change_call(call, |live| live.ended = Some(LiveEnd { ok, duration_ms: at.since(live.began), summary: None }));
+        self.0.send_if_modified(Live::forget_calls);
     }
 
     /// Replaces the plan.
@@ -213,7 +277,35 @@ impl LiveView {
     }
 
     fn change_call(&self, call: &CallId, change: impl FnOnce(&mut LiveCall)) {
-        self.0.send_if_modified(|live| live.calls.iter_mut().rev().find(|known| known.call == *call).map(change).is_some());
+        let is_open = |known: &&mut LiveCall| known.call == *call && known.ended.is_none();
+        self.0.send_if_modified(|live| live.calls.iter_mut().rev().find(is_open).map(change).is_some());
+    }
+}
+
+impl Live {
+    fn next_answer(&mut self, asked: bool) {
+        self.text.clear();
+        self.shown = false;
+        self.answer += 1;
+        self.asked = asked;
+    }
+
+    /// A call that begins again takes its own place.
+    fn call_began(&mut self, call: &CallId, name: &str, arguments: &str, began: Moment) {
+        let argument = key_argument(arguments);
+        self.calls.retain(|known| known.call != *call);
+        self.calls.push(LiveCall { call: call.clone(), name: name.to_owned(), argument, began, progress: None, ended: None });
+    }
+
+    /// Keeps the calls that ended last. Nobody is told of it: they have been seen.
+    fn forget_calls(&mut self) -> bool {
+        let mut left = self.calls.iter().filter(|call| call.ended.is_some()).count();
+        self.calls.retain(|call| {
+            let kept = call.ended.is_none() || left <= LIVE_CALLS;
+            left -= usize::from(call.ended.is_some());
+            kept
+        });
+        false
     }
 }
 
@@ -241,6 +333,7 @@ pub fn key_argument(arguments: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::TurnId;
 
     #[test]
     fn the_telling_argument_comes_first_and_is_one_short_line() {
@@ -248,6 +341,81 @@ mod tests {
         assert_eq!(key_argument(r#"{"text":"one\ntwo"}"#), "one…");
         assert_eq!(key_argument(&format!(r#"{{"q":"{}"}}"#, "y".repeat(80))).chars().count(), ARGUMENT_CHARS + 1);
         assert_eq!(key_argument("not json"), "");
+    }
+
+    fn turn(number: i64) -> LiveTurn {
+        let key = TurnKey { session: SessionId(4), turn: TurnId(number) };
+        LiveTurn { key, began: Moment(1000), calls: 0, tries: 0, parked: None }
+    }
+
+    #[test]
+    fn who_watches_and_shows_nothing_does_not_count_as_a_reader() {
+        let view = LiveView::default();
+        let mut watch = view.watch();
+        view.ask(false);
+        let answer = watch.borrow_and_update().answer;
+        view.mark_shown(answer);
+        assert!(!view.has_shown(), "there was nothing to be shown");
+        view.deltas(&[Delta::Text("Hello".into())]);
+        assert!(view.has_text() && !view.has_shown());
+        watch.borrow_and_update();
+        view.mark_shown(answer - 1);
+        assert!(!view.has_shown(), "that was another answer");
+        view.mark_shown(answer);
+        assert!(view.has_shown());
+        assert!(!watch.has_changed().unwrap(), "nobody needs to look because of it");
+        view.give_up();
+        assert!(!view.has_shown(), "what was shown of it is taken back");
+        view.deltas(&[Delta::Text("Hello".into())]);
+        view.mark_shown(answer + 1);
+        view.ask(true);
+        assert!(!view.has_shown());
+    }
+
+    #[test]
+    fn another_turn_begins_empty_and_the_same_one_goes_on() {
+        let view = LiveView::default();
+        let watch = view.watch();
+        view.turn(Activity::Asking, Some(turn(1)), None);
+        view.plan(vec![("look".into(), "active".into())], None);
+        view.call_began(&CallId("s4.t1.1.0".into()), "ls", "{}", Moment(0));
+        view.turn(Activity::Calling, Some(LiveTurn { calls: 1, ..turn(1) }), None);
+        assert_eq!((watch.borrow().plan.len(), watch.borrow().calls.len()), (1, 1));
+        let end = EndedTurn { turn: turn(1), ending: Ending::Done, at: Moment(5000) };
+        view.turn(Activity::Idle, None, Some(end));
+        assert_eq!((watch.borrow().plan.len(), watch.borrow().ended), (1, Some(end)), "what it came to can still be seen");
+        view.turn(Activity::Asking, Some(turn(2)), None);
+        assert_eq!((watch.borrow().plan.len(), watch.borrow().calls.len(), watch.borrow().ended), (0, 0, Some(end)));
+    }
+
+    #[test]
+    fn calls_that_ended_are_kept_in_a_bounded_number() {
+        let view = LiveView::default();
+        let watch = view.watch();
+        let id = |n: usize| CallId(format!("s4.t1.1.{n}"));
+        for n in 0..LIVE_CALLS + 10 {
+            view.call_began(&id(n), "ls", "{}", Moment(0));
+        }
+        assert_eq!(watch.borrow().calls.len(), LIVE_CALLS + 10, "all that run");
+        for n in 0..LIVE_CALLS + 5 {
+            view.call_ended(&id(n), LiveEnd { ok: true, duration_ms: 1, summary: None });
+        }
+        let kept: Vec<_> = watch.borrow().calls.iter().map(|call| call.call.clone()).collect();
+        assert_eq!(kept, (5..LIVE_CALLS + 10).map(id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_call_that_did_not_return_ends_with_its_journal_and_only_once() {
+        let view = LiveView::default();
+        let watch = view.watch();
+        let call = CallId("s4.t1.1.0".into());
+        view.call_began(&call, "nap", "{}", Moment(1000));
+        view.call_closed(&call, false, Moment(3000));
+        view.call_ended(&call, LiveEnd { ok: true, duration_ms: 9, summary: None });
+        let ends = || watch.borrow().calls.iter().map(|call| call.ended.as_ref().map(|end| (end.ok, end.duration_ms))).collect::<Vec<_>>();
+        assert_eq!(ends(), [Some((false, 2000))]);
+        view.call_began(&call, "nap", "{}", Moment(4000));
+        assert_eq!(ends(), [None], "it runs again, in its own place");
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::session::turn::{Alarm, Class, Effect, Input, Step, Timer};
 enum Act {
     Say,
     Wake,
-    Shown,
+    /// Text arrives, and is shown or not.
+    Answering(bool),
     /// (replay, batching, refused) of each call; the name is one of few, so that calls repeat.
     Answer(Vec<(Replay, Batching, bool, u8)>),
     Pause,
@@ -53,7 +54,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => Just(Act::Say),
         4 => Just(Act::Wake),
-        2 => Just(Act::Shown),
+        2 => any::<bool>().prop_map(Act::Answering),
         10 => prop::collection::vec(call, 0..5).prop_map(Act::Answer),
         1 => Just(Act::Pause),
         4 => kind.prop_map(Act::Fail),
@@ -104,7 +105,10 @@ impl World {
                 self.rig.say("hello");
             }
             Act::Wake => self.feed(Input::Wake { notices: Vec::new() }),
-            Act::Shown => self.rig.facts.shown = self.asked.is_some(),
+            Act::Answering(shown) => {
+                self.rig.facts.answering = self.asked.is_some();
+                self.rig.facts.shown = self.asked.is_some() && shown;
+            }
             Act::Answer(calls) => self.answer(&calls, Stop::EndTurn),
             Act::Pause => self.answer(&[], Stop::Pause),
             Act::Fail(kind) => {
@@ -180,7 +184,7 @@ impl World {
             match effect {
                 Effect::Ask { step } => {
                     self.asked = Some(*step);
-                    self.rig.facts.shown = false;
+                    (self.rig.facts.answering, self.rig.facts.shown) = (false, false);
                 }
                 Effect::Abort => self.asked = None,
                 Effect::Start(starts) => self.running.extend(starts.iter().map(|start| start.call.id.clone())),

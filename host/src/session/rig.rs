@@ -36,6 +36,7 @@ impl Rig {
                 boot: BootId(1),
                 now: Moment(1_000_000),
                 waiting: Vec::new(),
+                answering: false,
                 shown: false,
                 day: Spend::default(),
                 stopping: false,
@@ -133,7 +134,7 @@ impl Rig {
         self.state = State::fold(self.state.head.session, &self.journal);
         self.facts.boot = BootId(self.facts.boot.0 + 1);
         self.facts.now = Moment(self.facts.now.0 + i64::try_from(downtime.as_millis()).unwrap());
-        (self.facts.shown, self.facts.stopping) = (false, false);
+        (self.facts.answering, self.facts.shown, self.facts.stopping) = (false, false, false);
         self.step(Input::Restarted { downtime, clean })
     }
 

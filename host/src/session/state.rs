@@ -48,6 +48,9 @@ pub struct Repeats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     pub id: TurnId,
+    /// When it began, or was set going again after it was parked.
+    #[serde(default)]
+    pub began: Moment,
     /// Every inbox row that is input of this turn.
     pub inputs: Vec<InboxId>,
     /// Counts model requests and never goes back: the `step` of call and request ids.
@@ -60,6 +63,9 @@ pub struct Turn {
     pub tries: u32,
     /// Rounds of dropping history since the last answer.
     pub drop_rounds: u32,
+    /// Tool calls that were started.
+    #[serde(default)]
+    pub calls: u32,
     /// In call order.
     pub open: Vec<OpenCall>,
     /// By [`guards::key`].
@@ -151,7 +157,7 @@ impl Head {
         match &recorded.event {
             Event::TurnBegan { inputs, .. } => {
                 self.last_turn = recorded.turn;
-                self.turn = Some(Turn::new(recorded.turn, inputs));
+                self.turn = Some(Turn::new(recorded.turn, recorded.at_ms, inputs));
                 self.phase = Phase::Asking;
             }
             Event::Noticed { component, hash } => {
@@ -174,7 +180,11 @@ impl Head {
             }
             event => {
                 if let Some(turn) = &mut self.turn {
+                    let was_parked = turn.parked.is_some();
                     turn.apply(event);
+                    if was_parked && turn.parked.is_none() {
+                        turn.began = recorded.at_ms;
+                    }
                     self.phase = turn.phase(self.phase);
                 }
             }
@@ -208,15 +218,17 @@ fn newest(inputs: &[TurnInput]) -> Option<String> {
 }
 
 impl Turn {
-    fn new(id: TurnId, inputs: &[TurnInput]) -> Self {
+    fn new(id: TurnId, began: Moment, inputs: &[TurnInput]) -> Self {
         Self {
             id,
+            began,
             inputs: inputs.iter().map(|input| input.inbox).collect(),
             step: 1,
             steps: 0,
             attempt: 1,
             tries: 0,
             drop_rounds: 0,
+            calls: 0,
             open: Vec::new(),
             repeats: BTreeMap::new(),
             spend: Spend::default(),
@@ -267,6 +279,7 @@ impl Turn {
             Event::CallsBegan { calls } => {
                 for open in self.open.iter_mut().filter(|open| calls.contains(&open.call.id)) {
                     open.starts = open.starts.saturating_add(1);
+                    self.calls = self.calls.saturating_add(1);
                 }
             }
             Event::CallEnded { call, outcome, .. } => self.end_call(call, *outcome),

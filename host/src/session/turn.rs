@@ -49,7 +49,9 @@ pub struct Facts {
     pub now: Moment,
     /// The open inbox messages (not commands) of the session, oldest first.
     pub waiting: Vec<TurnInput>,
-    /// Has text of the running model request been shown to the person?
+    /// Has the running model request begun to answer?
+    pub answering: bool,
+    /// Has somebody shown text of its answer to a person?
     pub shown: bool,
     /// What all sessions spent today, as committed.
     pub day: Spend,

@@ -195,7 +195,12 @@ impl Serving<'_> {
         link::write(self.writer, &line).await
     }
 
+    /// Shows what happened.
     async fn say_all(&mut self, lines: &[ToClient]) -> io::Result<()> {
+        if lines.iter().any(|line| matches!(line, ToClient::Text { .. })) {
+            // From the first byte on it may be read.
+            self.view.mark_shown(self.seen.answer);
+        }
         for line in lines {
             link::write(self.writer, line).await?;
         }

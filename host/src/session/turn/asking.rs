@@ -137,7 +137,7 @@ impl Draft<'_> {
     fn cost_of_failure(&self, failure: &Failure) -> Option<(Usage, bool)> {
         match &failure.usage {
             Some(usage) => Some((spending::priced(usage.clone(), self.policy.price), false)),
-            None => self.facts.shown.then(|| (spending::estimate(&self.state.context, self.policy.price), true)),
+            None => self.facts.answering.then(|| (spending::estimate(&self.state.context, self.policy.price), true)),
         }
     }
 

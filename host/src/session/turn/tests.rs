@@ -190,11 +190,11 @@ fn passing_failures_are_retried_with_growing_waits_then_the_turn_is_parked() {
     assert!(!asks(&first) && first.rows.usage.is_empty());
     assert!(fire(&mut rig, Timer::Retry { step: 1 }).effects.is_empty(), "not this one");
     assert!(asks(&fire(&mut rig, Timer::Retry { step: 2 })));
-    rig.facts.shown = true;
+    rig.facts.answering = true;
     let second = rig.fail(FailureKind::Transport);
     assert_eq!(armed(&second)[0].1, Duration::from_secs(2));
     assert!(second.rows.usage[0].estimated, "it had begun to answer");
-    rig.facts.shown = false;
+    rig.facts.answering = false;
     let parked = rig.fail(FailureKind::Server);
     assert_eq!((kinds(&parked), park_reason(&rig)), (vec!["turn_parked"], Some(ParkReason::Failed)));
     let notice = &parked.rows.outbox[0];
