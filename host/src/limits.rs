@@ -405,3 +405,50 @@ pub const SOCKET_CLIENTS: usize = 64;
 pub const ACK_TIME: Duration = Duration::from_secs(30);
 /// How long a client waits for a host that is just starting.
 pub const HOST_START: Duration = Duration::from_secs(20);
+
+// ── Telegram: the Bot API ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// One answer of the Bot API, decompressed: a hundred updates of the longest messages.
+pub const TELEGRAM_ANSWER_BYTES: usize = 16 << 20;
+/// Connecting to the Bot API, with the name's resolution, a proxy and TLS.
+pub const TELEGRAM_CONNECT: Duration = Duration::from_secs(10);
+/// An unused connection is closed after this. Shorter than what servers and routers on the way keep one for: a request
+/// on a connection that they have forgotten ends with an unknown outcome.
+pub const TELEGRAM_POOL_IDLE: Duration = Duration::from_secs(20);
+/// How long a download may be silent.
+pub const TELEGRAM_DOWNLOAD_IDLE: Duration = Duration::from_secs(30);
+/// One read of a file that is uploaded.
+pub const TELEGRAM_UPLOAD_CHUNK: usize = 256 << 10;
+/// What is kept of a failure's text.
+pub const TELEGRAM_ERROR_CHARS: usize = 400;
+/// A message's text. A plain one has 4,096 UTF-16 units, a rich one 32,768 characters.
+pub const TELEGRAM_TEXT_BYTES: usize = 256 << 10;
+/// A name, title or file name that came with an update.
+pub const TELEGRAM_NAME_CHARS: usize = 200;
+/// Text that a message quotes of another one.
+pub const TELEGRAM_QUOTE_CHARS: usize = 2000;
+/// An id that Telegram gave to a file, an album or a press of a button.
+pub const TELEGRAM_ID_BYTES: usize = 1024;
+/// Entities of a message that are looked at. Telegram keeps 100.
+pub const TELEGRAM_ENTITIES: usize = 200;
+/// The longest `retry_after` that is obeyed.
+pub const TELEGRAM_FREEZE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Chats whose freeze is remembered; when there are more, the half that ends first is forgotten.
+pub const TELEGRAM_FREEZES: usize = 10_000;
+/// Between two edits of what shows progress in a private chat.
+pub const TELEGRAM_EDIT_PRIVATE: Duration = Duration::from_millis(1200);
+/// The same in a group.
+pub const TELEGRAM_EDIT_GROUP: Duration = Duration::from_secs(4);
+/// After a chat's 429 these are doubled there for so long.
+pub const TELEGRAM_EDIT_WIDE: Duration = Duration::from_secs(10 * 60);
+/// Chats whose last edit or message is remembered; the rest have long been idle.
+pub const TELEGRAM_PACED_CHATS: usize = 10_000;
+/// Messages of the bot, all together: so many at once, and one more each [`TELEGRAM_BOT_INTERVAL`]. In no second are there
+/// more than 30, which is what Telegram asks for.
+pub const TELEGRAM_BOT_BURST: u32 = 10;
+/// See [`TELEGRAM_BOT_BURST`].
+pub const TELEGRAM_BOT_INTERVAL: Duration = Duration::from_millis(50);
+/// Messages to a group that are no answers: in no minute more than 20.
+pub const TELEGRAM_GROUP_BURST: u32 = 5;
+/// See [`TELEGRAM_GROUP_BURST`].
+pub const TELEGRAM_GROUP_INTERVAL: Duration = Duration::from_secs(4);

@@ -1,1 +1,5 @@
 //! Telegram: the Bot API, polled.
+
+pub mod send;
+pub mod types;
+pub mod update;
