@@ -1,5 +1,6 @@
 //! Telegram: the Bot API, polled.
 
+pub mod api;
 pub mod send;
 pub mod types;
 pub mod update;
