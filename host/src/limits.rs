@@ -452,3 +452,34 @@ pub const TELEGRAM_BOT_INTERVAL: Duration = Duration::from_millis(50);
 pub const TELEGRAM_GROUP_BURST: u32 = 5;
 /// See [`TELEGRAM_GROUP_BURST`].
 pub const TELEGRAM_GROUP_INTERVAL: Duration = Duration::from_secs(4);
+
+// ── Telegram: what is sent ──────────────────────────────────────────────────────────────────────────────────────────
+
+/// A message, in UTF-16 units: the Bot API's own limit, as are the next two.
+pub const MESSAGE_UNITS: usize = 4096;
+/// The caption of a file.
+pub const CAPTION_UNITS: usize = 1024;
+/// Entities of a message or caption; Telegram drops further ones.
+pub const MESSAGE_ENTITIES: usize = 100;
+/// An answer of more messages is sent as its beginning and a file.
+pub const MESSAGE_PARTS_MAX: usize = 6;
+/// How deep quotes and lists are shown; what is deeper is shown at this depth. It also bounds the recursion over them.
+pub const MARKDOWN_DEPTH: usize = 16;
+/// A quote of so many lines or units is collapsed.
+pub const QUOTE_LONG_LINES: usize = 6;
+/// See [`QUOTE_LONG_LINES`].
+pub const QUOTE_LONG_UNITS: usize = 360;
+/// A code block of so many lines or units is collapsed.
+pub const CODE_LONG_LINES: usize = 15;
+/// See [`CODE_LONG_LINES`].
+pub const CODE_LONG_UNITS: usize = 600;
+/// A table that is wider, in columns of a monospace font, is shown as a list: phones would wrap its lines.
+pub const TABLE_COLUMNS: usize = 48;
+/// The address behind a link; a longer one is shown as text.
+pub const LINK_BYTES: usize = 2048;
+/// The language of a code block.
+pub const LANGUAGE_BYTES: usize = 32;
+/// Files that one answer attaches; further ones are refused.
+pub const ATTACHMENTS: usize = 20;
+/// The path of one of them.
+pub const ATTACHMENT_PATH_BYTES: usize = 1024;

@@ -5,3 +5,4 @@ pub mod pace;
 pub mod send;
 pub mod types;
 pub mod update;
+pub mod render;
