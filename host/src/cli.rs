@@ -9,6 +9,7 @@ mod backup;
 mod chat;
 mod components;
 mod config;
+mod dev;
 mod doctor;
 mod exit;
 mod output;
@@ -29,7 +30,7 @@ use crate::observe::{self, Format, Logs};
 use crate::secrets::Redactor;
 use crate::store;
 use crate::workdir::{WorkDir, WorkDirError};
-use args::{Arguments, Color, Common, LogFormat, PluginVerb, RunArgs, Verb};
+use args::{Arguments, Color, Common, DevVerb, LogFormat, PluginVerb, RunArgs, Verb};
 pub use exit::ExitCode;
 
 /// What every verb needs: where things are and how to talk.
@@ -162,6 +163,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Doctor(args) => doctor::run(context, args).await,
         Verb::Backup(verb) => backup::run(context, verb).await,
         Verb::Config(verb) => config::run(context, verb),
+        Verb::Dev(DevVerb::FakeTelegram(args)) => dev::fake_telegram(args).await,
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,
         Verb::Plugin(PluginVerb::Inspect { plugin, json }) => plugin::inspect(context, &plugin, json).await,
         Verb::Plugin(PluginVerb::Call(args)) => plugin::call(context, args).await,

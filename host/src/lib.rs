@@ -2,7 +2,7 @@
 //!
 //! Imports point one way:
 //! `cli → kernel → channels → {router, delivery} → session → plugins → backup → {store, observe} → secrets →
-//! {config, workdir, supervise} → {chat, commands, files, ids, limits, clock, crash}`.
+//! {config, workdir, supervise} → {chat, commands, files, fake_telegram, ids, limits, clock, crash}`.
 
 pub mod backup;
 pub mod channels;
@@ -13,6 +13,7 @@ pub mod commands;
 pub mod config;
 pub mod crash;
 pub mod delivery;
+pub mod fake_telegram;
 pub mod files;
 pub mod ids;
 pub mod kernel;

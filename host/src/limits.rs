@@ -483,3 +483,62 @@ pub const LANGUAGE_BYTES: usize = 32;
 pub const ATTACHMENTS: usize = 20;
 /// The path of one of them.
 pub const ATTACHMENT_PATH_BYTES: usize = 1024;
+
+// ── What Telegram allows: the fake Bot API server refuses the rest ──────────────────────────────────────────────────
+
+/// The text of a message, in UTF-16 units after trimming.
+pub const TELEGRAM_TEXT_UNITS: usize = 4096;
+/// A caption, in UTF-16 units.
+pub const TELEGRAM_CAPTION_UNITS: usize = 1024;
+/// A quotation in a reply, in UTF-16 units.
+pub const TELEGRAM_QUOTE_UNITS: usize = 1024;
+/// Entities of a message. Telegram drops further ones without a word.
+pub const TELEGRAM_ENTITIES: usize = 100;
+/// What a button carries.
+pub const TELEGRAM_CALLBACK_BYTES: usize = 64;
+/// Buttons of a keyboard.
+pub const TELEGRAM_BUTTONS: usize = 100;
+/// Buttons in one row of it.
+pub const TELEGRAM_ROW_BUTTONS: usize = 8;
+/// The notice that answers a pressed button, in characters.
+pub const TELEGRAM_NOTICE_CHARS: usize = 200;
+/// How long a pressed button can be answered.
+pub const TELEGRAM_QUERY_TIME: Duration = Duration::from_secs(15 * 60);
+/// Commands of one menu.
+pub const TELEGRAM_COMMANDS: usize = 100;
+/// A command's name, in characters.
+pub const TELEGRAM_COMMAND_CHARS: usize = 32;
+/// A command's description, in characters.
+pub const TELEGRAM_COMMAND_TEXT_CHARS: usize = 256;
+/// A photo that a bot sends.
+pub const TELEGRAM_PHOTO_BYTES: usize = 10 << 20;
+/// Width and height of a photo, added.
+pub const TELEGRAM_PHOTO_SIDES: u32 = 10_000;
+/// How often the longer side of a photo may have the shorter one.
+pub const TELEGRAM_PHOTO_RATIO: u32 = 20;
+/// Another file that a bot sends.
+pub const TELEGRAM_FILE_BYTES: usize = 50 << 20;
+/// A file that a bot can fetch.
+pub const TELEGRAM_FETCH_BYTES: u64 = 20 << 20;
+/// Items of an album: at least, at most.
+pub const TELEGRAM_ALBUM: (usize, usize) = (2, 10);
+/// Updates of one answer.
+pub const TELEGRAM_UPDATES: usize = 100;
+/// The longest wait for updates.
+pub const TELEGRAM_POLL: Duration = Duration::from_secs(50);
+/// An offset that is so far above the newest update is no offset of this queue: its ids were chosen anew.
+pub const TELEGRAM_OFFSET_AHEAD: i64 = 10;
+/// How long a draft stays without a newer one.
+pub const TELEGRAM_DRAFT: Duration = Duration::from_secs(30);
+/// How long a chat action is shown.
+pub const TELEGRAM_ACTION: Duration = Duration::from_secs(5);
+/// A request to the fake server, its files included: a little more than the largest upload of Telegram, which then refuses it.
+pub const FAKE_REQUEST_BYTES: usize = 64 << 20;
+/// What a test waits for something to happen at the fake server before it calls that a hang.
+pub const FAKE_WAIT: Duration = Duration::from_secs(30);
+/// How often is looked for what only time changes there.
+pub const FAKE_LOOK: Duration = Duration::from_millis(100);
+/// How long a chat refuses everything after the button for that is pressed on its page.
+pub const FAKE_FLOOD: Duration = Duration::from_secs(20);
+/// Its port when none is named.
+pub const FAKE_PORT: u16 = 8081;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits;
+
 /// A self-hosted agent server whose every tool and model provider is a sandboxed component.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "stellaclaw", version, after_help = super::exit::HELP)]
@@ -76,6 +78,9 @@ pub enum Verb {
     /// Work with components
     #[command(subcommand)]
     Plugin(PluginVerb),
+    /// Aids for trying things out
+    #[command(subcommand)]
+    Dev(DevVerb),
 }
 
 /// `run`
@@ -281,6 +286,27 @@ pub struct DevArgs {
     pub replace: bool,
     #[command(flatten)]
     pub reach: Reach,
+}
+
+/// `dev …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum DevVerb {
+    /// Serve a Telegram of one's own on this machine, with a page in the browser to be the people in it
+    FakeTelegram(FakeTelegramArgs),
+}
+
+/// `dev fake-telegram`
+#[derive(Debug, Clone, Args)]
+pub struct FakeTelegramArgs {
+    /// The port; 0 for any
+    #[arg(long, default_value_t = limits::FAKE_PORT)]
+    pub port: u16,
+    /// The bot's token, instead of one that is the same every time
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Append every call, message and update to this file, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
 }
 
 /// `plugin grant`

@@ -8,6 +8,7 @@ mod config;
 mod contract;
 mod crashes;
 mod dependencies;
+mod fake_telegram;
 mod faults;
 mod fuzz;
 mod hostile;
