@@ -9,4 +9,3 @@ pub mod config;
 pub mod journal;
 pub mod manifest;
 pub mod patch;
-pub mod render;

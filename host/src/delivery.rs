@@ -87,7 +87,7 @@ pub trait Channel: Send + Sync {
 
     /// Can something be sent there now? When not, the reply waits without a trace in the store, and
     /// [`Delivery::wake`] has to be called when it can.
-    fn is_reachable(&self, conversation: ConversationId) -> bool;
+    fn is_reachable(&self, conversation: &Conversation) -> bool;
 
     /// Sends a part, once.
     fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome>;

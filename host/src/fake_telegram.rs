@@ -21,6 +21,7 @@
 
 mod check;
 mod faults;
+pub mod limits;
 mod log;
 mod methods;
 mod params;
@@ -59,7 +60,7 @@ pub use self::state::updates::Update;
 use self::faults::{Faults, Harm};
 use self::log::Log;
 use self::state::State;
-use crate::{clock, limits};
+use crate::clock;
 
 /// How a server starts.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +75,7 @@ pub struct Options {
 
 /// Something that was waited for did not happen.
 #[derive(Debug, thiserror::Error)]
-#[error("waited {} s for {what}; the last calls were: {calls}", limits::FAKE_WAIT.as_secs())]
+#[error("waited {} s for {what}; the last calls were: {calls}", limits::WAIT.as_secs())]
 pub struct NeverHappened {
     what: String,
     calls: String,
@@ -478,10 +479,10 @@ impl FakeTelegram {
                     return found;
                 }
                 // Some things only time changes.
-                drop(tokio::time::timeout(limits::FAKE_LOOK, changes.changed()).await);
+                drop(tokio::time::timeout(limits::LOOK, changes.changed()).await);
             }
         };
-        tokio::time::timeout(limits::FAKE_WAIT, looking).await.map_err(|_| {
+        tokio::time::timeout(limits::WAIT, looking).await.map_err(|_| {
             let count = self.shared.look(|inner| inner.log.calls.len());
             let calls = self.calls_since(count.saturating_sub(20));
             let shown = calls.iter().map(|call| format!("\n  {} {}{}", call.method, call.params, came_to(call)));

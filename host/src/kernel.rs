@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::channels::telegram::{self, Telegram};
 use crate::channels::terminal::{self, Socket, Terminal};
 use crate::clock::{self, Moment};
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::ids::BootId;
 use crate::limits::{CLOCK_DRIFT, FIRST_MAINTENANCE, MAINTENANCE, SEEN, STOP_BOUND};
 use crate::plugins::{self, Plugins};
 use crate::router::Router;
-use crate::secrets::Redactor;
+use crate::secrets::{Redactor, SecretError};
 use crate::session::ledger::Ledger;
 use crate::session::{Deps, Opening};
 use crate::store::{self, Recovered, Store, StoreError, Wake, Wakes};
@@ -45,6 +46,10 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Plugins(#[from] plugins::StartError),
+    #[error("channels.telegram: {0}")]
+    Telegram(#[from] telegram::StartError),
+    #[error("channels.telegram.token: {0}")]
+    Token(#[from] SecretError),
     #[error("cannot serve {path}: {source}", path = path.display())]
     Socket { path: std::path::PathBuf, source: std::io::Error },
 }
@@ -91,7 +96,7 @@ impl Kernel {
             redactor: redactor.clone(),
             store: store.clone(),
             plugins: plugins.clone(),
-            config,
+            config: config.clone(),
             workdir: workdir.clone(),
             boot,
             ledger,
@@ -99,11 +104,18 @@ impl Kernel {
         };
         let router = Router::new(deps, supervisor.clone());
         let terminal = Terminal::default();
-        let channels: Channels = HashMap::from([(terminal::CHANNEL.to_owned(), Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
+        let telegram = telegram(&config, &store, &workdir)?;
+        let mut channels: Channels = HashMap::from([(terminal::CHANNEL.to_owned(), Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
+        if let Some(telegram) = &telegram {
+            channels.insert(telegram.name().to_owned(), Arc::new(telegram.clone()));
+        }
         let delivery = Delivery::start(store.clone(), boot, redactor.clone(), channels, &supervisor);
         resume(&store, &router, &recovered, opened.lost.is_some()).await?;
         pump(wakes, &router, &delivery, &supervisor);
         maintain(&store, boot, history, &workdir, &supervisor);
+        if let Some(telegram) = &telegram {
+            telegram.serve(router.clone(), delivery.clone(), &supervisor, recovered.last_seen).await?;
+        }
         let path = workdir.socket();
         let socket = terminal.serve(path.clone(), router, delivery, &supervisor).map_err(|source| StartError::Socket { path, source })?;
         Ok(Self { plugins, store, boot, supervisor, redactor, _socket: socket, _lock: lock })
@@ -150,6 +162,13 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%error, current = limit.current, "the limit of open files cannot be raised");
     }
+}
+
+/// The bot, if there is one.
+fn telegram(config: &Config, store: &Store, workdir: &WorkDir) -> Result<Option<Telegram>, StartError> {
+    let Some(settings) = &config.telegram else { return Ok(None) };
+    let token = settings.token.read()?;
+    Ok(Some(Telegram::new(settings.clone(), token, store.clone(), workdir.clone())?))
 }
 
 /// Says what opening the store found.

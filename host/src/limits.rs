@@ -386,6 +386,52 @@ pub const MESSAGE_BYTES: usize = 1 << 20;
 
 /// The public Bot API server.
 pub const TELEGRAM_URL: &str = "https://api.telegram.org";
+/// How long Telegram may wait for something to say.
+pub const TELEGRAM_POLL: Duration = Duration::from_secs(50);
+/// A poll that takes so much longer hangs, and is begun anew.
+pub const TELEGRAM_POLL_MARGIN: Duration = Duration::from_secs(15);
+/// After a poll that failed; doubled with each further one.
+pub const TELEGRAM_RETRY: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+pub const TELEGRAM_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Telegram may choose new ids after a week without updates.
+pub const TELEGRAM_SILENCE: Duration = Duration::from_secs(6 * 24 * 3600);
+/// One call of the Bot API that is neither a poll nor an upload.
+pub const TELEGRAM_CALL_TIME: Duration = Duration::from_secs(60);
+/// One message with files.
+pub const TELEGRAM_UPLOAD_TIME: Duration = Duration::from_secs(600);
+/// One file on its way here.
+pub const TELEGRAM_DOWNLOAD_TIME: Duration = Duration::from_secs(300);
+/// After a refusal of the token this passes before it is used again.
+pub const TELEGRAM_UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
+/// Up to this much is added to a pause that Telegram asked for.
+pub const TELEGRAM_JITTER: Duration = Duration::from_millis(500);
+/// A file that the public server gives out.
+pub const TELEGRAM_FILE_IN_BYTES: u64 = 20 << 20;
+/// A file that a Bot API server of one's own gives out.
+pub const TELEGRAM_LOCAL_FILE_BYTES: u64 = 2000 << 20;
+/// A file that a bot can send.
+pub const TELEGRAM_FILE_OUT_BYTES: u64 = 50 << 20;
+/// A picture that is sent as one.
+pub const TELEGRAM_PHOTO_BYTES: u64 = 10 << 20;
+/// Pictures of one album.
+pub const TELEGRAM_ALBUM: usize = 10;
+/// What a button carries.
+pub const TELEGRAM_BUTTON_BYTES: usize = 64;
+/// Messages with files that are fetched at a time.
+pub const TELEGRAM_FETCHES: usize = 8;
+/// Tries of one file.
+pub const TELEGRAM_FETCH_TRIES: u32 = 3;
+/// An album is whole when nothing was added to it for so long.
+pub const ALBUM_QUIET: Duration = Duration::from_millis(1200);
+/// How long a pairing code can be used.
+pub const PAIRING_TIME: Duration = Duration::from_secs(10 * 60);
+/// Wrong codes before it is void.
+pub const PAIRING_TRIES: u32 = 5;
+/// Questions to owners about others within [`REQUEST_CARDS_TIME`]; more are only listed.
+pub const REQUEST_CARDS: usize = 10;
+/// See [`REQUEST_CARDS`].
+pub const REQUEST_CARDS_TIME: Duration = Duration::from_secs(3600);
 /// People without access who are counted one by one; the others share a counter.
 pub const STRANGERS: u64 = 1000;
 /// People and groups about whom an owner was asked and has not answered.
@@ -405,7 +451,6 @@ pub const SOCKET_CLIENTS: usize = 64;
 pub const ACK_TIME: Duration = Duration::from_secs(30);
 /// How long a client waits for a host that is just starting.
 pub const HOST_START: Duration = Duration::from_secs(20);
-
 // ── Telegram: the Bot API ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// One answer of the Bot API, decompressed: a hundred updates of the longest messages.
@@ -452,7 +497,6 @@ pub const TELEGRAM_BOT_INTERVAL: Duration = Duration::from_millis(50);
 pub const TELEGRAM_GROUP_BURST: u32 = 5;
 /// See [`TELEGRAM_GROUP_BURST`].
 pub const TELEGRAM_GROUP_INTERVAL: Duration = Duration::from_secs(4);
-
 // ── Telegram: what is sent ──────────────────────────────────────────────────────────────────────────────────────────
 
 /// A message, in UTF-16 units: the Bot API's own limit, as are the next two.
@@ -483,62 +527,3 @@ pub const LANGUAGE_BYTES: usize = 32;
 pub const ATTACHMENTS: usize = 20;
 /// The path of one of them.
 pub const ATTACHMENT_PATH_BYTES: usize = 1024;
-
-// ── What Telegram allows: the fake Bot API server refuses the rest ──────────────────────────────────────────────────
-
-/// The text of a message, in UTF-16 units after trimming.
-pub const TELEGRAM_TEXT_UNITS: usize = 4096;
-/// A caption, in UTF-16 units.
-pub const TELEGRAM_CAPTION_UNITS: usize = 1024;
-/// A quotation in a reply, in UTF-16 units.
-pub const TELEGRAM_QUOTE_UNITS: usize = 1024;
-/// Entities of a message. Telegram drops further ones without a word.
-pub const TELEGRAM_ENTITIES: usize = 100;
-/// What a button carries.
-pub const TELEGRAM_CALLBACK_BYTES: usize = 64;
-/// Buttons of a keyboard.
-pub const TELEGRAM_BUTTONS: usize = 100;
-/// Buttons in one row of it.
-pub const TELEGRAM_ROW_BUTTONS: usize = 8;
-/// The notice that answers a pressed button, in characters.
-pub const TELEGRAM_NOTICE_CHARS: usize = 200;
-/// How long a pressed button can be answered.
-pub const TELEGRAM_QUERY_TIME: Duration = Duration::from_secs(15 * 60);
-/// Commands of one menu.
-pub const TELEGRAM_COMMANDS: usize = 100;
-/// A command's name, in characters.
-pub const TELEGRAM_COMMAND_CHARS: usize = 32;
-/// A command's description, in characters.
-pub const TELEGRAM_COMMAND_TEXT_CHARS: usize = 256;
-/// A photo that a bot sends.
-pub const TELEGRAM_PHOTO_BYTES: usize = 10 << 20;
-/// Width and height of a photo, added.
-pub const TELEGRAM_PHOTO_SIDES: u32 = 10_000;
-/// How often the longer side of a photo may have the shorter one.
-pub const TELEGRAM_PHOTO_RATIO: u32 = 20;
-/// Another file that a bot sends.
-pub const TELEGRAM_FILE_BYTES: usize = 50 << 20;
-/// A file that a bot can fetch.
-pub const TELEGRAM_FETCH_BYTES: u64 = 20 << 20;
-/// Items of an album: at least, at most.
-pub const TELEGRAM_ALBUM: (usize, usize) = (2, 10);
-/// Updates of one answer.
-pub const TELEGRAM_UPDATES: usize = 100;
-/// The longest wait for updates.
-pub const TELEGRAM_POLL: Duration = Duration::from_secs(50);
-/// An offset that is so far above the newest update is no offset of this queue: its ids were chosen anew.
-pub const TELEGRAM_OFFSET_AHEAD: i64 = 10;
-/// How long a draft stays without a newer one.
-pub const TELEGRAM_DRAFT: Duration = Duration::from_secs(30);
-/// How long a chat action is shown.
-pub const TELEGRAM_ACTION: Duration = Duration::from_secs(5);
-/// A request to the fake server, its files included: a little more than the largest upload of Telegram, which then refuses it.
-pub const FAKE_REQUEST_BYTES: usize = 64 << 20;
-/// What a test waits for something to happen at the fake server before it calls that a hang.
-pub const FAKE_WAIT: Duration = Duration::from_secs(30);
-/// How often is looked for what only time changes there.
-pub const FAKE_LOOK: Duration = Duration::from_millis(100);
-/// How long a chat refuses everything after the button for that is pressed on its page.
-pub const FAKE_FLOOD: Duration = Duration::from_secs(20);
-/// Its port when none is named.
-pub const FAKE_PORT: u16 = 8081;

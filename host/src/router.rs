@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::commands;
-use crate::ids::ConversationId;
+use crate::ids::{ConversationId, InboxId};
 use crate::limits::{ASK_KEPT, FULL_PAUSE, MESSAGE_BYTES};
 use crate::plugins::policy::paths::{self, MountError};
 use crate::plugins::{self, Mount, Plugins};
@@ -24,7 +24,10 @@ use crate::session::event::Beside;
 use crate::session::inbox::Body;
 use crate::session::live::{Activity, LiveView};
 use crate::session::{self, Deps, Exit, Opening, places};
-use crate::store::{Accept, Conversation, InboxKind, NewConversation, NewInbox, NewOutbox, OutboxKind, Phase, Standing, StoreError};
+use crate::store::{
+    Accept, Conversation, InboxKind, InboxRow, NewConversation, NewInbox, NewOutbox, Oddity, OutboxKind, Phase, Standing, StoreError,
+    Stranger,
+};
 use crate::supervise::{Budget, Stopping, Supervisor};
 
 /// Before a session that failed is folded again.
@@ -67,7 +70,7 @@ pub struct Open {
 }
 
 /// Something a person wrote.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
     pub conversation: ConversationId,
     /// The door it came through, `terminal`.
@@ -77,6 +80,18 @@ pub struct Arrival {
     pub text: String,
     pub sender: Option<String>,
     pub beside: Beside,
+    /// What it is while its files are being fetched: kept instead of itself, for [`Router::held`]. None: it has none.
+    pub held: Option<Value>,
+}
+
+/// What a channel was told in one piece: taken whole or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub arrivals: Vec<Arrival>,
+    /// (channel, cursor): where the channel goes on.
+    pub cursor: Option<(String, String)>,
+    pub strangers: Vec<Stranger>,
+    pub oddities: Vec<Oddity>,
 }
 
 /// Why something was not taken.
@@ -94,6 +109,24 @@ pub enum RouterError {
     Aside(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A message, or a command if its text is one.
+fn row(arrival: Arrival) -> NewInbox {
+    let kind = if commands::parse(&arrival.text).is_some() { InboxKind::Command } else { InboxKind::Message };
+    let group = arrival.beside.group.clone();
+    let held = arrival.held.is_some();
+    let body = arrival.held.unwrap_or_else(|| json!(Body { text: arrival.text, sender: arrival.sender, beside: arrival.beside }));
+    NewInbox {
+        source: arrival.source,
+        external_id: arrival.external_id,
+        conversation: arrival.conversation,
+        kind,
+        group,
+        body: body.to_string(),
+        blobs: Vec::new(),
+        held,
+    }
 }
 
 impl Router {
@@ -147,22 +180,41 @@ impl Router {
         if let Some(reason) = self.state().aside.get(&arrival.conversation) {
             return Err(RouterError::Aside(reason.clone()));
         }
-        let kind = if commands::parse(&arrival.text).is_some() { InboxKind::Command } else { InboxKind::Message };
-        let body = json!(Body { text: arrival.text, sender: arrival.sender, beside: arrival.beside }).to_string();
-        let name = arrival.external_id.clone();
-        let row = NewInbox {
-            source: arrival.source,
-            external_id: arrival.external_id,
-            conversation: arrival.conversation,
-            kind,
-            group: None,
-            body,
-            blobs: Vec::new(),
-            held: false,
-        };
-        let store = self.0.deps.store.at(|| format!("accept@{name}"));
-        store.accept(Accept::rows(vec![row], clock::now())).await?;
+        let store = self.0.deps.store.at(|| format!("accept@{}", arrival.external_id));
+        store.accept(Accept::rows(vec![row(arrival)], clock::now())).await?;
         Ok(())
+    }
+
+    /// Takes what a channel was told. Durable when it returns; the same again changes nothing but counters. What is for a
+    /// conversation that was set aside waits for the next start.
+    ///
+    /// # Errors
+    ///
+    /// What the store can fail with. Nothing is kept then, and the cursor stays.
+    pub async fn accept_all(&self, batch: Batch) -> Result<(), StoreError> {
+        let Batch { arrivals, cursor, strangers, oddities } = batch;
+        let store = self.0.deps.store.at(|| format!("accept@{}", cursor.as_ref().map_or("-", |(_, cursor)| cursor)));
+        let rows = arrivals.into_iter().map(row).collect();
+        store.accept(Accept { rows, cursor, strangers, oddities, at: clock::now() }).await.map(drop)
+    }
+
+    /// Everything of one source that is held, in order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// What reading the store can fail with.
+    pub async fn held(&self, source: &str) -> Result<Vec<InboxRow>, StoreError> {
+        self.0.deps.store.held_inbox(source).await
+    }
+
+    /// Hands out what was held, as what it has become.
+    ///
+    /// # Errors
+    ///
+    /// What the store can fail with.
+    pub async fn release(&self, rows: Vec<(InboxId, Body)>) -> Result<(), StoreError> {
+        let store = self.0.deps.store.at(|| format!("release@{}", rows.first().map_or(0, |(id, _)| id.0)));
+        store.release(rows.into_iter().map(|(id, body)| (id, json!(body).to_string())).collect()).await
     }
 
     /// There may be something in the conversation's inbox: the store says so after each commit that puts it there.
@@ -185,6 +237,12 @@ impl Router {
     #[must_use]
     pub fn provider_of(&self, alias: &str) -> String {
         self.0.deps.config.models.get(alias).map(|model| model.provider.clone()).unwrap_or_default()
+    }
+
+    /// The models that `/model` offers, by their aliases.
+    #[must_use]
+    pub fn models(&self) -> Vec<String> {
+        self.0.deps.config.models.keys().cloned().collect()
     }
 
     /// The components that serve.

@@ -1,8 +1,214 @@
 //! Telegram: the Bot API, polled.
+//!
+//! - What arrives is stored, and the offset moves with it in one transaction; only the next poll confirms it (`poll`, `intake`).
+//! - Who may talk is decided by numbers, and widened only from the terminal, by an owner's button, or by the first owner's
+//!   pairing code (`access`, `people`).
+//! - Files are fetched after their message was accepted, and before anybody reads it (`fetch`).
+//! - A reply is planned (`plan`, `render`), and each part sent once (`deliver`). What only shows progress gives way to it.
+//!
+//! The transport and the types are our own (`api`, `types`, `send`, `update`): an update that has something new in it must
+//! not lose its text, and what a failure means for delivery must be known exactly.
 
+pub mod access;
 pub mod api;
+mod deliver;
+mod fetch;
+mod intake;
+mod keyboard;
 pub mod pace;
+mod pace_keeper;
+mod people;
+mod plan;
+mod poll;
+pub mod render;
 pub mod send;
 pub mod types;
 pub mod update;
-pub mod render;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::access::Access;
+use self::api::{Api, SetupError};
+use self::pace::Freezes;
+use self::people::Pairing;
+use self::plan::Shelf;
+use self::send::Target;
+use crate::clock::{self, Moment};
+use crate::config;
+use crate::delivery::{Channel, Delivery, Outcome, Part, Reply};
+use crate::ids::ConversationId;
+use crate::limits::TELEGRAM_SILENCE;
+use crate::router::Router;
+use crate::secrets::Secret;
+use crate::store::{Conversation, Store, StoreError};
+use crate::supervise::Supervisor;
+use crate::workdir::WorkDir;
+
+/// One bot. Cheap to clone.
+#[derive(Clone)]
+pub struct Telegram(Arc<Inner>);
+
+struct Inner {
+    /// The channel's name in rows: `tg:<bot id>`.
+    name: String,
+    api: Api,
+    config: config::Telegram,
+    store: Store,
+    workdir: WorkDir,
+    /// Held by whoever polls for this bot.
+    lock: PathBuf,
+    state: Mutex<State>,
+    /// Set when it starts to serve.
+    host: OnceLock<Host>,
+    /// A message with files was accepted.
+    arrived: Notify,
+}
+
+/// What it works with.
+struct Host {
+    router: Router,
+    delivery: Delivery,
+    supervisor: Supervisor,
+    /// Nobody has polled for so long that ids may have begun anew.
+    was_silent: bool,
+}
+
+#[derive(Default)]
+struct State {
+    access: Access,
+    freezes: Freezes,
+    /// Groups that became supergroups in this run, by their old numbers.
+    moved: HashMap<i64, i64>,
+    /// Conversations that are woken when their chat thaws.
+    thawing: HashSet<ConversationId>,
+    pairing: Option<Pairing>,
+    /// When owners were asked about somebody, lately.
+    asked: Vec<Instant>,
+}
+
+/// Why a bot cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the token is none of a bot; it looks like 123456789:AAF…, as BotFather gave it")]
+    Token,
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Telegram {
+    /// The bot of a token. Nothing is asked of Telegram yet.
+    ///
+    /// # Errors
+    ///
+    /// The token does not look like one, or there is no client for the configured server.
+    pub fn new(config: config::Telegram, token: Secret, store: Store, workdir: WorkDir) -> Result<Self, StartError> {
+        let bot = token.expose().split_once(':').and_then(|(bot, _)| bot.parse::<u64>().ok()).ok_or(StartError::Token)?;
+        let lock = config::environment::runtime_directory().join(poll::lock_name(config.api_base_url.as_str(), token.expose()));
+        let api = Api::new(&config.api_base_url, token, config.proxy.as_ref())?;
+        let inner = Inner {
+            name: format!("tg:{bot}"),
+            api,
+            config,
+            store,
+            workdir,
+            lock,
+            state: Mutex::default(),
+            host: OnceLock::new(),
+            arrived: Notify::new(),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The channel's name in the rows of conversations.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Serves until the host stops. `last_seen`: when a host served before, if one did.
+    ///
+    /// # Errors
+    ///
+    /// What reading the store can fail with.
+    pub async fn serve(
+        &self,
+        router: Router,
+        delivery: Delivery,
+        supervisor: &Supervisor,
+        last_seen: Option<Moment>,
+    ) -> Result<(), StartError> {
+        self.look_who_may_talk().await?;
+        let frozen = self.0.store.frozen(&self.0.name).await?;
+        self.state().freezes = Freezes::from_json(&frozen, Instant::now(), clock::now());
+        let was_silent = last_seen.is_some_and(|seen| clock::now().since(seen) > TELEGRAM_SILENCE.as_millis() as u64);
+        if self.0.host.set(Host { router, delivery, supervisor: supervisor.clone(), was_silent }).is_err() {
+            return Ok(());
+        }
+        let (poller, fetcher) = (self.clone(), self.clone());
+        supervisor.keep("telegram", move || poller.clone().poll());
+        supervisor.keep("telegram files", move || fetcher.clone().fetch());
+        Ok(())
+    }
+
+    fn api(&self) -> &Api {
+        &self.0.api
+    }
+
+    fn workdir(&self) -> &WorkDir {
+        &self.0.workdir
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::expect_used, reason = "only tasks that serve() has started come here")]
+    fn host(&self) -> &Host {
+        self.0.host.get().expect("it serves")
+    }
+
+    /// Where a chat is now.
+    fn moved(&self, target: Target) -> Target {
+        match self.state().moved.get(&target.chat()) {
+            Some(chat) => Target::new(*chat, target.thread()),
+            None => target,
+        }
+    }
+}
+
+impl Channel for Telegram {
+    fn plan(&self, reply: Reply<'_>) -> Vec<String> {
+        let shelf = Shelf::open(self.workdir(), reply.conversation.id);
+        if let Err(error) = &shelf {
+            tracing::warn!(conversation = %reply.conversation.id, %error, "the files of a reply cannot be looked at");
+        }
+        let parts = plan::plan(&reply, shelf.as_ref().ok());
+        parts.iter().filter_map(|part| serde_json::to_string(part).ok()).collect()
+    }
+
+    fn is_reachable(&self, conversation: &Conversation) -> bool {
+        let Ok(target) = conversation.address.parse::<Target>() else { return true };
+        match self.frozen_for(self.moved(target)) {
+            None => true,
+            Some(left) => {
+                self.wake_after(conversation.id, left);
+                false
+            }
+        }
+    }
+
+    fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome> {
+        self.send_part(part).boxed()
+    }
+
+    fn drained(&self, _conversation: ConversationId) {}
+}

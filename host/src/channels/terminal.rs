@@ -24,6 +24,7 @@ use crate::delivery::{Channel, Delivery, Outcome, Part, Reply};
 use crate::ids::ConversationId;
 use crate::limits::{ACK_TIME, SOCKET_CLIENTS};
 use crate::router::Router;
+use crate::store::Conversation;
 use crate::supervise::Supervisor;
 
 /// The channel's name in conversations' rows.
@@ -165,8 +166,8 @@ impl Channel for Terminal {
         vec![reply.body.to_owned()]
     }
 
-    fn is_reachable(&self, conversation: ConversationId) -> bool {
-        self.newest(conversation).is_some()
+    fn is_reachable(&self, conversation: &Conversation) -> bool {
+        self.newest(conversation.id).is_some()
     }
 
     fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::limits;
+use crate::fake_telegram;
 
 /// A self-hosted agent server whose every tool and model provider is a sandboxed component.
 #[derive(Debug, Clone, Parser)]
@@ -299,7 +299,7 @@ pub enum DevVerb {
 #[derive(Debug, Clone, Args)]
 pub struct FakeTelegramArgs {
     /// The port; 0 for any
-    #[arg(long, default_value_t = limits::FAKE_PORT)]
+    #[arg(long, default_value_t = fake_telegram::limits::PORT)]
     pub port: u16,
     /// The bot's token, instead of one that is the same every time
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process;
 
 use crate::backup::BackupError;
+use crate::channels::telegram;
 use crate::config::ConfigError;
 use crate::kernel::StartError;
 use crate::plugins::GrantsError;
@@ -100,6 +101,9 @@ impl ExitCode {
                 StartError::WorkDir(error) => Self::of_cause(error),
                 StartError::Store(error) => Self::of_cause(error),
                 StartError::Socket { .. } => Some(Self::Disk),
+                StartError::Token(_) => Some(Self::Auth),
+                StartError::Telegram(telegram::StartError::Store(error)) => Self::of_cause(error),
+                StartError::Telegram(_) => Some(Self::Config),
                 StartError::Plugins(_) => None,
             };
         }

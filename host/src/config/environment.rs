@@ -31,6 +31,13 @@ pub fn config_file(given: Option<&Path>) -> Option<PathBuf> {
     config_file_by(given, &variable, &|path| path.exists())
 }
 
+/// Where locks of this machine's processes are: `$XDG_RUNTIME_DIR`, else the folder for temporary files.
+#[must_use]
+pub fn runtime_directory() -> PathBuf {
+    let named = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
+    named.unwrap_or_else(std::env::temp_dir)
+}
+
 /// Loads the file that [`config_file`] finds, or the embedded default.
 ///
 /// # Errors

@@ -51,7 +51,7 @@ async fn drain(deps: &Deps, id: ConversationId, notify: &Notify) -> Result<(), S
     let Some(conversation) = deps.store.conversation(id).await? else { return Ok(()) };
     let Some(channel) = deps.channels.get(conversation.channel.as_str()).cloned() else { return Ok(()) };
     loop {
-        if !channel.is_reachable(id) {
+        if !channel.is_reachable(&conversation) {
             return Ok(());
         }
         let pending = deps.store.pending_outbox(id, BATCH).await?;
@@ -164,7 +164,7 @@ impl Lane<'_> {
                 Outcome::Unknown => {
                     durably!(store.part_ended(self.row.id, n, PartOutcome::Unknown))?;
                     part.state = PartState::Unknown;
-                    if !self.channel.is_reachable(self.conversation.id) {
+                    if !self.channel.is_reachable(self.conversation) {
                         return Ok(false);
                     }
                     return Box::pin(self.resume(parts)).await;
@@ -199,14 +199,14 @@ impl Lane<'_> {
 
     /// Waits before the next try. False: it has to wait until the address can be reached.
     async fn wait(&self, pause: Duration) -> bool {
-        if !self.channel.is_reachable(self.conversation.id) {
+        if !self.channel.is_reachable(self.conversation) {
             return false;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.notify.notified() => {}
         }
-        self.channel.is_reachable(self.conversation.id)
+        self.channel.is_reachable(self.conversation)
     }
 
     /// Every part is settled, and at least one was refused.

@@ -20,7 +20,7 @@ impl Channel for Scripted {
     fn plan(&self, reply: Reply<'_>) -> Vec<String> {
         reply.body.split('|').map(str::to_owned).collect()
     }
-    fn is_reachable(&self, _conversation: ConversationId) -> bool {
+    fn is_reachable(&self, _conversation: &Conversation) -> bool {
         !self.unreachable.load(Ordering::Relaxed)
     }
     fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome> {

@@ -24,7 +24,7 @@ use super::faults::Harm;
 use super::methods::{self, updates};
 use super::params::Params;
 use super::{Shared, view};
-use crate::limits;
+use crate::fake_telegram::limits;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub(super) type Answer = Response<Body>;
@@ -50,7 +50,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "the fake Bot API server failed to accept a connection");
-                tokio::time::sleep(limits::FAKE_LOOK).await;
+                tokio::time::sleep(limits::LOOK).await;
             }
         }
     }
@@ -233,7 +233,7 @@ fn cut(status: u16, kind: &str, body: &Bytes) -> Answer {
             Some(half) => Some((Ok(Frame::data(half)), None)),
             None => {
                 // What was sent so far arrives.
-                tokio::time::sleep(limits::FAKE_LOOK).await;
+                tokio::time::sleep(limits::LOOK).await;
                 Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), None))
             }
         }

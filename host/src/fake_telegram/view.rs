@@ -19,7 +19,7 @@ use super::server::{self, Answer, request};
 use super::state::chats::{Chat, ChatKind, Standing};
 use super::state::messages::{Author, Message};
 use super::{Inner, Shared};
-use crate::limits;
+use crate::fake_telegram::limits;
 
 const PAGE: &str = include_str!("view.html");
 /// The header without which nothing is changed.
@@ -182,7 +182,7 @@ fn perform(inner: &mut Inner, act: Act) -> Result<Value, Misuse> {
         Act::Migrate { chat, user } => state.migrate(chat, user, false).map(|chat| json!({"chat": chat})),
         Act::Fault { kind, chat } => {
             let fault = match kind {
-                FaultKind::Flood => Fault::flood(limits::FAKE_FLOOD.as_secs()),
+                FaultKind::Flood => Fault::flood(limits::FLOOD.as_secs()),
                 FaultKind::Hang => Fault::hang(),
                 FaultKind::Lost => Fault::lost_after(),
                 FaultKind::Cut => Fault::cut(),

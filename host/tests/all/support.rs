@@ -1,5 +1,6 @@
 //! What tests of different promises share.
 
+pub mod bot;
 pub mod checker;
 pub mod client;
 pub mod fake_openai;

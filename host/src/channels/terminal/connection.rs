@@ -217,6 +217,7 @@ impl Serving<'_> {
                     text,
                     sender: None,
                     beside: Beside::default(),
+                    held: None,
                 };
                 let line = match self.router.accept(arrival).await {
                     Ok(()) => ToClient::Receipt { id },

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use crate::limits;
+use crate::fake_telegram::limits;
 
 /// An inline keyboard: rows of buttons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +37,7 @@ impl Keyboard {
         if self.inline_keyboard.iter().any(Vec::is_empty) {
             return Err(Refusal::bad("can't parse inline keyboard: a row has no buttons"));
         }
-        if self.inline_keyboard.iter().any(|row| row.len() > limits::TELEGRAM_ROW_BUTTONS)
-            || self.buttons().count() > limits::TELEGRAM_BUTTONS
-        {
+        if self.inline_keyboard.iter().any(|row| row.len() > limits::ROW_BUTTONS) || self.buttons().count() > limits::BUTTONS {
             return Err(Refusal::bad("reply markup is too long"));
         }
         self.buttons().try_for_each(Button::check)?;
@@ -56,9 +54,7 @@ impl Button {
             return Err(Refusal::bad("BUTTON_STYLE_INVALID"));
         }
         match (&self.callback_data, &self.url) {
-            (Some(data), None) if data.is_empty() || data.len() > limits::TELEGRAM_CALLBACK_BYTES => {
-                Err(Refusal::bad("BUTTON_DATA_INVALID"))
-            }
+            (Some(data), None) if data.is_empty() || data.len() > limits::CALLBACK_BYTES => Err(Refusal::bad("BUTTON_DATA_INVALID")),
             (None, Some(address)) if url::Url::parse(address).is_err() => Err(Refusal::bad("BUTTON_URL_INVALID")),
             (Some(_), None) | (None, Some(_)) => Ok(()),
             _ => Err(Refusal::bad("can't parse inline keyboard button: it needs callback_data or url, and not both")),

@@ -1,17 +1,16 @@
 //! Photos: only what can be shown is one.
 
 use super::Refusal;
-use crate::limits;
+use crate::fake_telegram::limits;
 
 /// Checks what is sent as a photo; gives its width and height.
 pub(crate) fn photo(bytes: &[u8]) -> Result<(u32, u32), Refusal> {
-    if bytes.len() > limits::TELEGRAM_PHOTO_BYTES {
-        return Err(Refusal::bad(format!("file is too big: a photo has at most {} bytes", limits::TELEGRAM_PHOTO_BYTES)));
+    if bytes.len() > limits::PHOTO_BYTES {
+        return Err(Refusal::bad(format!("file is too big: a photo has at most {} bytes", limits::PHOTO_BYTES)));
     }
     let (width, height) = size(bytes).ok_or_else(|| Refusal::bad("IMAGE_PROCESS_FAILED"))?;
     let (short, long) = (width.min(height), width.max(height));
-    let fits =
-        short > 0 && width.saturating_add(height) <= limits::TELEGRAM_PHOTO_SIDES && long / short.max(1) <= limits::TELEGRAM_PHOTO_RATIO;
+    let fits = short > 0 && width.saturating_add(height) <= limits::PHOTO_SIDES && long / short.max(1) <= limits::PHOTO_RATIO;
     if fits { Ok((width, height)) } else { Err(Refusal::bad("PHOTO_INVALID_DIMENSIONS")) }
 }
 
@@ -98,7 +97,7 @@ mod tests {
             (png(9000, 1001), "PHOTO_INVALID_DIMENSIONS"),
             (b"no picture".to_vec(), "IMAGE_PROCESS_FAILED"),
             (b"\xff\xd8\xff".to_vec(), "IMAGE_PROCESS_FAILED"),
-            (vec![0; limits::TELEGRAM_PHOTO_BYTES + 1], "file is too big"),
+            (vec![0; limits::PHOTO_BYTES + 1], "file is too big"),
         ] {
             let refused = photo(&bytes).unwrap_err().description;
             assert!(refused.contains(said), "{refused}");

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Refusal;
-use crate::limits;
+use crate::fake_telegram::limits;
 
 /// A piece of formatting, or something that a client found in the text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,12 +119,8 @@ pub fn units(text: &str) -> usize {
 /// # Errors
 /// What is wrong with an entity. How long the text may be is for the caller to say.
 pub(crate) fn checked(text: &str, entities: Vec<Entity>) -> Result<(String, Vec<Entity>), Refusal> {
-    if entities.len() > limits::TELEGRAM_ENTITIES {
-        return Err(Refusal::bad(format!(
-            "{} entities; Telegram would drop all after the first {}",
-            entities.len(),
-            limits::TELEGRAM_ENTITIES
-        )));
+    if entities.len() > limits::ENTITIES {
+        return Err(Refusal::bad(format!("{} entities; Telegram would drop all after the first {}", entities.len(), limits::ENTITIES)));
     }
     places(text, &entities)?;
     nesting(&entities)?;
@@ -219,7 +215,7 @@ fn kind_of(word: &str) -> Option<(Kind, usize)> {
         let bot = rest[command..].strip_prefix('@').map_or(0, name);
         let length = 1 + command + if bot > 0 { 1 + bot } else { 0 };
         // A path is no command.
-        let whole = command > 0 && command <= limits::TELEGRAM_COMMAND_CHARS && !word[length..].starts_with('/');
+        let whole = command > 0 && command <= limits::COMMAND_CHARS && !word[length..].starts_with('/');
         return whole.then_some((Kind::BotCommand, length));
     }
     if let Some(rest) = word.strip_prefix('@') {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Answer, Params, Refusal, State};
-use crate::limits;
+use crate::fake_telegram::limits;
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -16,11 +16,11 @@ struct Command {
 impl Command {
     fn check(&self) -> Result<(), Refusal> {
         let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        let named = (1..=limits::TELEGRAM_COMMAND_CHARS).contains(&self.command.len()) && self.command.chars().all(name);
+        let named = (1..=limits::COMMAND_CHARS).contains(&self.command.len()) && self.command.chars().all(name);
         if !named {
             return Err(Refusal::bad("BOT_COMMAND_INVALID"));
         }
-        let described = (1..=limits::TELEGRAM_COMMAND_TEXT_CHARS).contains(&self.description.chars().count());
+        let described = (1..=limits::COMMAND_TEXT_CHARS).contains(&self.description.chars().count());
         if described { Ok(()) } else { Err(Refusal::bad("BOT_COMMAND_DESCRIPTION_INVALID")) }
     }
 }
@@ -61,7 +61,7 @@ pub(super) fn set_my_commands(state: &mut State, mut params: Params) -> Answer {
     let commands = params.object::<Vec<Command>>("commands")?.unwrap_or_default();
     let menu = menu(state, &mut params)?;
     params.done()?;
-    if commands.len() > limits::TELEGRAM_COMMANDS {
+    if commands.len() > limits::COMMANDS {
         return Err(Refusal::bad("BOT_COMMANDS_TOO_MUCH"));
     }
     commands.iter().try_for_each(Command::check)?;

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::send::{self, ms};
 use super::{Answer, Params, Refusal, State};
 use crate::fake_telegram::check::keyboard::Keyboard;
+use crate::fake_telegram::limits;
 use crate::fake_telegram::state::messages::{Author, Content};
-use crate::limits;
 
 const NOT_MODIFIED: &str = "message is not modified: specified new message content and reply markup are exactly the same as a current content and reply markup of the message";
 
@@ -118,10 +118,10 @@ pub(super) fn answer_callback_query(state: &mut State, mut params: Params) -> An
     params.flag("show_alert")?;
     params.int("cache_time")?;
     params.done()?;
-    if text.chars().count() > limits::TELEGRAM_NOTICE_CHARS {
+    if text.chars().count() > limits::NOTICE_CHARS {
         return Err(Refusal::bad("MESSAGE_TOO_LONG"));
     }
-    let oldest = state.now - ms(limits::TELEGRAM_QUERY_TIME);
+    let oldest = state.now - ms(limits::QUERY_TIME);
     match state.queries.get_mut(&id).filter(|query| query.pressed >= oldest) {
         None => Err(Refusal::bad("query is too old and response timeout expired or query ID is invalid")),
         Some(query) => {

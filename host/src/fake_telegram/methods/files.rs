@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use super::{Answer, Params, Refusal, State};
+use crate::fake_telegram::limits;
 use crate::fake_telegram::state::StoredFile;
-use crate::limits;
 
 /// Where a file can be fetched; the small copy of a photo has an id of its own.
 pub(super) fn get_file(state: &mut State, mut params: Params) -> Answer {
     let id = params.text("file_id")?.unwrap_or_default();
     params.done()?;
     let file = state.files.get(id.trim_end_matches('s')).ok_or_else(|| Refusal::bad("invalid file_id"))?;
-    if file.size > limits::TELEGRAM_FETCH_BYTES {
+    if file.size > limits::FETCH_BYTES {
         return Err(Refusal::bad("file is too big"));
     }
     Ok(json!({"file_id": id, "file_unique_id": format!("U{id}"), "file_size": file.size, "file_path": path(file)}))

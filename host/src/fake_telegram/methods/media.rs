@@ -8,9 +8,9 @@ use super::send::Place;
 use super::{Answer, Params, Refusal, State};
 use crate::fake_telegram::check::picture;
 use crate::fake_telegram::check::text::{self, Entity};
+use crate::fake_telegram::limits;
 use crate::fake_telegram::params::Upload;
 use crate::fake_telegram::state::messages::{Content, FileKind, Message};
-use crate::limits;
 
 pub(super) fn send_photo(state: &mut State, params: Params) -> Answer {
     send(state, params, FileKind::Photo)
@@ -57,7 +57,7 @@ fn send(state: &mut State, mut params: Params, kind: FileKind) -> Answer {
 
 fn caption_of(caption: &str, entities: Vec<Entity>) -> Result<(String, Vec<Entity>), Refusal> {
     let (text, entities) = text::checked(caption, entities)?;
-    if text::units(&text) > limits::TELEGRAM_CAPTION_UNITS {
+    if text::units(&text) > limits::CAPTION_UNITS {
         return Err(Refusal::bad("message caption is too long"));
     }
     Ok((text, entities))
@@ -116,7 +116,7 @@ impl Given {
         if upload.bytes.is_empty() {
             return Err(Refusal::bad("file must be non-empty"));
         }
-        if upload.bytes.len() > limits::TELEGRAM_FILE_BYTES {
+        if upload.bytes.len() > limits::FILE_BYTES {
             return Err(Refusal::new(413, "Request Entity Too Large"));
         }
         if kind == FileKind::Photo {
@@ -152,7 +152,7 @@ pub(super) fn send_media_group(state: &mut State, mut params: Params) -> Answer 
     }
     let place = Place::take(state, &mut params)?;
     let items = params.object::<Vec<Item>>("media")?.unwrap_or_default();
-    let (least, most) = limits::TELEGRAM_ALBUM;
+    let (least, most) = limits::ALBUM;
     if !(least..=most).contains(&items.len()) {
         return Err(Refusal::bad(format!("an album has {least} to {most} items, not {}", items.len())));
     }

@@ -6,9 +6,9 @@ use serde_json::json;
 use super::{Answer, Params, Refusal, State};
 use crate::fake_telegram::check::keyboard::Keyboard;
 use crate::fake_telegram::check::text::{self, Entity};
+use crate::fake_telegram::limits;
 use crate::fake_telegram::state::chats::Draft;
 use crate::fake_telegram::state::messages::{Author, Content, Message, Quote};
-use crate::limits;
 
 /// What every message that is sent says about where it goes and how.
 pub(super) struct Place {
@@ -83,7 +83,7 @@ impl Place {
                 self.reply_to = Some(message.id);
                 if let Some(quoted) = reply.quote {
                     let (text, entities) = text::checked(&quoted, reply.quote_entities)?;
-                    let found = message.text.find(&text).filter(|_| !text.is_empty() && text::units(&text) <= limits::TELEGRAM_QUOTE_UNITS);
+                    let found = message.text.find(&text).filter(|_| !text.is_empty() && text::units(&text) <= limits::QUOTE_UNITS);
                     let at = found.ok_or_else(|| Refusal::bad("QUOTE_TEXT_INVALID"))?;
                     let position = reply.quote_position.unwrap_or_else(|| text::units(&message.text[..at]));
                     self.quote = Some(Quote { text, entities, position });
@@ -109,7 +109,7 @@ pub(super) fn take_text(params: &mut Params) -> Result<(String, Vec<Entity>), Re
     if text.is_empty() {
         return Err(Refusal::bad("message text is empty"));
     }
-    if text::units(&text) > limits::TELEGRAM_TEXT_UNITS {
+    if text::units(&text) > limits::TEXT_UNITS {
         return Err(Refusal::bad("message is too long"));
     }
     Ok((text, entities))
@@ -148,10 +148,10 @@ pub(super) fn send_message_draft(state: &mut State, mut params: Params) -> Answe
     if id == 0 {
         return Err(Refusal::bad("draft_id must be non-zero"));
     }
-    if text::units(&text) > limits::TELEGRAM_TEXT_UNITS {
+    if text::units(&text) > limits::TEXT_UNITS {
         return Err(Refusal::bad("message is too long"));
     }
-    let until = state.now + ms(limits::TELEGRAM_DRAFT);
+    let until = state.now + ms(limits::DRAFT);
     if let Some(drafts) = state.chats.get_mut(&chat).map(|chat| &mut chat.drafts) {
         let stopped = drafts.get(&thread).is_some_and(|draft| draft.id == id && draft.stopped);
         if !stopped {
@@ -187,7 +187,7 @@ pub(super) fn send_chat_action(state: &mut State, mut params: Params) -> Answer 
     if !ACTIONS.contains(&action.as_str()) {
         return Err(Refusal::bad("wrong parameter action in request"));
     }
-    let until = state.now + ms(limits::TELEGRAM_ACTION);
+    let until = state.now + ms(limits::ACTION);
     if let Some(chat) = state.chats.get_mut(&chat) {
         chat.actions.insert(thread, (action, until));
     }

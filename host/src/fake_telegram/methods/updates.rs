@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Answer, Params, Refusal, State};
-use crate::limits;
+use crate::fake_telegram::limits;
 
 /// A call of `getUpdates` that may wait.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ pub(in crate::fake_telegram) fn begin_poll(state: &mut State, mut params: Params
     }
     state.updates.poll += 1;
     state.confirm_below(offset);
-    let most = limits::TELEGRAM_UPDATES;
+    let most = limits::UPDATES;
     let limit = usize::try_from(limit).ok().filter(|limit| (1..=most).contains(limit)).unwrap_or(most);
-    let timeout = Duration::from_secs(u64::try_from(timeout).unwrap_or(0)).min(limits::TELEGRAM_POLL);
+    let timeout = Duration::from_secs(u64::try_from(timeout).unwrap_or(0)).min(limits::POLL);
     Ok(Poll { number: state.updates.poll, limit, timeout })
 }
 

@@ -9,8 +9,8 @@ use hyper::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use crate::fake_telegram::check::{Refusal, unreadable};
+use crate::fake_telegram::limits;
 use crate::fake_telegram::params::{Params, Upload};
-use crate::limits;
 
 /// Reads a request. The outer error: its body did not come whole.
 pub(super) async fn read(request: Request<Incoming>) -> Result<Result<Params, Refusal>, hyper::Error> {
@@ -26,7 +26,7 @@ pub(super) async fn read(request: Request<Incoming>) -> Result<Result<Params, Re
 
 /// The body; none when it is too large.
 pub(in crate::fake_telegram) async fn whole(body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
-    match Limited::new(body, limits::FAKE_REQUEST_BYTES).collect().await {
+    match Limited::new(body, limits::REQUEST_BYTES).collect().await {
         Ok(body) => Ok(Some(body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Ok(None),
         Err(error) => error.downcast::<hyper::Error>().map_or(Ok(None), |error| Err(*error)),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use crate::fake_telegram::check::Refusal;
-use crate::limits;
+use crate::fake_telegram::limits;
 
 /// Kinds that a bot gets only when it names them.
 const UNASKED: [&str; 3] = ["chat_member", "message_reaction", "message_reaction_count"];
@@ -179,7 +179,7 @@ impl State {
     /// queue, from before the ids were chosen anew, and confirms nothing.
     pub(in crate::fake_telegram) fn confirm_below(&mut self, offset: i64) {
         let before = self.updates.pending();
-        if offset > 0 && offset <= self.updates.next.saturating_add(limits::TELEGRAM_OFFSET_AHEAD) {
+        if offset > 0 && offset <= self.updates.next.saturating_add(limits::OFFSET_AHEAD) {
             self.updates.confirm(self.now, |_, id| id < offset);
         } else if offset < 0 {
             let kept = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);

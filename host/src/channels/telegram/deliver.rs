@@ -1,0 +1,244 @@
+//! One part of a reply, sent once: by which method, and what its outcome means.
+//!
+//! - A refusal of the formatting is answered by the same text without it, a refusal of a picture by the same file as a
+//!   document, a file that cannot be sent by a sentence that says so. Each of these follows a refusal, so nothing comes twice.
+//! - Everything but answers and questions is silent, and no link is previewed.
+//! - 429 freezes the chat for as long as it says; a chat that is gone closes its conversation.
+
+use std::io;
+use std::time::Duration;
+
+use super::Telegram;
+use super::api::{ApiError, FileBody};
+use super::keyboard;
+use super::plan::{Outgoing, Planned, Shelf, Words};
+use super::render::Entity;
+use super::send::{FileMethod, InputMedia, LinkPreviewOptions, Place, ReplyParameters, SendFile, SendMediaGroup, SendMessage, Target};
+use super::types::SentMessage;
+use crate::delivery::{Outcome, Part};
+use crate::ids::ConversationId;
+use crate::limits::{TELEGRAM_CALL_TIME, TELEGRAM_UNAUTHORIZED_PAUSE, TELEGRAM_UPLOAD_TIME};
+use crate::store::{MAY_REPEAT, OutboxKind};
+
+/// How a part is sent, whatever is in it.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    place: Place,
+    is_silent: bool,
+    is_marked: bool,
+}
+
+/// The first message of what was sent.
+type Sent = Result<Option<i64>, ApiError>;
+
+impl Telegram {
+    /// Sends one part, once.
+    pub(super) async fn send_part(&self, part: Part) -> Outcome {
+        let target = match part.address.parse::<Target>() {
+            Ok(target) => self.moved(target),
+            Err(error) => return Outcome::Refused { code: 0, text: error.to_string() },
+        };
+        if let Some(left) = self.frozen_for(target) {
+            return Outcome::NotSent(Some(left));
+        }
+        let is_silent = !matches!(part.kind, OutboxKind::Final | OutboxKind::Question);
+        let manner = Manner { place: target.to_send(), is_silent, is_marked: part.marked };
+        // What another version has planned: its text is still the reply.
+        let planned = serde_json::from_str(&part.body).unwrap_or_else(|_| Planned::Text(Words::plain(&part.body)));
+        let sent = match planned {
+            Planned::Text(words) => self.send_words(manner, &words).await,
+            Planned::Answer { markdown } => {
+                let file = FileBody::from_bytes("answer.md", markdown).with_media_type(Some("text/markdown"));
+                self.send_file(manner, FileMethod::Document, file, "").await
+            }
+            Planned::Files { files } => self.send_files(manner, part.conversation, &files).await,
+        };
+        self.outcome(&part, target, sent).await
+    }
+
+    async fn send_words(&self, manner: Manner, words: &Words) -> Sent {
+        match self.send_message(manner, words, &words.entities).await {
+            Err(error) if !words.entities.is_empty() && is_about_the_content(&error) => {
+                tracing::warn!(%error, "a formatted message was refused and is sent plain");
+                self.send_message(manner, words, &[]).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_message(&self, manner: Manner, words: &Words, entities: &[Entity]) -> Sent {
+        let lead = lead(manner);
+        let shift = lead.encode_utf16().count();
+        let entities: Vec<_> = entities.iter().map(|entity| Entity { offset: entity.offset + shift, ..entity.clone() }).collect();
+        let keyboard = keyboard::of(&words.buttons);
+        let message = SendMessage {
+            place: manner.place,
+            text: &format!("{lead}{}", words.text),
+            entities: &entities,
+            disable_notification: manner.is_silent,
+            link_preview_options: LinkPreviewOptions::OFF,
+            reply_parameters: words.answers.map(ReplyParameters::to),
+            reply_markup: keyboard.as_ref(),
+        };
+        first(self.api().call::<SentMessage>("sendMessage", &message, TELEGRAM_CALL_TIME).await.map(|sent| vec![sent]))
+    }
+
+    /// One file, or an album of several.
+    async fn send_files(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing]) -> Sent {
+        let opened = match self.open(conversation, files) {
+            Ok(opened) => opened,
+            Err(reason) => return self.send_words(manner, &Words::plain(reason)).await,
+        };
+        let sent = match files {
+            [file] => self.send_opened(manner, conversation, file, opened).await,
+            _ => self.send_album(manner, files, opened).await,
+        };
+        match sent {
+            Err(error) if is_about_the_content(&error) => {
+                tracing::warn!(%error, "files were refused");
+                let reason = error.refusal().map_or_else(String::new, |refusal| format!(": {}", refusal.description));
+                self.send_words(manner, &Words::plain(format!("Telegram did not take {}{reason}.", names(files)))).await
+            }
+            // Nothing of it arrived, and it would be so again: the file is shorter than it was, or cannot be read.
+            Err(ApiError::Unreadable(why)) => {
+                tracing::warn!(why, "files could not be read to their end");
+                self.send_words(manner, &Words::plain(format!("{} could not be sent: it could not be read to its end.", names(files)))).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_opened(&self, manner: Manner, conversation: ConversationId, file: &Outgoing, opened: Vec<FileBody>) -> Sent {
+        let Some(body) = opened.into_iter().next() else { return Ok(None) };
+        match self.send_file(manner, file.method, body, &file.label).await {
+            Err(error) if file.method != FileMethod::Document && is_about_the_content(&error) => {
+                tracing::info!(%error, path = file.path, "a file is sent as a document");
+                self.send_again_as_document(manner, conversation, file).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_file(&self, manner: Manner, method: FileMethod, file: FileBody, label: &str) -> Sent {
+        let caption = format!("{}{label}", lead(manner));
+        let parameters = SendFile::<Entity> {
+            place: manner.place,
+            caption: caption.trim_end(),
+            caption_entities: &[],
+            disable_notification: manner.is_silent,
+            reply_parameters: None,
+        };
+        let files = vec![(method.field().to_owned(), file)];
+        first(self.api().upload::<SentMessage>(method.method(), &parameters, files, TELEGRAM_UPLOAD_TIME).await.map(|sent| vec![sent]))
+    }
+}
+
+impl Telegram {
+    async fn send_again_as_document(&self, manner: Manner, conversation: ConversationId, file: &Outgoing) -> Sent {
+        match self.open(conversation, std::slice::from_ref(file)) {
+            Ok(mut opened) => match opened.pop() {
+                Some(body) => self.send_file(manner, FileMethod::Document, body, &file.label).await,
+                None => Ok(None),
+            },
+            Err(reason) => self.send_words(manner, &Words::plain(reason)).await,
+        }
+    }
+
+    async fn send_album(&self, manner: Manner, files: &[Outgoing], opened: Vec<FileBody>) -> Sent {
+        let lead = lead(manner);
+        let captions: Vec<_> =
+            files.iter().enumerate().map(|(n, file)| if n == 0 { format!("{lead}{}", file.label) } else { file.label.clone() }).collect();
+        let field = |n: usize| format!("file{n}");
+        let media: Vec<_> = files
+            .iter()
+            .zip(&captions)
+            .enumerate()
+            .map(|(n, (file, caption))| InputMedia::<Entity> {
+                kind: file.method.field(),
+                media: format!("attach://{}", field(n)),
+                caption,
+                caption_entities: &[],
+            })
+            .collect();
+        let album = SendMediaGroup { place: manner.place, media: &media, disable_notification: manner.is_silent, reply_parameters: None };
+        let bodies = opened.into_iter().enumerate().map(|(n, body)| (field(n), body)).collect();
+        first(self.api().upload::<Vec<SentMessage>>("sendMediaGroup", &album, bodies, TELEGRAM_UPLOAD_TIME).await)
+    }
+
+    /// The files as they are now, or a sentence for whoever waits for them.
+    fn open(&self, conversation: ConversationId, files: &[Outgoing]) -> Result<Vec<FileBody>, String> {
+        let shelf = Shelf::open(self.workdir(), conversation).map_err(|error| format!("The workspace cannot be read: {error}."))?;
+        let body = |file: &Outgoing| -> io::Result<FileBody> {
+            let (opened, bytes) = shelf.file(&file.path)?;
+            let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+            Ok(FileBody::from_file(name, opened.into_std(), bytes))
+        };
+        files.iter().map(|file| body(file).map_err(|error| format!("“{}” could not be sent: {error}.", file.path))).collect()
+    }
+
+    /// What a sending's end means for delivery. Remembers what it says about the chat.
+    async fn outcome(&self, part: &Part, target: Target, sent: Sent) -> Outcome {
+        let error = match sent {
+            Ok(id) => return Outcome::Sent(id.map(|id| id.to_string())),
+            Err(error) => error,
+        };
+        let again = self.learn(target, &error).await;
+        match error {
+            ApiError::NotSent(why) | ApiError::Unreadable(why) => {
+                tracing::warn!(key = part.key, part = part.n, why, "a message was not sent");
+                Outcome::NotSent(None)
+            }
+            // It is there, whatever the server says about it.
+            ApiError::Undecodable { .. } => Outcome::Sent(None),
+            ApiError::Unknown(why) => {
+                tracing::warn!(key = part.key, part = part.n, why, "nobody knows whether a message arrived");
+                Outcome::Unknown
+            }
+            ApiError::Rejected(refusal) => match again {
+                Some(after) => Outcome::NotSent(Some(after)),
+                None => Outcome::Refused { code: refusal.code, text: refusal.description },
+            },
+        }
+    }
+
+    /// Remembers what an error says about its chat. When the same may be tried again, if it may.
+    pub(super) async fn learn(&self, target: Target, error: &ApiError) -> Option<Duration> {
+        let refusal = error.refusal()?;
+        if let Some(after) = refusal.retry_after.filter(|_| error.is_too_many()) {
+            return Some(self.freeze(target, after));
+        }
+        if let Some(to) = refusal.migrate_to {
+            self.migrate(target.chat(), to).await;
+            return Some(Duration::ZERO);
+        }
+        if error.is_unauthorized() {
+            return Some(TELEGRAM_UNAUTHORIZED_PAUSE);
+        }
+        if error.is_gone() {
+            self.close_chat(Target::new(target.chat(), None), true).await;
+        } else if error.is_thread_gone() {
+            self.close_chat(target, false).await;
+        }
+        None
+    }
+}
+
+fn names(files: &[Outgoing]) -> String {
+    files.iter().map(|file| format!("“{}”", file.path)).collect::<Vec<_>>().join(", ")
+}
+
+/// What stands before a message that may be a repetition.
+fn lead(manner: Manner) -> String {
+    if manner.is_marked { format!("{MAY_REPEAT}\n") } else { String::new() }
+}
+
+fn first(sent: Result<Vec<SentMessage>, ApiError>) -> Sent {
+    sent.map(|sent| sent.first().map(|message| message.message_id))
+}
+
+/// Would other content at the same place do?
+fn is_about_the_content(error: &ApiError) -> bool {
+    error.refusal().is_some_and(|refusal| matches!(refusal.code, 400 | 413) && refusal.migrate_to.is_none())
+        && !error.is_gone()
+        && !error.is_thread_gone()
+}

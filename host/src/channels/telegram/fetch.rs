@@ -1,0 +1,318 @@
+//! Files that people send: fetched after their message was accepted, and before anybody reads it.
+//!
+//! A message with files is held in the inbox, with what comes after it in its conversation. It is released when each of its
+//! files is in the workspace, or it is known why not; an album when nothing has been added to it for a while, as one. A fetch
+//! that a crash cut off begins anew and writes the same names.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Telegram;
+use super::api::{ApiError, DownloadError};
+use super::send::GetFile;
+use super::types::{File, FilePlace};
+use crate::clock;
+use crate::ids::{ConversationId, InboxId};
+use crate::limits::{
+    ALBUM_QUIET, FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_DOWNLOAD_TIME, TELEGRAM_FETCH_TRIES, TELEGRAM_FETCHES, TELEGRAM_FILE_IN_BYTES,
+    TELEGRAM_LOCAL_FILE_BYTES, TELEGRAM_NAME_CHARS, TELEGRAM_URL,
+};
+use crate::session::event::Attached;
+use crate::session::inbox::Body;
+use crate::store::{InboxRow, NewOutbox, OutboxKind, StoreError};
+
+/// Where files go, in the workspace.
+const FOLDER: &str = "attachments/incoming";
+/// Between tries of a file.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A message whose files are not here yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub body: Body,
+    pub fetch: Vec<Wanted>,
+    pub message_id: i64,
+}
+
+/// A file to fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wanted {
+    pub file_id: String,
+    /// When the file has no name.
+    pub default_name: String,
+    pub attached: Attached,
+}
+
+/// Rows that are released together.
+type Group = (ConversationId, String);
+
+impl Telegram {
+    /// Fetches whatever is held, until the host stops.
+    pub(super) async fn fetch(self) {
+        let mut jobs = JoinSet::new();
+        let mut running: HashSet<Group> = HashSet::new();
+        loop {
+            match self.host().router.held(&self.0.name).await {
+                Ok(rows) => {
+                    for group in rows.iter().map(group) {
+                        if running.len() < TELEGRAM_FETCHES && running.insert(group.clone()) {
+                            let telegram = self.clone();
+                            jobs.spawn(async move {
+                                telegram.fetch_group(&group).await.map_err(|error| (error, group.clone())).map(|()| group)
+                            });
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "messages with files wait");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = self.0.arrived.notified() => {}
+                Some(ended) = jobs.join_next(), if !jobs.is_empty() => match ended {
+                    Ok(Ok(group)) => drop(running.remove(&group)),
+                    Ok(Err((error, group))) => {
+                        tracing::warn!(%error, "a message with files waits");
+                        tokio::time::sleep(FULL_PAUSE).await;
+                        running.remove(&group);
+                    }
+                    // It panicked: this task does so too, and everything that is held is begun anew.
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+            }
+        }
+    }
+
+    /// Fetches the files of a message or an album, and releases it.
+    async fn fetch_group(&self, wanted: &Group) -> Result<(), StoreError> {
+        let mut ready: Vec<(InboxId, Body)> = Vec::new();
+        loop {
+            let rows = self.host().router.held(&self.0.name).await?;
+            let mut news = false;
+            for row in rows.iter().filter(|row| group(row) == *wanted) {
+                if ready.iter().all(|(id, _)| *id != row.id) {
+                    ready.push((row.id, self.fetch_row(row).await?));
+                    news = true;
+                }
+            }
+            let is_album = rows.iter().any(|row| group(row) == *wanted && row.group.is_some());
+            if !(is_album && news) {
+                return self.host().router.release(ready).await;
+            }
+            tokio::time::sleep(ALBUM_QUIET).await;
+        }
+    }
+
+    /// The message with its files, as far as they could be had.
+    async fn fetch_row(&self, row: &InboxRow) -> Result<Body, StoreError> {
+        let held: Held = match serde_json::from_str(&row.body) {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::error!(row = %row.id, %error, "a held message cannot be read");
+                return Ok(Body::text(format!("(a message that could not be read: {error})")));
+            }
+        };
+        let mut body = held.body;
+        let fetched = held.fetch.iter().enumerate().map(|(n, wanted)| self.fetch_file(row.conversation, held.message_id, n, wanted));
+        body.beside.files = futures_util::future::join_all(fetched).await;
+        let large: Vec<_> = body.beside.files.iter().filter(|file| file.missing.as_deref() == Some(&*too_large(self.limit()))).collect();
+        if !large.is_empty() {
+            let names = large.iter().map(|file| format!("“{}”", file.name.as_deref().unwrap_or(&file.kind))).collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "I could not fetch {names}: Telegram lets bots fetch files of at most {} MB. Send it in smaller parts, or put it where I can read it.",
+                self.limit() >> 20
+            );
+            let key = format!("{}.{}.toolarge", self.0.name, row.external_id);
+            self.0.store.tell(NewOutbox::new(key, row.conversation, OutboxKind::Notice, text), clock::now()).await?;
+        }
+        Ok(body)
+    }
+
+    async fn fetch_file(&self, conversation: ConversationId, message_id: i64, n: usize, wanted: &Wanted) -> Attached {
+        let mut attached = wanted.attached.clone();
+        let name = attached.name.as_deref().map(file_name).unwrap_or_else(|| wanted.default_name.clone());
+        let name = if n == 0 { format!("{message_id}-{name}") } else { format!("{message_id}.{n}-{name}") };
+        match self.fetch_to(conversation, wanted, &name).await {
+            Ok(bytes) => {
+                attached.size = Some(bytes);
+                attached.path = Some(format!("{FOLDER}/{name}"));
+            }
+            Err(reason) => {
+                tracing::warn!(%conversation, reason, "a file could not be fetched");
+                attached.missing = Some(reason);
+            }
+        }
+        attached
+    }
+
+    /// Its size, or why it is not there.
+    async fn fetch_to(&self, conversation: ConversationId, wanted: &Wanted, name: &str) -> Result<u64, String> {
+        if wanted.attached.size.is_some_and(|bytes| bytes > self.limit()) {
+            return Err(too_large(self.limit()));
+        }
+        let mut last = String::new();
+        for attempt in 0..TELEGRAM_FETCH_TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(AGAIN * attempt).await;
+            }
+            let place = match self.api().call::<File>("getFile", &GetFile { file_id: &wanted.file_id }, TELEGRAM_CALL_TIME).await {
+                Ok(file) => file.place().ok_or_else(|| too_large(self.limit()))?,
+                Err(error) => {
+                    last = self.refused(&error)?;
+                    tokio::time::sleep(error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default()).await;
+                    continue;
+                }
+            };
+            match self.copy(conversation, place, name).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(Failed::ForGood(reason)) => return Err(reason),
+                Err(Failed::ForNow(reason)) => last = reason,
+            }
+        }
+        Err(last)
+    }
+
+    /// Why a file was refused for good; or, as a success, why it may come later.
+    fn refused(&self, error: &ApiError) -> Result<String, String> {
+        match error.refusal() {
+            Some(refusal) if refusal.description.contains("file is too big") => Err(too_large(self.limit())),
+            Some(refusal) if !error.is_too_many() => Err(format!("Telegram says: {}", refusal.description)),
+            _ => Ok(format!("Telegram did not answer: {error}")),
+        }
+    }
+
+    async fn copy(&self, conversation: ConversationId, place: FilePlace, name: &str) -> Result<u64, Failed> {
+        let (sender, receiver) = mpsc::channel(16);
+        let (workspace, name) = (self.workdir().workspace(conversation), name.to_owned());
+        let written = tokio::task::spawn_blocking(move || write(&workspace, &name, receiver));
+        let fed = match place {
+            FilePlace::Server(path) => self.feed(&path, &sender).await,
+            FilePlace::Disk(path) => feed_from_disk(path, sender.clone()).await,
+        };
+        let end = if fed.is_ok() { sender.send(Chunk::End).await.is_ok() } else { false };
+        drop(sender);
+        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        match (fed, end, written) {
+            (Err(failed), ..) => Err(failed),
+            (Ok(()), true, Ok(bytes)) => Ok(bytes),
+            (_, _, Err(error)) => Err(Failed::ForGood(format!("it could not be written to the workspace: {error}"))),
+            (_, false, Ok(_)) => Err(Failed::ForNow("it could not be written to the workspace".to_owned())),
+        }
+    }
+
+    async fn feed(&self, path: &str, sender: &mpsc::Sender<Chunk>) -> Result<(), Failed> {
+        let failed = |error: DownloadError| match error {
+            DownloadError::TooLarge { limit_bytes } => Failed::ForGood(too_large(limit_bytes)),
+            other => Failed::ForNow(other.to_string()),
+        };
+        let mut download = self.api().download(path, self.limit(), TELEGRAM_DOWNLOAD_TIME).await.map_err(failed)?;
+        while let Some(chunk) = download.chunk().await.map_err(failed)? {
+            if sender.send(Chunk::Bytes(chunk)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a file may weigh: a Bot API server of one's own gives out larger ones.
+    fn limit(&self) -> u64 {
+        let is_public = self.0.config.api_base_url.as_str().trim_end_matches('/') == TELEGRAM_URL;
+        if is_public { TELEGRAM_FILE_IN_BYTES } else { TELEGRAM_LOCAL_FILE_BYTES }
+    }
+}
+
+/// A piece of a file on its way to the disk. Without an end it is not kept.
+enum Chunk {
+    Bytes(bytes::Bytes),
+    End,
+}
+
+enum Failed {
+    ForNow(String),
+    ForGood(String),
+}
+
+/// Rows of an album belong together; every other row is alone.
+fn group(row: &InboxRow) -> Group {
+    (row.conversation, row.group.clone().unwrap_or_else(|| format!("row {}", row.id)))
+}
+
+fn too_large(limit_bytes: u64) -> String {
+    format!("it is larger than {} MB, the most that Telegram lets bots fetch", limit_bytes >> 20)
+}
+
+/// A name for the file that leads nowhere and hides nothing.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '(' | ')') { c } else { '_' };
+    let name: String = name.chars().map(plain).collect();
+    let name = name.trim_start_matches('.');
+    let (stem, extension) =
+        name.rsplit_once('.').filter(|(_, extension)| extension.len() <= 10).map_or((name, ""), |(stem, extension)| (stem, extension));
+    let stem: String = stem.chars().take(TELEGRAM_NAME_CHARS).collect();
+    match (stem.as_str(), extension) {
+        ("", _) => "file".to_owned(),
+        (stem, "") => stem.to_owned(),
+        (stem, extension) => format!("{stem}.{extension}"),
+    }
+}
+
+/// Writes a file beneath the workspace; it gets its name when it is whole and durable.
+fn write(workspace: &std::path::Path, name: &str, mut chunks: mpsc::Receiver<Chunk>) -> io::Result<u64> {
+    let workspace = Dir::open_ambient_dir(workspace, ambient_authority())?;
+    workspace.create_dir_all(FOLDER)?;
+    let folder = workspace.open_dir(FOLDER)?;
+    let temporary = format!(".{name}.part");
+    let mut file = folder.create(&temporary)?;
+    let mut written = 0;
+    let mut whole = false;
+    while let Some(chunk) = chunks.blocking_recv() {
+        match chunk {
+            Chunk::Bytes(bytes) => {
+                io::Write::write_all(&mut file, &bytes)?;
+                written += bytes.len() as u64;
+            }
+            Chunk::End => whole = true,
+        }
+    }
+    if !whole {
+        drop(file);
+        folder.remove_file(&temporary)?;
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    file.sync_all()?;
+    folder.rename(&temporary, &folder, name)?;
+    Ok(written)
+}
+
+/// A Bot API server on this machine has the file on its own disk.
+async fn feed_from_disk(path: std::path::PathBuf, sender: mpsc::Sender<Chunk>) -> Result<(), Failed> {
+    let read = tokio::task::spawn_blocking(move || {
+        let (folder, name) = (path.parent(), path.file_name());
+        let (folder, name) = folder.zip(name).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut file = Dir::open_ambient_dir(folder, ambient_authority())?.open(name)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = io::Read::read(&mut file, &mut buffer)?;
+            if read == 0 || sender.blocking_send(Chunk::Bytes(bytes::Bytes::copy_from_slice(&buffer[..read]))).is_err() {
+                return Ok::<(), io::Error>(());
+            }
+        }
+    });
+    let failed = |error: &dyn std::fmt::Display| Failed::ForGood(format!("the Bot API server's file cannot be read: {error}"));
+    read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
+impl Telegram {
+    pub(super) fn present(&self, _c: ConversationId) {}
+}

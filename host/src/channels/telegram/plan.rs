@@ -1,0 +1,183 @@
+//! What a reply becomes: the parts in which it is sent, as the store keeps them.
+//!
+//! Text first, then what it attaches. Whether a file is there and how large it is is looked at here; its contents are read
+//! when it is sent, beneath the directories that a conversation may show.
+
+use std::io;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File};
+use serde::{Deserialize, Serialize};
+
+use super::render::attachments::{self, Attachment};
+use super::render::{self, Entity};
+use super::send::FileMethod;
+use crate::commands::Button;
+use crate::delivery::Reply;
+use crate::ids::ConversationId;
+use crate::limits::{TELEGRAM_ALBUM, TELEGRAM_FILE_OUT_BYTES, TELEGRAM_PHOTO_BYTES};
+use crate::workdir::WorkDir;
+
+/// One part of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "part", rename_all = "snake_case")]
+pub enum Planned {
+    Text(Words),
+    /// The whole answer, as a file of its own.
+    Answer {
+        markdown: String,
+    },
+    /// Something in the workspace; several of them are an album of pictures.
+    Files {
+        files: Vec<Outgoing>,
+    },
+}
+
+/// Text with what belongs to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Words {
+    pub text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<Entity>,
+    /// The message that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buttons: Vec<Button>,
+}
+
+impl Words {
+    #[must_use]
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// A file in the workspace that goes out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// From the workspace on.
+    pub path: String,
+    pub method: FileMethod,
+    /// What the answer calls it.
+    pub label: String,
+}
+
+/// The directories from which a conversation may show files.
+#[derive(Debug)]
+pub struct Shelf {
+    workspace: Dir,
+    shared: Option<Dir>,
+}
+
+impl Shelf {
+    /// # Errors
+    ///
+    /// The workspace cannot be opened.
+    pub fn open(workdir: &WorkDir, conversation: ConversationId) -> io::Result<Self> {
+        let workspace = Dir::open_ambient_dir(workdir.workspace(conversation), ambient_authority())?;
+        Ok(Self { workspace, shared: Dir::open_ambient_dir(workdir.shared(), ambient_authority()).ok() })
+    }
+
+    /// Opens a regular file and says how many bytes it has. A link that leads out of its directory leads nowhere.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, it is something else, or it cannot be read.
+    pub fn file(&self, path: &str) -> io::Result<(File, u64)> {
+        let (dir, path) = match (path.strip_prefix("shared/"), &self.shared) {
+            (Some(rest), Some(shared)) => (shared, rest),
+            _ => (&self.workspace, path),
+        };
+        let regular = |found: cap_std::fs::Metadata| match found.is_file() {
+            true => Ok(found.len()),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+        };
+        // Asked before it is opened: opening a pipe waits for its writer.
+        regular(dir.metadata(path)?)?;
+        let file = dir.open(path)?;
+        let bytes = regular(file.metadata()?)?;
+        Ok((file, bytes))
+    }
+}
+
+/// The parts of a reply; at least one.
+#[must_use]
+pub fn plan(reply: &Reply<'_>, shelf: Option<&Shelf>) -> Vec<Planned> {
+    let found = attachments::find(reply.body);
+    let size = |path: &str| shelf.and_then(|shelf| shelf.file(path).ok()).map(|(_, bytes)| bytes);
+    let is_sent = |path: &str| size(path).is_some_and(|bytes| (1..=TELEGRAM_FILE_OUT_BYTES).contains(&bytes));
+    let mut body = found.markdown(is_sent);
+    for note in found.files.iter().filter_map(|file| unsendable(file, size(&file.path))) {
+        body.push_str(&note);
+    }
+    let sent = found.files.into_iter().filter(|file| is_sent(&file.path));
+    let files = albums(sent.map(|file| outgoing(file, size)).collect());
+    let mut parts = texts(&body);
+    if parts.is_empty() && (files.is_empty() || !reply.buttons.is_empty()) {
+        parts.push(Planned::Text(Words::plain("(an empty message)")));
+    }
+    parts.extend(files);
+    if let Some(Planned::Text(words)) = parts.first_mut() {
+        words.answers = reply.answers.and_then(|id| id.parse().ok());
+    }
+    let last = parts.iter_mut().rev().find_map(|part| match part {
+        Planned::Text(words) => Some(words),
+        _ => None,
+    });
+    if let Some(words) = last {
+        words.buttons = reply.buttons.to_vec();
+    }
+    parts
+}
+
+fn texts(body: &str) -> Vec<Planned> {
+    let rendered = render::render_or_file(body);
+    let words = |text: render::Text| Planned::Text(Words { text: text.text, entities: text.entities, ..Words::default() });
+    let mut parts: Vec<_> = rendered.parts.into_iter().map(words).collect();
+    parts.extend(rendered.file.map(|markdown| Planned::Answer { markdown }));
+    parts
+}
+
+/// What is said about a file that is there and cannot be sent. One that is not there may never have been meant as one.
+fn unsendable(file: &Attachment, bytes: Option<u64>) -> Option<String> {
+    match bytes? {
+        0 => Some(format!("\n\n`{}` is empty and was not sent.", file.path)),
+        bytes if bytes > TELEGRAM_FILE_OUT_BYTES => Some(format!(
+            "\n\n`{}` has {} MB and was not sent: bots can send {} MB.",
+            file.path,
+            bytes >> 20,
+            TELEGRAM_FILE_OUT_BYTES >> 20
+        )),
+        _ => None,
+    }
+}
+
+fn outgoing(file: Attachment, size: impl Fn(&str) -> Option<u64>) -> Outgoing {
+    let method = match method(&file.path) {
+        FileMethod::Photo if size(&file.path).is_some_and(|bytes| bytes > TELEGRAM_PHOTO_BYTES) => FileMethod::Document,
+        method => method,
+    };
+    Outgoing { path: file.path, method, label: file.label }
+}
+
+/// By the name alone: what Telegram does not take as that is sent as a document.
+fn method(path: &str) -> FileMethod {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("png" | "jpg" | "jpeg" | "webp") => FileMethod::Photo,
+        Some("gif") => FileMethod::Animation,
+        Some("mp4" | "mov") => FileMethod::Video,
+        Some("mp3" | "m4a") => FileMethod::Audio,
+        Some("ogg" | "oga" | "opus") => FileMethod::Voice,
+        _ => FileMethod::Document,
+    }
+}
+
+/// Neighbouring pictures become albums.
+fn albums(files: Vec<Outgoing>) -> Vec<Planned> {
+    let is_one = |a: &Outgoing, b: &Outgoing| a.method == FileMethod::Photo && b.method == FileMethod::Photo;
+    let groups = files.chunk_by(is_one).flat_map(|group| group.chunks(TELEGRAM_ALBUM));
+    groups.map(|group| Planned::Files { files: group.to_vec() }).collect()
+}

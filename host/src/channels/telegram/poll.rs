@@ -1,0 +1,220 @@
+//! The poll loop: durable offset, one poller, and a poll that hangs, is refused or conflicts is begun anew.
+//!
+//! The offset is the store's cursor, moved by the transaction that takes a batch, so what was asked for with it has been
+//! taken. After days of silence ids begin somewhere else: then a poll without an offset finds out where.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use super::Telegram;
+use super::api::{ApiError, Poller};
+use super::send::{ALLOWED_UPDATES, BotCommand, CommandScope, DeleteWebhook, GetUpdates, Nothing, SetMyCommands};
+use super::types::{Me, WebhookInfo};
+use crate::commands;
+use crate::limits::{
+    FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_POLL, TELEGRAM_POLL_MARGIN, TELEGRAM_RETRY, TELEGRAM_RETRY_MAX, TELEGRAM_SILENCE,
+    TELEGRAM_UNAUTHORIZED_PAUSE,
+};
+use crate::store::StoreError;
+
+/// The most updates that a poll brings.
+const BATCH: u8 = 100;
+
+/// What goes wrong is said once, and how long it lasts decides the pause.
+#[derive(Default)]
+struct Trouble {
+    said: Option<&'static str>,
+    tries: u32,
+}
+
+impl Telegram {
+    /// Polls until the host stops.
+    pub(super) async fn poll(self) {
+        let _lock = self.lock().await;
+        let mut trouble = Trouble::default();
+        let me = loop {
+            match self.greet().await {
+                Ok(me) => break me,
+                Err(error) => trouble.wait(&error).await,
+            }
+        };
+        tracing::info!(bot = me.username.as_deref().unwrap_or("?"), id = me.id, "Telegram is polled");
+        trouble.over();
+        self.poll_as(&me, trouble).await;
+    }
+
+    async fn poll_as(&self, me: &Me, mut trouble: Trouble) {
+        let mut poller = None;
+        let mut heard = Instant::now();
+        let mut is_long_ago = self.host().was_silent;
+        loop {
+            let offset = match self.offset().await {
+                Ok(offset) => offset.filter(|_| !is_long_ago && heard.elapsed() < TELEGRAM_SILENCE),
+                Err(error) => {
+                    tracing::warn!(%error, "polling waits for the store");
+                    tokio::time::sleep(FULL_PAUSE).await;
+                    continue;
+                }
+            };
+            let polled = match poller.take().map_or_else(|| self.api().poller(), Ok) {
+                Ok(with) => (self.ask(&with, offset).await, with),
+                Err(error) => {
+                    tracing::error!(%error, "Telegram cannot be polled");
+                    tokio::time::sleep(TELEGRAM_RETRY_MAX).await;
+                    continue;
+                }
+            };
+            match polled {
+                (Ok(updates), with) => {
+                    trouble.over();
+                    poller = Some(with);
+                    if !updates.is_empty() || offset.is_none() {
+                        (heard, is_long_ago) = (Instant::now(), false);
+                    }
+                    self.take_all(me, &updates).await;
+                }
+                // Whatever it was, the next poll has a connection of its own.
+                (Err(error), _) => {
+                    if error.is_conflict() {
+                        self.remove_webhook().await;
+                    }
+                    trouble.wait(&error).await;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, poller: &Poller, offset: Option<i64>) -> Result<Vec<String>, ApiError> {
+        let request = GetUpdates { offset, limit: BATCH, timeout: TELEGRAM_POLL.as_secs(), allowed_updates: ALLOWED_UPDATES };
+        let updates = poller.updates(&request, TELEGRAM_POLL + TELEGRAM_POLL_MARGIN).await?;
+        Ok(updates.iter().map(|update| update.get().to_owned()).collect())
+    }
+
+    async fn offset(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.0.store.cursor(&self.0.name).await?.and_then(|cursor| cursor.parse().ok()))
+    }
+
+    /// Takes a batch, and again for as long as the store has no room: it is not confirmed before.
+    async fn take_all(&self, me: &Me, updates: &[String]) {
+        if updates.is_empty() {
+            return;
+        }
+        while let Err(error) = self.take(me, updates).await {
+            tracing::warn!(%error, updates = updates.len(), "updates wait until they can be kept");
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
+    }
+
+    /// Who the bot is, and that it is polled from now on.
+    async fn greet(&self) -> Result<Me, ApiError> {
+        let me: Me = self.api().call("getMe", &Nothing {}, TELEGRAM_CALL_TIME).await?;
+        let webhook: WebhookInfo = self.api().call("getWebhookInfo", &Nothing {}, TELEGRAM_CALL_TIME).await?;
+        if webhook.url.as_deref().is_some_and(|url| !url.is_empty()) {
+            tracing::warn!("the bot had a webhook; it is removed, because a bot is either called or polls");
+            self.remove_webhook().await;
+        }
+        self.name_commands();
+        Ok(me)
+    }
+
+    async fn remove_webhook(&self) {
+        let parameters = DeleteWebhook { drop_pending_updates: false };
+        if let Err(error) = self.api().call::<bool>("deleteWebhook", &parameters, TELEGRAM_CALL_TIME).await {
+            tracing::debug!(%error, "the webhook could not be removed");
+        }
+    }
+
+    /// Tells Telegram the commands for its menu. Nobody waits for it.
+    fn name_commands(&self) {
+        let telegram = self.clone();
+        self.host().supervisor.spawn(async move {
+            let commands: Vec<_> = commands::all().map(|(command, description)| BotCommand { command, description }).collect();
+            for scope in [CommandScope::AllPrivateChats, CommandScope::AllGroupChats] {
+                let parameters = SetMyCommands { commands: &commands, scope };
+                if let Err(error) = telegram.api().call::<bool>("setMyCommands", &parameters, TELEGRAM_CALL_TIME).await {
+                    tracing::warn!(%error, "the bot's menu of commands is not up to date");
+                }
+            }
+        });
+    }
+
+    /// Waits until no other process on this machine polls for this bot.
+    async fn lock(&self) -> File {
+        let mut said = false;
+        loop {
+            match try_lock(&self.0.lock) {
+                Ok(Some(lock)) => return lock,
+                Ok(None) if !said => {
+                    tracing::error!("another process on this machine polls for this bot; stop one of them");
+                    said = true;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(path = %self.0.lock.display(), %error, "cannot make sure that nobody else polls for this bot")
+                }
+            }
+            tokio::time::sleep(TELEGRAM_RETRY_MAX).await;
+        }
+    }
+}
+
+impl Trouble {
+    /// Says what is wrong, once, and waits.
+    async fn wait(&mut self, error: &ApiError) {
+        let (what, pause) = explain(error);
+        if self.said != Some(what) {
+            tracing::error!(%error, "{what}");
+            (self.said, self.tries) = (Some(what), 0);
+        }
+        let backoff = (TELEGRAM_RETRY * 2u32.saturating_pow(self.tries)).min(TELEGRAM_RETRY_MAX);
+        self.tries = (self.tries + 1).min(10);
+        tokio::time::sleep(pause.unwrap_or(backoff)).await;
+    }
+
+    fn over(&mut self) {
+        if self.said.take().is_some() {
+            tracing::info!("Telegram answers again");
+        }
+        self.tries = 0;
+    }
+}
+
+/// What an error means for the operator, and the pause that it asks for.
+fn explain(error: &ApiError) -> (&'static str, Option<Duration>) {
+    if error.is_conflict() {
+        ("somebody else polls with this bot's token; stop the other one, or give this host a bot of its own", None)
+    } else if error.is_unauthorized() {
+        (
+            "Telegram does not know this token; get the right one from BotFather and put it where channels.telegram.token says",
+            Some(TELEGRAM_UNAUTHORIZED_PAUSE),
+        )
+    } else if let Some(after) = error.refusal().and_then(|refusal| refusal.retry_after) {
+        ("Telegram asks to wait", Some(after))
+    } else {
+        ("Telegram cannot be reached; it is tried again", None)
+    }
+}
+
+/// The lock for polling with a token at a server; none: somebody has it.
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits();
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The name of the lock's file: neither the token nor anything that leads to it.
+pub(super) fn lock_name(server: &str, token: &str) -> String {
+    let digest = Sha256::digest(format!("{server} {token}"));
+    digest.iter().take(8).fold("stellaclaw-telegram-".to_owned(), |name, byte| format!("{name}{byte:02x}")) + ".lock"
+}
