@@ -527,3 +527,36 @@ pub const LANGUAGE_BYTES: usize = 32;
 pub const ATTACHMENTS: usize = 20;
 /// The path of one of them.
 pub const ATTACHMENT_PATH_BYTES: usize = 1024;
+
+// ── What a person sees in Telegram while a turn runs ────────────────────────────────────────────────────────────────
+
+/// A turn that has run for this long gets a panel, also without a tool call: a quick answer needs none.
+pub const PANEL_AFTER: Duration = Duration::from_secs(2);
+/// How often a panel is changed only because time passes.
+pub const PANEL_TICK: Duration = Duration::from_secs(15);
+/// The same once a turn has run for [`PANEL_LONG`].
+pub const PANEL_TICK_LONG: Duration = Duration::from_secs(60);
+/// See [`PANEL_TICK_LONG`].
+pub const PANEL_LONG: Duration = Duration::from_secs(10 * 60);
+/// Steps of a plan that a panel shows.
+pub const PANEL_STEPS: usize = 8;
+/// One line of a panel that a tool or model wrote, in UTF-16 units. All of a panel's lines are far below a message.
+pub const PANEL_LINE_UNITS: usize = 160;
+/// What a panel shows of the answer that is being written, where there is no other preview of it.
+pub const PANEL_TAIL_UNITS: usize = 600;
+/// Panels of one turn: a second one when the first was deleted.
+pub const PANELS: u8 = 2;
+/// Refusals after which a panel is only closed, and a turn's answer is no longer shown in drafts.
+pub const PREVIEW_REFUSALS: u8 = 3;
+/// Pause after a preview did not get through.
+pub const PREVIEW_PAUSE: Duration = Duration::from_secs(5);
+/// Tries to close a panel when nobody knows whether the last one arrived.
+pub const PANEL_CLOSES: u8 = 5;
+/// After a restart a panel waits this long for its session to be read.
+pub const PANEL_PATIENCE: Duration = Duration::from_secs(30);
+/// The end of an answer that is looked at for a preview.
+pub const PREVIEW_BYTES: usize = 16 << 10;
+/// A draft is sent again before it vanishes: Telegram shows it for about 30 s.
+pub const DRAFT_AGAIN: Duration = Duration::from_secs(20);
+/// "Typing" is shown for 5 s.
+pub const TYPING_AGAIN: Duration = Duration::from_secs(4);

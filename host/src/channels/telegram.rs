@@ -17,6 +17,7 @@ mod intake;
 mod keyboard;
 pub mod pace;
 mod pace_keeper;
+pub mod panel;
 mod people;
 mod plan;
 mod poll;

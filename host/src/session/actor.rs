@@ -109,7 +109,7 @@ impl Actor {
             // Nobody reads on in an answer that a failure of the store or of this host has cut.
             live.give_up();
         }
-        live.folded(row.id, ended);
+        live.folded(row.id, activity(&state), live_turn(&state), ended);
         let places = places_of(&deps, &conversation)?;
         let model = deps.model(&conversation.model);
         let caller = Caller {
@@ -141,7 +141,6 @@ impl Actor {
 
     /// Commands first, then what a crash left open; messages only after that.
     async fn resume(&mut self, opening: Opening) -> Result<Option<Exit>, StoreError> {
-        self.show(None);
         for open in self.state.head.turn.iter().flat_map(Turn::running) {
             self.caller.live.call_began(&open.call.id, &open.call.name, &open.call.arguments, clock::now());
         }
@@ -426,13 +425,7 @@ impl Actor {
 
     /// What a watcher sees of the state, and of the turn that has just ended.
     fn show(&self, ended: Option<EndedTurn>) {
-        let activity = match self.state.head.phase {
-            Phase::Idle | Phase::Closed => Activity::Idle,
-            Phase::Asking | Phase::Compacting => Activity::Asking,
-            Phase::Calling => Activity::Calling,
-            Phase::Parked => Activity::Parked,
-        };
-        self.caller.live.turn(activity, live_turn(&self.state), ended);
+        self.caller.live.turn(activity(&self.state), live_turn(&self.state), ended);
     }
 
     /// The host stops: what runs is stopped, and what it returns in time is still remembered.
@@ -456,7 +449,17 @@ impl Actor {
     }
 }
 
-/// The turn that runs or is parked, for who watches.
+/// What the session is doing, for who watches.
+fn activity(state: &State) -> Activity {
+    match state.head.phase {
+        Phase::Idle | Phase::Closed => Activity::Idle,
+        Phase::Asking | Phase::Compacting => Activity::Asking,
+        Phase::Calling => Activity::Calling,
+        Phase::Parked => Activity::Parked,
+    }
+}
+
+/// The turn that runs or is parked.
 fn live_turn(state: &State) -> Option<LiveTurn> {
     let turn = state.head.turn.as_ref()?;
     let key = TurnKey { session: state.head.session, turn: turn.id };

@@ -134,26 +134,14 @@ impl LiveView {
 
     /// Says what the session is doing with which turn, and which one has just ended. Of another turn nothing is shown any more.
     pub fn turn(&self, activity: Activity, turn: Option<LiveTurn>, ended: Option<EndedTurn>) {
-        self.0.send_if_modified(|live| {
-            let ended = ended.or(live.ended);
-            let changed = (live.activity, live.turn, live.ended) != (activity, turn, ended);
-            if turn.is_some_and(|turn| live.turn.is_none_or(|known| known.key != turn.key)) {
-                live.calls.clear();
-                live.plan.clear();
-                live.plan_note = None;
-                live.discarded = false;
-                live.next_answer(false);
-            }
-            (live.activity, live.turn, live.ended) = (activity, turn, ended);
-            changed
-        });
+        self.0.send_if_modified(|live| live.turn(activity, turn, ended));
     }
 
-    /// The journal of the session has been read: nothing is asked or runs yet.
-    pub fn folded(&self, session: SessionId, ended: Option<EndedTurn>) {
+    /// The same when the journal of the session has just been read: nothing is asked, and nothing runs yet.
+    pub fn folded(&self, session: SessionId, activity: Activity, turn: Option<LiveTurn>, ended: Option<EndedTurn>) {
         self.0.send_modify(|live| {
             live.session = Some(session);
-            live.ended = ended.or(live.ended);
+            live.turn(activity, turn, ended);
             live.asked = false;
         });
     }
@@ -283,6 +271,21 @@ impl LiveView {
 }
 
 impl Live {
+    /// True: something is different now.
+    fn turn(&mut self, activity: Activity, turn: Option<LiveTurn>, ended: Option<EndedTurn>) -> bool {
+        let ended = ended.or(self.ended);
+        let changed = (self.activity, self.turn, self.ended) != (activity, turn, ended);
+        if turn.is_some_and(|turn| self.turn.is_none_or(|known| known.key != turn.key)) {
+            self.calls.clear();
+            self.plan.clear();
+            self.plan_note = None;
+            self.discarded = false;
+            self.next_answer(false);
+        }
+        (self.activity, self.turn, self.ended) = (activity, turn, ended);
+        changed
+    }
+
     fn next_answer(&mut self, asked: bool) {
         self.text.clear();
         self.shown = false;
