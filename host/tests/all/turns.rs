@@ -11,6 +11,7 @@ use crate::support::fake_openai::{Answer, Script};
 use crate::support::guests;
 use crate::support::host::Work;
 use crate::support::scene::Scene;
+use crate::support::within;
 
 /// Whatever runs, `/cancel` has ended the turn by then.
 const CANCELLED: Duration = Duration::from_secs(2);
@@ -84,7 +85,8 @@ async fn a_turn_is_cancelled_within_two_seconds_whatever_its_model_does() {
     let scene = Scene::with(
         Script::default()
             .on("silent", [Answer::text("x").held("silence")])
-            .on("half", [Answer::text("It says this").held_after_text("half")]),
+            .on("half", [Answer::text("It says this").held_after_text("half")])
+            .on("endless", [Answer::text(&"and on ".repeat(100_000)).slowly(Duration::from_millis(1))]),
         "[models.stuck]\nprovider = \"provider-offline\"\nmodel = \"stuck\"\noptions = { script = [{ rounds = [[{ loop = true }]] }] }\n",
     )
     .await;
@@ -96,9 +98,66 @@ async fn a_turn_is_cancelled_within_two_seconds_whatever_its_model_does() {
     client.say("2", "half").await.unwrap();
     client.until(|line| matches!(line, ToClient::Text { .. }).then_some(())).await.unwrap();
     cancel(&mut client, "half an answer").await;
-    client.talk("3", "/model stuck").await.unwrap();
-    client.say("4", "loop").await.unwrap();
+    client.say("3", "endless").await.unwrap();
+    client.until(|line| matches!(line, ToClient::Text { .. }).then_some(())).await.unwrap();
+    cancel(&mut client, "an answer without an end").await;
+    client.talk("4", "/model stuck").await.unwrap();
+    client.say("5", "loop").await.unwrap();
     cancel(&mut client, "a provider that hangs").await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_that_a_crash_interrupts_is_carried_out_by_the_next_host() {
+    for point in ["cancel_requested.before@s1.t1.1", "cancel_requested.after@s1.t1.1"] {
+        let scene = Scene::new(Script::default().on("go", [Answer::text("Done after all.").held("go")])).await;
+        let mut host = scene.work.start(&[("CRASH_AT", point)]).await.unwrap();
+        let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+        client.say("1", "go").await.unwrap();
+        scene.fake.held("go", 1).await;
+        client.send("2", "/cancel").await.unwrap();
+        within("the host to be killed", host.exit()).await;
+        let host = scene.work.host().await;
+        let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+        let (replies, state) = client.settle().await.unwrap();
+        let texts: Vec<_> = replies.iter().map(|reply| reply.text.as_str()).collect();
+        assert_eq!((texts, state), (vec!["Stopped."], Settled::Idle), "{point}");
+        assert_eq!(scene.fake.asks().len(), 1, "{point}: nobody asked the model again");
+        host.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn turns_that_are_taken_up_again_are_cancelled_within_two_seconds() {
+    let script = Script::default().on("one", [Answer::text("x").held("one")]).on("two", [Answer::text("x").held("two")]);
+    let scene = Scene::new(script).await;
+    let held = || scene.fake.held_count("one") + scene.fake.held_count("two");
+    for crash in 1..=2 {
+        let host = scene.work.host().await;
+        if crash == 1 {
+            for text in ["one", "two"] {
+                let mut client = Client::attach(&scene.work, text, &scene.log).await.unwrap();
+                client.say(text, text).await.unwrap();
+            }
+        }
+        scene.fake.held("one", crash).await;
+        scene.fake.held("two", crash).await;
+        host.kill();
+    }
+    // After two crashes they go on one at a time: one has asked, the other waits for it.
+    let host = scene.work.host().await;
+    let asked = async {
+        while held() < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the first of the two to ask again", asked).await;
+    let waits = if scene.fake.held_count("one") == 2 { "one" } else { "two" };
+    for text in [waits, if waits == "one" { "two" } else { "one" }] {
+        let mut client = Client::attach(&scene.work, text, &scene.log).await.unwrap();
+        cancel(&mut client, text).await;
+    }
+    assert_eq!(held(), 5, "who waited never asked again");
     host.stop().await;
 }
 
