@@ -6,12 +6,14 @@ use super::args::FakeTelegramArgs;
 use super::run::signals;
 use super::{ExitCode, output};
 use crate::fake_telegram::{FakeTelegram, Options};
+use crate::limits;
 
 /// `dev fake-telegram`: serves until it is interrupted.
 pub(super) async fn fake_telegram(args: FakeTelegramArgs) -> anyhow::Result<ExitCode> {
     let (mut terminate, mut interrupt) = signals()?;
     if args.token.as_deref().is_some_and(|token| !is_token(token)) {
-        let error = anyhow!("--token: write the bot's number, a colon, and at least 12 of a-z, A-Z, 0-9, `-` and `_`");
+        let least = limits::SECRET_BYTES_MIN;
+        let error = anyhow!("--token: write the bot's number, a colon, and at least {least} of a-z, A-Z, 0-9, `-` and `_`");
         return Err(ExitCode::Usage.error(error));
     }
     let options = Options { port: args.port, token: args.token, log: args.log };
@@ -28,9 +30,8 @@ pub(super) async fn fake_telegram(args: FakeTelegramArgs) -> anyhow::Result<Exit
 /// What the token looks like that a client takes apart.
 fn is_token(token: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    token
-        .split_once(':')
-        .is_some_and(|(number, rest)| number.parse::<i64>().is_ok_and(|number| number > 0) && rest.len() >= 12 && rest.chars().all(word))
+    let Some((number, secret)) = token.split_once(':') else { return false };
+    number.parse::<i64>().is_ok_and(|number| number > 0) && secret.len() >= limits::SECRET_BYTES_MIN && secret.chars().all(word)
 }
 
 fn advice(address: &str, token: &str) -> String {
