@@ -451,6 +451,7 @@ pub const SOCKET_CLIENTS: usize = 64;
 pub const ACK_TIME: Duration = Duration::from_secs(30);
 /// How long a client waits for a host that is just starting.
 pub const HOST_START: Duration = Duration::from_secs(20);
+
 // ── Telegram: the Bot API ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// One answer of the Bot API, decompressed: a hundred updates of the longest messages.
@@ -497,6 +498,7 @@ pub const TELEGRAM_BOT_INTERVAL: Duration = Duration::from_millis(50);
 pub const TELEGRAM_GROUP_BURST: u32 = 5;
 /// See [`TELEGRAM_GROUP_BURST`].
 pub const TELEGRAM_GROUP_INTERVAL: Duration = Duration::from_secs(4);
+
 // ── Telegram: what is sent ──────────────────────────────────────────────────────────────────────────────────────────
 
 /// A message, in UTF-16 units: the Bot API's own limit, as are the next two.

@@ -10,6 +10,7 @@ use pulldown_cmark::{Event, LinkType, Parser, Tag, TagEnd};
 
 use crate::limits;
 
+use super::characters;
 use super::links;
 use super::markdown;
 
@@ -57,7 +58,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mention {
     path: String,
-    syntax: Vec<Range<usize>>,
+    syntax: [Range<usize>; 2],
 }
 
 /// Something that may attach a file, before its path is looked at.
@@ -66,7 +67,8 @@ struct Found {
     written: String,
     path: Result<String, Refusal>,
     label: String,
-    syntax: Vec<Range<usize>>,
+    /// Before and after the label.
+    syntax: [Range<usize>; 2],
 }
 
 /// Finds what `markdown` attaches.
@@ -156,8 +158,8 @@ fn link(open: Open) -> Option<Found> {
     let path = local(&target)?;
     let Range { start, end } = open.range;
     let inside = open.inside.unwrap_or(end..end);
-    let syntax = if inside.is_empty() { vec![start..end] } else { vec![start..inside.start, inside.end..end] };
-    Some(Found { at: start, written: target, path, label: open.label, syntax })
+    let syntax = [start..inside.start, inside.end..end];
+    Some(Found { at: start, written: target, path, label: characters::cleaned(&open.label), syntax })
 }
 
 fn tags(markdown: &str, code: &[Range<usize>]) -> Vec<Found> {
@@ -176,7 +178,7 @@ fn tags(markdown: &str, code: &[Range<usize>]) -> Vec<Found> {
         from = inside + length + CLOSING.len();
         let written = line[..length].trim();
         let path = if written.is_empty() { Err(Refusal::NoPath) } else { relative(written) };
-        found.push(Found { at, written: written.to_owned(), path, label: String::new(), syntax: vec![at..from] });
+        found.push(Found { at, written: written.to_owned(), path, label: String::new(), syntax: [at..from, from..from] });
     }
     found
 }
@@ -231,3 +233,6 @@ fn decoded(target: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests;

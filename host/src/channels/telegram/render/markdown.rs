@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
         if let Some(shown) = link.shown.filter(|shown| !shown.is_empty()) {
             if label == 0 {
                 self.text(&shown, false);
-            } else if !link.is_active && !(label == shown.len() && self.ends_with(&shown)) {
+            } else if !(link.is_active || label == shown.len() && self.ends_with(&shown)) {
                 self.text(&format!(" ({shown})"), false);
             }
         }

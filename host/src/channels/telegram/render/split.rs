@@ -14,9 +14,12 @@ use super::page::{Mark, Page, Rank};
 
 /// Stands before the end of a text whose beginning is left out.
 const EARLIER: &str = "…\n";
+/// Room for [`EARLIER`] and any character.
+const LEAST_UNITS: usize = 4;
 
-/// The messages of at most `units` that show the whole page; `units` is at least two.
+/// The messages of at most `units` that show the whole page.
 pub fn split(page: &Page, units: usize) -> Vec<Text> {
+    let units = units.max(LEAST_UNITS);
     let mut parts = Vec::new();
     let mut rest = Rest { page, end: page.text.trim_end().len(), at: 0, marks: 0, active: Vec::new() };
     while let Some(start) = rest.begin() {
@@ -31,13 +34,16 @@ pub fn split(page: &Page, units: usize) -> Vec<Text> {
     parts
 }
 
-/// The last message of at most `units`, from the beginning of a line where there is one; `units` is at least four.
+/// The last message of at most `units`, from the beginning of a line where there is one.
 pub fn last(page: &Page, units: usize) -> Text {
+    let units = units.max(LEAST_UNITS);
     let end = page.text.trim_end().len();
     let text = &page.text[..end];
+    if !characters::is_visible(text) {
+        return Text::default();
+    }
     let is_whole = earliest(text, units).max(enough_entities(page)) == 0;
-    let text = if is_whole { cut_last(page, 0..end, "") } else { tail(page, units, end) };
-    if characters::is_visible(&text.text) { text } else { Text::default() }
+    if is_whole { cut_last(page, 0..end, "") } else { tail(page, units, end) }
 }
 
 fn tail(page: &Page, units: usize, end: usize) -> Text {

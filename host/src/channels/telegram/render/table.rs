@@ -21,7 +21,7 @@ pub fn aligned(table: &Table) -> Option<String> {
     if columns > most || rows().flatten().any(has_link) {
         return None;
     }
-    let texts: Vec<Vec<String>> = rows().map(|row| row.iter().take(columns).map(|cell| in_one_line(cell)).collect()).collect();
+    let texts: Vec<Vec<String>> = rows().map(|row| row.iter().take(columns).map(in_one_line).collect()).collect();
     let widths: Vec<usize> = (0..columns)
         .map(|column| texts.iter().filter_map(|row| row.get(column)).map(|text| text.width()).max().unwrap_or_default())
         .collect();
@@ -60,7 +60,7 @@ fn line(row: &[String], widths: &[usize], sides: &[Side]) -> String {
 
 /// The table as a list of its rows, each value after the header of its column. Headers that are too long to be repeated stand above.
 pub fn list(table: &Table) -> List {
-    let headers: Vec<String> = table.header.iter().map(|cell| in_one_line(cell)).collect();
+    let headers: Vec<String> = table.header.iter().map(in_one_line).collect();
     let is_repeated = !table.rows.is_empty() && headers.iter().all(|header| header.width() <= limits::TABLE_COLUMNS);
     let mut items = Vec::new();
     if !is_repeated {
@@ -86,6 +86,7 @@ fn item<'a>(row: &[Cell], label: impl Fn(usize) -> Option<&'a String>) -> Item {
     Item { task: None, blocks: vec![Block::Paragraph(runs)] }
 }
 
+/// The text of a cell without its styles.
 fn in_one_line(cell: &Cell) -> String {
     blocks::plain(cell).split(['\n', '\t']).map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
