@@ -9,3 +9,4 @@ pub mod config;
 pub mod journal;
 pub mod manifest;
 pub mod patch;
+pub mod render;

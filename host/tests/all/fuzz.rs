@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::support::{read, root};
 
 #[path = "../../../fuzz/src/lib.rs"]
-mod targets;
+pub mod targets;
 
 /// Another seed gives other mutations.
 const SEED: u64 = 0x5eed_0001;
@@ -133,4 +133,9 @@ fn manifests_are_read_or_refused() {
 #[test]
 fn patches_are_applied_whole_or_not_at_all() {
     smoke("patch", targets::patch::run, 2000);
+}
+
+#[test]
+fn answers_become_valid_messages() {
+    smoke("render", targets::render::run, 1000);
 }

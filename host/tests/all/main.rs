@@ -16,6 +16,7 @@ mod house;
 mod lifecycle;
 mod models;
 mod release;
+mod rendering;
 mod stops;
 mod storage;
 mod support;
