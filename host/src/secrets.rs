@@ -7,6 +7,7 @@
 //! What it does not do: check who else can read a secret's file (`doctor` does).
 
 mod redact;
+mod shapes;
 
 use std::path::PathBuf;
 

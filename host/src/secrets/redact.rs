@@ -16,10 +16,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::Secret;
+use super::{Secret, shapes};
 
 /// What stands in a secret's place.
-const MARK: &[u8] = b"[redacted]";
+pub(super) const MARK: &str = "[redacted]";
 
 /// Replaces secrets. Cheap to clone; what one learns, its clones know.
 #[derive(Clone, Default)]
@@ -77,6 +77,13 @@ impl Redactor {
             (Some(clean), _) => Cow::Owned(String::from_utf8_lossy(&clean).into_owned()),
             (None, _) => Cow::Borrowed(text),
         }
+    }
+
+    /// The line of a log without secrets, and without what only looks like one.
+    #[must_use]
+    pub fn line<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let clean = self.text(text);
+        shapes::replace(&clean).map_or(clean, Cow::Owned)
     }
 
     /// The bytes without secrets.
@@ -149,7 +156,7 @@ impl Forms {
             if let Some(form) = self.all.iter().find(|form| rest.starts_with(form)) {
                 let clean = clean.get_or_insert_with(|| Vec::with_capacity(bytes.len()));
                 clean.extend_from_slice(&bytes[copied..at]);
-                clean.extend_from_slice(MARK);
+                clean.extend_from_slice(MARK.as_bytes());
                 at += form.len();
                 copied = at;
             } else {
