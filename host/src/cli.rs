@@ -7,11 +7,13 @@ pub mod args;
 mod ask;
 mod backup;
 mod chat;
+mod completions;
 mod components;
 mod config;
 mod dev;
 mod doctor;
 mod exit;
+mod logs;
 mod output;
 mod plugin;
 mod run;
@@ -42,6 +44,8 @@ pub struct Context {
     pub workdir: PathBuf,
     /// May standard output have colours?
     pub color: bool,
+    /// Say only what must be said.
+    pub quiet: bool,
     /// The log; `run` also gives it a folder.
     pub logs: Logs,
 }
@@ -80,16 +84,18 @@ impl Context {
             Color::Never => false,
         };
         let terminal = std::io::stderr().is_terminal();
+        let journal = observe::is_journal(environment::variable("JOURNAL_STREAM").as_deref());
         let format = match common.log_format {
             Some(LogFormat::Text) => Format::Text { color: colored(terminal) },
-            None if terminal => Format::Text { color: colored(true) },
+            None if terminal || journal => Format::Text { color: colored(terminal) },
             Some(LogFormat::Json) | None => Format::Json,
         };
         Ok(Self {
             config_file: environment::config_file(common.config.as_deref()),
             workdir,
             color: colored(std::io::stdout().is_terminal()),
-            logs: observe::start(format, &filter(common, logged)),
+            quiet: common.quiet,
+            logs: observe::start(format, journal, &filter(common, logged)),
         })
     }
 
@@ -160,8 +166,10 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Chat(args) => chat::run(context, args).await,
         Verb::Ask(args) => ask::run(context, args).await,
         Verb::Status(args) => status::run(context, args).await,
+        Verb::Logs(args) => logs::run(context, args).await,
         Verb::Doctor(args) => doctor::run(context, args).await,
         Verb::Backup(verb) => backup::run(context, verb).await,
+        Verb::Completions { shell } => completions::run(shell),
         Verb::Config(verb) => config::run(context, verb),
         Verb::Dev(DevVerb::FakeTelegram(args)) => dev::fake_telegram(args).await,
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,

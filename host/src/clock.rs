@@ -24,6 +24,15 @@ impl Moment {
         format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", second / 3600, second / 60 % 60, second % 60)
     }
 
+    /// `2026-11-22 14:36:05 UTC`, for people.
+    #[must_use]
+    pub fn utc(self) -> String {
+        let stamp = self.stamp();
+        let piece = |from: usize, to: usize| stamp.get(from..to).unwrap_or_default();
+        let (date, time) = ([piece(0, 4), piece(4, 6), piece(6, 8)].join("-"), [piece(9, 11), piece(11, 13), piece(13, 15)].join(":"));
+        format!("{date} {time} UTC")
+    }
+
     /// The milliseconds from `earlier` to this; 0 when the wall clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
@@ -67,5 +76,6 @@ mod tests {
         ] {
             assert_eq!(Moment(seconds * 1000).stamp(), stamp);
         }
+        assert_eq!(Moment(1_795_358_165_000).utc(), "2026-11-22 14:36:05 UTC");
     }
 }

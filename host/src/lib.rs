@@ -2,7 +2,7 @@
 //!
 //! Imports point one way:
 //! `cli → kernel → channels → {router, delivery} → session → plugins → backup → {store, observe} → secrets →
-//! {config, workdir, supervise} → {chat, commands, files, fake_telegram, ids, limits, clock, crash}`.
+//! {config, workdir, supervise, health} → {chat, commands, files, fake_telegram, ids, limits, clock, crash}`.
 
 pub mod backup;
 pub mod channels;
@@ -15,6 +15,7 @@ pub mod crash;
 pub mod delivery;
 pub mod fake_telegram;
 pub mod files;
+pub mod health;
 pub mod ids;
 pub mod kernel;
 pub mod limits;

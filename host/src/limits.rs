@@ -294,8 +294,14 @@ pub const ASK_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 // ── The process ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A log file longer than this is moved aside when the host starts.
+/// A log file of this length is full: the next line goes to a new one.
 pub const LOG_FILE_BYTES: u64 = 16 << 20;
+/// Files of the log that are kept, the one that is written included.
+pub const LOG_FILES: usize = 7;
+/// Lines that `logs` shows unless told otherwise.
+pub const LOG_SHOWN: usize = 100;
+/// What a host gets to say how it is.
+pub const HEALTH_TIME: Duration = Duration::from_secs(10);
 /// With less room than this on the work directory's disk `doctor` warns.
 pub const DISK_LOW_BYTES: u64 = 1 << 30;
 /// With less room than this `doctor` fails.
@@ -304,7 +310,7 @@ pub const DISK_FULL_BYTES: u64 = 64 << 20;
 pub const SOURCES_STILL: Duration = Duration::from_millis(150);
 /// Sources that never are still are built after this.
 pub const SOURCES_RESTLESS: Duration = Duration::from_secs(2);
-/// How often `plugin dev` looks for new lines in a host's log.
+/// How often who follows a host's log looks for new lines.
 pub const LOG_LOOKED_AT: Duration = Duration::from_millis(250);
 /// How often a child process that is about to end is looked at.
 pub const CHILD_LOOKED_AT: Duration = Duration::from_millis(10);

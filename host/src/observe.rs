@@ -1,21 +1,24 @@
-//! What the process says about itself: log lines on standard error, and in a file while it serves.
+//! What the process says about itself: log lines on standard error, and in files while it serves.
 //!
 //! Every line passes through the [`Redactor`] before it leaves; until one is set, no secret has been read. A line that
 //! cannot be written is dropped: the log never stops the work.
 
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+mod file;
 
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::limits;
+use self::file::LogFile;
+pub use self::file::{NAME, paths};
 use crate::secrets::Redactor;
 
 /// How lines on standard error look. The file is always JSON.
@@ -34,7 +37,7 @@ pub struct Logs {
 #[derive(Default)]
 struct Shared {
     redactor: RwLock<Redactor>,
-    file: RwLock<Option<File>>,
+    file: Mutex<Option<LogFile>>,
 }
 
 impl fmt::Debug for Logs {
@@ -49,31 +52,42 @@ impl Logs {
         *self.shared.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
     }
 
-    /// From now on lines go to `stellaclaw.log` in `folder`, too. A long file is first moved to `stellaclaw.log.1`.
+    /// From now on lines go to [`NAME`] in `folder`, too. Only the host of the work directory writes it: it alone moves
+    /// full files aside.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened.
     pub fn to_folder(&self, folder: &Path) -> io::Result<()> {
-        let path = folder.join("stellaclaw.log");
-        if fs::metadata(&path).is_ok_and(|found| found.len() > limits::LOG_FILE_BYTES) {
-            fs::rename(&path, folder.join("stellaclaw.log.1"))?;
-        }
-        let file = File::options().create(true).append(true).mode(0o600).open(path)?;
-        *self.shared.file.write().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        let file = LogFile::open(folder)?;
+        *self.shared.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
 }
 
-/// Starts logging for the process. `filter` is in the form of RUST_LOG; what is wrong in it is ignored.
+/// Is standard error the stream of the journal that `variable` (JOURNAL_STREAM) names? One that was redirected since is
+/// not.
+#[must_use]
+pub fn is_journal(variable: Option<&OsStr>) -> bool {
+    let named = variable.and_then(OsStr::to_str).and_then(|text| text.split_once(':'));
+    let Some((device, inode)) = named.and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?))) else { return false };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|found| (found.st_dev, found.st_ino) == (device, inode))
+}
+
+/// Starts logging for the process. `filter` is in the form of RUST_LOG; what is wrong in it is ignored. `journal`: lines on
+/// standard error begin with their priority, and the journal adds the time.
 ///
 /// In a process that logs already (a test), lines go where they went.
-pub fn start(format: Format, filter: &str) -> Logs {
+pub fn start(format: Format, journal: bool, filter: &str) -> Logs {
     let logs = Logs::default();
     let filter = || EnvFilter::builder().parse_lossy(filter);
-    let out = Sink { logs: logs.clone(), place: Place::Stderr };
+    let place = if journal { Place::Journal(priority(Level::INFO)) } else { Place::Stderr };
+    let out = Sink { logs: logs.clone(), place };
     let layer = tracing_subscriber::fmt::layer();
     let shown: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        Format::Text { .. } if journal => {
+            layer.with_ansi(false).with_target(false).with_level(false).without_time().with_writer(out).with_filter(filter()).boxed()
+        }
         Format::Text { color } => layer.with_ansi(color).with_target(false).with_writer(out).with_filter(filter()).boxed(),
         Format::Json => layer.json().flatten_event(true).with_writer(out).with_filter(filter()).boxed(),
     };
@@ -85,7 +99,7 @@ pub fn start(format: Format, filter: &str) -> Logs {
     logs
 }
 
-/// Where lines end. One call of `write` is one whole line: the formatter buffers it.
+/// Where lines end. One call of `write` is one whole record: the formatter buffers it.
 #[derive(Clone)]
 struct Sink {
     logs: Logs,
@@ -95,25 +109,40 @@ struct Sink {
 #[derive(Clone, Copy)]
 enum Place {
     Stderr,
+    /// The same, for the journal: with the priority of the record.
+    Journal(u8),
     File,
 }
 
+/// As syslog counts.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
 impl Write for Sink {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let shared = &self.logs.shared;
-        let text = String::from_utf8_lossy(line);
+        let text = String::from_utf8_lossy(record);
         let redactor = shared.redactor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let clean = redactor.text(&text);
+        let clean = redactor.line(&text);
         match self.place {
             Place::Stderr => io::stderr().lock().write_all(clean.as_bytes())?,
+            Place::Journal(priority) => {
+                let lines: String = clean.lines().map(|line| format!("<{priority}>{line}\n")).collect();
+                io::stderr().lock().write_all(lines.as_bytes())?;
+            }
             Place::File => {
-                if let Some(file) = shared.file.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                    let mut file: &File = file;
-                    file.write_all(clean.as_bytes())?;
+                if let Some(file) = shared.file.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    file.append(clean.as_bytes())?;
                 }
             }
         }
-        Ok(line.len())
+        Ok(record.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -127,10 +156,20 @@ impl<'a> MakeWriter<'a> for Sink {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self {
+        let place = match self.place {
+            Place::Journal(_) => Place::Journal(priority(*meta.level())),
+            place => place,
+        };
+        Self { logs: self.logs.clone(), place }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::secrets::Secret;
 
@@ -143,9 +182,13 @@ mod tests {
         logs.redact(Redactor::new([&secret]));
         let kept = tracing_subscriber::fmt::layer().json().with_writer(Sink { logs, place: Place::File });
         tracing::subscriber::with_default(tracing_subscriber::registry().with(kept), || {
-            tracing::info!(header = "Bearer a-secret-of-some-length", "asked");
+            tracing::info!(
+                header = "a-secret-of-some-length",
+                url = "https://x/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/getMe",
+                "asked"
+            );
         });
-        let log = fs::read_to_string(folder.path().join("stellaclaw.log")).unwrap();
-        assert!(log.contains("asked") && !log.contains("a-secret-of-some-length"), "{log}");
+        let log = fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert!(log.contains("asked") && !log.contains("a-secret-of-some-length") && !log.contains("AAHdq"), "{log}");
     }
 }

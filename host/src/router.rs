@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::commands;
+use crate::health::Part;
 use crate::ids::{ConversationId, InboxId};
 use crate::limits::{ASK_KEPT, FULL_PAUSE, MESSAGE_BYTES};
 use crate::plugins::policy::paths::{self, MountError};
@@ -32,6 +33,9 @@ use crate::supervise::{Budget, Stopping, Supervisor};
 
 /// Before a session that failed is folded again.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// The store's name among the parts of the host.
+const STORE: &str = "store";
 
 /// The handle. Cheap to clone.
 #[derive(Clone)]
@@ -249,6 +253,31 @@ impl Router {
     #[must_use]
     pub fn plugins(&self) -> &Plugins {
         &self.0.deps.plugins
+    }
+
+    /// How the host is. The store is tried now: what a health check says must be so when it says it.
+    pub async fn health(&self) -> Vec<Part> {
+        let health = self.0.supervisor.health();
+        match self.try_store().await.map_err(|error| error.to_string()).and_then(|()| self.held_up().map_or(Ok(()), Err)) {
+            Ok(()) => health.ok(STORE),
+            Err(reason) => health.degraded(STORE, &reason),
+        }
+        health.parts()
+    }
+
+    /// Takes what every message takes: the table of actors, and the store's writer.
+    ///
+    /// # Errors
+    ///
+    /// What the store can fail with. One that answers at all is alive.
+    pub async fn try_store(&self) -> Result<(), StoreError> {
+        drop(self.state());
+        self.0.deps.store.seen_durably(self.0.deps.boot, clock::now()).await
+    }
+
+    /// Why a session cannot go on, if one cannot.
+    fn held_up(&self) -> Option<String> {
+        self.state().lives.values().find_map(LiveView::held_up_by)
     }
 
     /// Components that are still being compiled.

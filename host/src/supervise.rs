@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::health::Health;
 use crate::limits::{PANIC_WINDOW, PANICS};
 
 /// Why the process cannot go on.
@@ -58,11 +59,12 @@ pub struct Supervisor {
     tasks: Arc<Mutex<JoinSet<()>>>,
     stop: watch::Sender<bool>,
     fatal: watch::Sender<Option<Fatal>>,
+    health: Health,
 }
 
 impl Default for Supervisor {
     fn default() -> Self {
-        Self { tasks: Arc::default(), stop: watch::Sender::new(false), fatal: watch::Sender::new(None) }
+        Self { tasks: Arc::default(), stop: watch::Sender::new(false), fatal: watch::Sender::new(None), health: Health::default() }
     }
 }
 
@@ -94,6 +96,12 @@ impl Supervisor {
                 }
             }
         });
+    }
+
+    /// Where the tasks report how they are.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Owns a task that ends by itself.

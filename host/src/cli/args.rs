@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::ids::ConversationId;
+use crate::limits::LOG_SHOWN;
 
 use crate::fake_telegram;
 
@@ -27,7 +31,7 @@ pub struct Common {
     /// Where everything is kept; else $STELLACLAW_WORKDIR, ~/.local/share/stellaclaw
     #[arg(long, global = true, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
-    /// How log lines look; text on a terminal, else json
+    /// How log lines look; text on a terminal and in the journal, else json
     #[arg(long, global = true, value_enum)]
     pub log_format: Option<LogFormat>,
     /// Log more; twice for everything. Wins over RUST_LOG
@@ -67,6 +71,8 @@ pub enum Verb {
     Ask(AskArgs),
     /// Show what the host is doing
     Status(StatusArgs),
+    /// Show the log of the host
+    Logs(LogsArgs),
     /// Check everything and say how to repair it
     Doctor(DoctorArgs),
     /// Make, check and restore backups
@@ -81,6 +87,11 @@ pub enum Verb {
     /// Aids for trying things out
     #[command(subcommand)]
     Dev(DevVerb),
+    /// Print the script with which a shell completes verbs and options
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// `run`
@@ -111,9 +122,47 @@ pub struct AskArgs {
 /// `status`
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
+    /// Only whether the host is healthy: 0 when it is, else 1 and why. With --quiet a healthy one prints nothing
+    #[arg(long)]
+    pub exit_code: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `logs`
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// Wait for new lines and show them
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The least level to show
+    #[arg(long, value_enum, default_value_t = LogLevel::Trace)]
+    pub level: LogLevel,
+    /// Only what names this conversation, or one of its sessions; `stellaclaw conversation list` has the ids
+    #[arg(long, value_name = "ID", value_parser = conversation_id)]
+    pub conversation: Option<ConversationId>,
+    /// The last so many lines
+    #[arg(short = 'n', long, value_name = "N", default_value_t = LOG_SHOWN)]
+    pub lines: usize,
+    /// Print the lines as they are, in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The levels of lines, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The id of a conversation, as people write it.
+fn conversation_id(text: &str) -> Result<ConversationId, String> {
+    text.parse().map_err(|_| "an id looks like c1; `stellaclaw conversation list` has them".to_owned())
 }
 
 /// `doctor`

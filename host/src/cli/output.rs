@@ -16,10 +16,15 @@ pub(super) fn text(text: &str) -> anyhow::Result<()> {
 
 /// Prints `text` as it is, with colours. What is not ours in it went through [`harmless`].
 pub(super) fn styled(text: &str) -> anyhow::Result<()> {
+    is_read(text).map(drop)
+}
+
+/// The same. False: nobody reads any more.
+pub(super) fn is_read(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("failed to write to standard output"),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("failed to write to standard output"),
     }
 }
 

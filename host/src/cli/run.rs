@@ -1,11 +1,14 @@
 //! `run`: the host, in the foreground, until it is told to stop.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::RunArgs;
-use super::{Context, ExitCode, doctor};
+use super::{Context, ExitCode, doctor, is_held};
 use crate::kernel::{Kernel, StartError};
+use crate::observe;
 use crate::supervise::Fatal;
 
 /// Serves until SIGTERM or SIGINT; a second one does not wait for anything.
@@ -13,17 +16,18 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     let (mut terminate, mut interrupt) = signals()?;
     let setup = context.setup()?;
     let root = setup.workdir.root().to_owned();
-    let logs = setup.workdir.logs().join("stellaclaw.log");
+    let logs = setup.workdir.logs().join(observe::NAME);
+    // Who is not the host does not touch its log.
+    if is_held(&setup.workdir)? {
+        return Err(locked(&root));
+    }
     let opened = context.logs.to_folder(&setup.workdir.logs());
     opened.with_context(|| format!("failed to open {}", logs.display())).map_err(|error| ExitCode::Disk.error(error))?;
     for check in doctor::exposed(context, &setup.config) {
         tracing::warn!(what = check.name, repair = check.repair, "{}", check.why);
     }
     let kernel = match Kernel::start(setup).await {
-        Err(StartError::Locked) => {
-            let error = anyhow::anyhow!("a host serves {} already; `stellaclaw status` shows it", root.display());
-            return Err(ExitCode::Locked.error(error));
-        }
+        Err(StartError::Locked) => return Err(locked(&root)),
         started => started?,
     };
     context.logs.redact(kernel.redactor().clone());
@@ -41,6 +45,10 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     }
     // Asked to stop and stopped: that is success for a service manager.
     Ok(if code == ExitCode::Terminated { ExitCode::Ok } else { code })
+}
+
+fn locked(root: &Path) -> anyhow::Error {
+    ExitCode::Locked.error(anyhow::anyhow!("a host serves {} already; `stellaclaw status` shows it", root.display()))
 }
 
 /// SIGTERM and SIGINT.

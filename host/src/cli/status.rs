@@ -1,5 +1,7 @@
 //! `status`: what the host is doing, read from the work directory. It changes nothing, whether a host runs or not.
 
+mod health;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -12,6 +14,7 @@ use crate::config::Config;
 use crate::plugins::State;
 use crate::store::{Phase, SCHEMA_VERSION, Store};
 use crate::workdir::WorkDir;
+use health::Health;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -25,6 +28,7 @@ struct Status {
     running: bool,
     /// It serves verbs of other processes.
     socket: bool,
+    health: Health,
     store: Option<Stored>,
     plugins: Vec<Component>,
 }
@@ -75,6 +79,9 @@ struct Today {
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<ExitCode> {
+    if args.exit_code {
+        return health::tell(context, &health::examine(context).await, args.json);
+    }
     let config = context.config()?;
     let workdir = if context.workdir.exists() { Some(WorkDir::existing(&context.workdir)?) } else { None };
     let running = workdir.as_ref().map(super::is_held).transpose()?.unwrap_or(false);
@@ -91,6 +98,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
         default_model: config.default_model.clone(),
         running,
         socket,
+        health: health::examine(context).await,
         store,
         plugins: components(context, &config, workdir.as_ref().filter(|_| socket)).await,
     };
@@ -173,6 +181,9 @@ fn render(status: &Status) -> String {
         ("default model", status.default_model.clone()),
         ("plugins", render_components(&status.plugins)),
     ];
+    // Without a host nobody asks how it is.
+    let health = if status.running { status.health.lines() } else { Vec::new() };
+    lines.extend(health.into_iter().map(|line| ("health", line)));
     match &status.store {
         None => lines.push(("store", "made at the first start".into())),
         Some(store) => {

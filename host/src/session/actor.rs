@@ -345,6 +345,7 @@ impl Actor {
                 self.start_too_early(&step).await;
             }
             self.commit(&step, now, rides).await?;
+            self.log(&step);
             let taken = [&step.rows.taken, &step.rows.done, &step.rows.aside];
             self.waiting.retain(|input| !taken.iter().any(|rows| rows.contains(&input.inbox)));
             for row in &step.rows.usage {

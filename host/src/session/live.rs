@@ -166,6 +166,12 @@ impl LiveView {
         });
     }
 
+    /// See [`Live::held_up`].
+    #[must_use]
+    pub fn held_up_by(&self) -> Option<String> {
+        self.0.borrow().held_up.clone()
+    }
+
     /// A parked turn left the messages up to this one in the inbox.
     pub fn left(&self, newest: Option<InboxId>) {
         self.0.send_if_modified(|live| std::mem::replace(&mut live.left, newest) != newest);

@@ -1,6 +1,6 @@
 //! Runs of the host: when it started, when it was last seen alive, whether it ended by itself.
 
-use super::{Session, Store, StoreError, conversations, outbox, sql};
+use super::{Session, Store, StoreError, Tx, conversations, outbox, sql};
 use crate::clock::Moment;
 use crate::ids::BootId;
 
@@ -57,10 +57,15 @@ impl Store {
 
     /// Notes that the host lives. Rides with the next commit; nobody waits, and nothing is said if it cannot be.
     pub fn seen(&self, boot: BootId, at: Moment) {
-        self.ride(64, move |tx| {
-            sql::execute(tx.conn, "UPDATE boots SET seen_at = max(seen_at, ?2) WHERE id = ?1", (boot.0, at.0))?;
-            Ok(())
-        });
+        self.ride(64, move |tx| seen(tx, boot, at));
+    }
+
+    /// The same, and waits until it is committed: does the store take what is written to it?
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn seen_durably(&self, boot: BootId, at: Moment) -> Result<(), StoreError> {
+        self.write(64, move |tx| seen(tx, boot, at)).await
     }
 
     /// The run ends by itself.
@@ -74,4 +79,8 @@ impl Store {
         })
         .await
     }
+}
+
+fn seen(tx: &mut Tx<'_>, boot: BootId, at: Moment) -> Result<(), StoreError> {
+    sql::execute(tx.conn, "UPDATE boots SET seen_at = max(seen_at, ?2) WHERE id = ?1", (boot.0, at.0)).map(drop)
 }

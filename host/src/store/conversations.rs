@@ -288,6 +288,15 @@ impl Store {
         self.read(move |conn| session_by_id(conn, session)).await
     }
 
+    /// All sessions of a conversation, in order of id.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn sessions(&self, conversation: ConversationId) -> Result<Vec<Session>, StoreError> {
+        let query = format!("{SESSION} WHERE conversation = ?1 ORDER BY id");
+        self.read(move |conn| sql::all(conn, &query, [conversation.0], session_row)).await
+    }
+
     /// Sessions in a phase other than idle and closed, in order of id.
     ///
     /// # Errors

@@ -54,6 +54,28 @@ fn help_names_the_verbs_and_the_exit_codes() {
 }
 
 #[test]
+fn shells_complete_verbs_and_options() {
+    let user = User::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = user.run(&["completions", shell]);
+        assert!(script.code == 0 && script.out.contains("backup") && script.out.contains("workdir"), "{shell}: {}", script.err);
+    }
+    assert_eq!(user.run(&["completions", "cobol"]).code, 2);
+    user.write("script", &user.run(&["completions", "bash"]).out);
+    let complete = |words: &str, last: usize| {
+        let ask = format!(
+            "source ./script; COMP_WORDS=({words}); COMP_CWORD={last}; _stellaclaw stellaclaw \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"; echo ${{COMPREPLY[@]}}"
+        );
+        let done = Command::new("bash").args(["-c", &ask]).current_dir(user.0.path()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert_eq!(complete("stellaclaw bac", 1), "backup\n");
+    assert_eq!(complete("stellaclaw backup ver", 2), "verify\n");
+    assert_eq!(complete("stellaclaw status --js", 2), "--json\n");
+}
+
+#[test]
 fn wrong_arguments_end_with_2() {
     let user = User::new();
     for args in [&["sing"][..], &["-v", "-q", "status"], &["plugin", "call"], &["status", "--color", "blue"]] {

@@ -15,6 +15,7 @@ mod hostile;
 mod house;
 mod lifecycle;
 mod models;
+mod operations;
 mod release;
 mod rendering;
 mod stops;

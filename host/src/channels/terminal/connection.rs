@@ -166,6 +166,7 @@ impl Connection {
                 let inspection = plugins.inspect_plugin(name).map(|found| Box::new(Inspection { offers, ..found }));
                 ToClient::Plugin { inspection }
             }
+            Look::Health => ToClient::Health { parts: self.router.health().await },
         }
     }
 

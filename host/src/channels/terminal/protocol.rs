@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::FailureKind;
+use crate::health::Part;
 use crate::plugins::{Inspection, Mount, PluginStatus};
 
 /// Spoken by both sides; another one is refused.
@@ -53,6 +54,8 @@ pub enum Look {
     Plugins,
     /// One of them.
     Plugin { name: String },
+    /// How its parts are.
+    Health,
 }
 
 /// From the host to a client.
@@ -124,6 +127,10 @@ pub enum ToClient {
     /// See [`Look::Plugin`]; none when there is no such plugin.
     Plugin {
         inspection: Option<Box<Inspection>>,
+    },
+    /// See [`Look::Health`].
+    Health {
+        parts: Vec<Part>,
     },
     /// The host stops; another one can be started.
     Bye,

@@ -107,7 +107,7 @@ impl Dev<'_> {
             return self.round().await;
         }
         let mut watch = Watch::start(&self.project.folder).context("failed to watch the sources")?;
-        let log = self.context.workdir.join("logs/stellaclaw.log");
+        let logs = self.context.workdir.join("logs");
         let rounds = async {
             loop {
                 // What was wrong has been said; the next change may mend it.
@@ -119,7 +119,7 @@ impl Dev<'_> {
             }
         };
         tokio::select! {
-            () = follow::lines(&log, &self.project.name) => Ok(ExitCode::Ok),
+            () = follow::lines(&logs, &self.project.name) => Ok(ExitCode::Ok),
             () = rounds => Ok(ExitCode::Ok),
         }
     }

@@ -73,6 +73,20 @@ impl Actor {
         Ok(())
     }
 
+    /// What an operator sees of turns in the log; what people and models wrote is not in it.
+    pub(super) fn log(&self, step: &Step) {
+        let conversation = self.conversation.id;
+        for Recorded { turn, event, .. } in &step.events {
+            let turn = format!("{}.{turn}", self.row.id);
+            match event {
+                Event::TurnBegan { .. } => tracing::info!(%conversation, turn, "a turn began"),
+                Event::TurnParked { reason, .. } => tracing::info!(%conversation, turn, ?reason, "a turn waits for a person"),
+                Event::TurnEnded { ending, .. } => tracing::info!(%conversation, turn, ?ending, "a turn ended"),
+                _ => {}
+            }
+        }
+    }
+
     /// The store, with the crash points of this step.
     fn labelled(&self, step: &Step) -> Store {
         self.deps.store.at(|| {

@@ -215,10 +215,13 @@ async fn a_small_disk_that_is_full_is_said_and_waited_for() {
     scene.fake.release("wait");
     let reason = client.until(|line| if let ToClient::HeldUp { reason } = line { Some(reason.clone()) } else { None }).await.unwrap();
     assert!(reason.contains("the disk is full"), "{reason}");
+    let health = scene.work.run(&["status", "--exit-code"], "").await;
+    assert!(health.code == Some(1) && health.output.starts_with("store: the disk is full"), "{health:?}");
     disk.free();
     assert_eq!(client.settle().await.unwrap().0[0].text, "It was worth it.");
     other.say("2", &format!("hello {}", "x".repeat(LONG))).await.unwrap();
     assert_eq!(other.settle().await.unwrap().0[0].text, "Hello to you.");
+    assert_eq!(scene.work.run(&["status", "--exit-code"], "").await.code, Some(0));
     // The disk goes with the host; what is on it is looked at from here.
     fs::remove_file(scene.work.socket()).unwrap();
     let copied = std::process::Command::new("cp").arg("-a").args([&disk.root.join("."), &scene.work.workdir()]).status().unwrap();

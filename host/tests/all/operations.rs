@@ -1,0 +1,97 @@
+//! What an operator relies on: health, logs, and the verbs that steer a host from outside a conversation.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::host::{Running, Work};
+use crate::support::within;
+
+/// Waits until a verb that runs has written this.
+async fn writes(running: &Running, text: &str) {
+    let written = async {
+        while !running.so_far().contains(text) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(&format!("{text:?}"), written).await;
+}
+
+#[tokio::test]
+async fn a_health_check_asks_the_host_and_says_why_it_is_not_healthy() {
+    let work = Work::new();
+    let check = async |more: &[&str]| {
+        let ran = work.run(&[&["status", "--exit-code"], more].concat(), "").await;
+        (ran.code, ran.output)
+    };
+    let (code, said) = check(&["--quiet"]).await;
+    assert!(code == Some(1) && said.starts_with("no host runs in "), "{said}");
+    let host = work.host().await;
+    assert_eq!(check(&["--quiet"]).await, (Some(0), String::new()));
+    assert_eq!(check(&[]).await, (Some(0), "healthy\n".to_owned()));
+    let status = work.run(&["status"], "").await.output;
+    assert!(status.lines().any(|line| line.split_whitespace().eq(["health", "healthy"])), "{status}");
+    let report: Value = serde_json::from_str(&check(&["--json"]).await.1).unwrap();
+    assert_eq!(
+        (&report["healthy"], &report["parts"][0]["name"], &report["parts"][0]["state"]),
+        (&true.into(), &"store".into(), &"ok".into())
+    );
+    // A configuration that is being edited makes nobody ill who serves.
+    work.configure("nonsense = 1\n");
+    assert_eq!(check(&["--quiet"]).await.0, Some(0));
+    host.signal(Signal::STOP);
+    let (code, said) = check(&["--quiet"]).await;
+    assert!(code == Some(1) && said.contains("does not answer within"), "{said}");
+    host.signal(Signal::CONT);
+    assert_eq!(check(&[]).await.0, Some(0));
+    host.kill();
+    assert_eq!(check(&[]).await.0, Some(1));
+}
+
+#[tokio::test]
+async fn the_log_is_followed_into_the_next_file_and_shown_by_level_and_conversation() {
+    let work = Work::new();
+    let logs = work.workdir().join("logs");
+    fs::create_dir_all(&logs).unwrap();
+    let line = format!(r#"{{"timestamp":"t","level":"WARN","message":"from long ago","fill":"{}"}}"#, "x".repeat(1 << 20));
+    fs::write(logs.join("stellaclaw.log"), format!("{line}\n").repeat(16)).unwrap();
+    let following = work.begin(&["logs", "--follow", "-n", "1"]);
+    writes(&following, "from long ago").await;
+    let host = work.host().await;
+    writes(&following, "serving workdir=").await;
+    assert!(logs.join("stellaclaw.log.1").exists(), "the file was full");
+    following.signal(Signal::INT);
+    assert_eq!(following.so_far().matches("from long ago").count(), 1);
+    assert_eq!(work.run(&["chat"], "ls\n").await.code, Some(0));
+    assert_eq!(work.run(&["chat", "--conversation", "other"], "ls\n").await.code, Some(0));
+    let shown = async |more: &[&str]| work.run(&[&["logs", "--json"], more].concat(), "").await.output;
+    let all = shown(&["-n", "10000"]).await;
+    assert!(all.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"].is_string())));
+    assert!(all.contains("\"INFO\"") && all.contains("from long ago"), "also of the file before");
+    assert!(!shown(&["--level", "warn"]).await.contains("INFO"));
+    assert_eq!(shown(&["-n", "2"]).await.lines().count(), 2);
+    let one = shown(&["--conversation", "c2"]).await;
+    assert!(one.contains("\"c2\"") && !one.contains("\"c1\""), "{one}");
+    assert_eq!(work.run(&["logs", "--conversation", "two"], "").await.code, Some(2));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn lines_for_the_journal_carry_their_priority_and_no_others_do() {
+    let work = Work::new();
+    let stream = work.folder().join("host-0.log");
+    fs::write(&stream, "").unwrap();
+    let found = fs::metadata(&stream).unwrap();
+    let named = format!("{}:{}", found.dev(), found.ino());
+    let host = work.start(&[("JOURNAL_STREAM", &named)]).await.unwrap();
+    let said = host.said();
+    assert!(said.lines().any(|line| line.starts_with("<6>serving workdir=")), "{said}");
+    assert!(said.lines().all(|line| line.starts_with('<')), "{said}");
+    host.stop().await;
+    let host = work.start(&[("JOURNAL_STREAM", &named)]).await.unwrap();
+    assert!(host.said().starts_with('{'), "its standard error is another file: {}", host.said());
+    host.stop().await;
+}
