@@ -10,15 +10,19 @@ mod chat;
 mod completions;
 mod components;
 mod config;
+mod consent;
+mod conversation;
 mod dev;
 mod doctor;
 mod exit;
+mod host;
 mod logs;
 mod output;
 mod plugin;
 mod run;
 mod scratch;
 mod status;
+mod stop;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -170,6 +174,9 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Doctor(args) => doctor::run(context, args).await,
         Verb::Backup(verb) => backup::run(context, verb).await,
         Verb::Completions { shell } => completions::run(shell),
+        Verb::StopAll => stop::stop_all(context).await,
+        Verb::Resume => stop::resume(context).await,
+        Verb::Conversation(verb) => conversation::run(context, verb).await,
         Verb::Config(verb) => config::run(context, verb),
         Verb::Dev(DevVerb::FakeTelegram(args)) => dev::fake_telegram(args).await,
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,

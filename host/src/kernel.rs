@@ -16,8 +16,10 @@ use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::crash;
 use crate::delivery::{Channel, Channels, Delivery};
+use crate::halt;
 use crate::ids::BootId;
 use crate::limits::{CLOCK_DRIFT, FIRST_MAINTENANCE, MAINTENANCE, SEEN, STOP_BOUND};
+use crate::operator;
 use crate::plugins::{self, Plugins};
 use crate::router::Router;
 use crate::secrets::{Redactor, SecretError};
@@ -110,6 +112,10 @@ impl Kernel {
             channels.insert(telegram.name().to_owned(), Arc::new(telegram.clone()));
         }
         let delivery = Delivery::start(store.clone(), boot, redactor.clone(), channels, &supervisor);
+        if halt::since(&workdir).is_some() {
+            tracing::warn!("everything is stopped by the operator; `stellaclaw resume` lets turns begin again");
+            operator::cancel_running(&store).await?;
+        }
         resume(&store, &router, &recovered, opened.lost.is_some()).await?;
         pump(wakes, &router, &delivery, &supervisor);
         maintain(&store, boot, history, &workdir, &supervisor);
@@ -265,24 +271,9 @@ fn drift(before: (Instant, Moment), now: (Instant, Moment)) -> Duration {
 }
 
 async fn forget(store: &Store, history: Option<Duration>, workdir: &WorkDir) {
-    let now = clock::now();
     let all = async {
-        loop {
-            let expired = store.expired(now).await?;
-            if expired.is_empty() {
-                break;
-            }
-            for conversation in &expired {
-                match std::fs::remove_dir_all(workdir.workspace(*conversation)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        tracing::warn!(%conversation, %error, "a workspace could not be removed");
-                    }
-                    _ => {}
-                }
-            }
-            store.delete_expired(expired).await?;
-        }
-        store.prune(now, history).await
+        operator::remove_expired(store, workdir).await?;
+        store.prune(clock::now(), history).await
     };
     if let Err(error) = all.await {
         tracing::warn!(%error, "maintenance of the store failed");
@@ -292,33 +283,6 @@ async fn forget(store: &Store, history: Option<Duration>, workdir: &WorkDir) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn an_expired_conversation_goes_with_its_workspace_and_the_others_stay() {
-        let folder = tempfile::tempdir().unwrap();
-        let workdir = WorkDir::open(folder.path()).unwrap();
-        let (store, _) = Store::open(&workdir, store::Options::default()).unwrap();
-        let make = async |address: &str, expires_at| {
-            let new = store::NewConversation { channel: "terminal".into(), address: address.into(), model: "m".into(), expires_at };
-            let id = store.get_or_create(new, clock::now()).await.unwrap().0.id;
-            std::fs::create_dir(workdir.workspace(id)).unwrap();
-            std::fs::write(workdir.workspace(id).join("notes.txt"), "x").unwrap();
-            id
-        };
-        let kept = make("chat", None).await;
-        let mut expired = Vec::new();
-        for n in 0..70 {
-            expired.push(make(&format!("ask/{n}"), Some(Moment(1))).await);
-        }
-        // A kill came between a workspace and its row.
-        store.expired(clock::now()).await.unwrap();
-        std::fs::remove_dir_all(workdir.workspace(expired[0])).unwrap();
-        forget(&store, None, &workdir).await;
-        let left = store.conversations().await.unwrap();
-        assert_eq!(left.iter().map(|conversation| conversation.id).collect::<Vec<_>>(), [kept]);
-        assert!(workdir.workspace(kept).join("notes.txt").exists());
-        assert!(expired.iter().all(|id| !workdir.workspace(*id).exists()));
-    }
 
     #[test]
     fn a_clock_that_jumps_drifts_and_one_that_runs_does_not() {

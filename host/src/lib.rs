@@ -1,8 +1,8 @@
 //! The Stellaclaw host: the kernel around sandboxed components.
 //!
 //! Imports point one way:
-//! `cli → kernel → channels → {router, delivery} → session → plugins → backup → {store, observe} → secrets →
-//! {config, workdir, supervise, health} → {chat, commands, files, fake_telegram, ids, limits, clock, crash}`.
+//! `cli → kernel → channels → {router, delivery, operator} → session → plugins → backup → {store, observe} → secrets →
+//! {config, workdir, halt, supervise, health} → {chat, commands, files, fake_telegram, ids, limits, clock, crash}`.
 
 pub mod backup;
 pub mod channels;
@@ -15,11 +15,13 @@ pub mod crash;
 pub mod delivery;
 pub mod fake_telegram;
 pub mod files;
+pub mod halt;
 pub mod health;
 pub mod ids;
 pub mod kernel;
 pub mod limits;
 pub mod observe;
+pub mod operator;
 pub mod plugins;
 pub mod router;
 pub mod secrets;

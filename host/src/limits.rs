@@ -365,6 +365,8 @@ pub const RESUME_WITHIN: Duration = Duration::from_secs(3600);
 pub const JOIN_GRACE: Duration = Duration::from_secs(2);
 /// After `/cancel` the turn ends at the latest now, whatever its calls do.
 pub const CANCEL_GRACE: Duration = Duration::from_millis(1500);
+/// How long an operator's stop waits for the end of a turn.
+pub const CANCEL_TIME: Duration = Duration::from_secs(10);
 /// Rounds of dropping the oldest half when the context is too large.
 pub const DROP_ROUNDS: u32 = 3;
 /// A reply's quotation of a failure.

@@ -16,9 +16,11 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::commands;
+use crate::halt;
 use crate::health::Part;
 use crate::ids::{ConversationId, InboxId};
-use crate::limits::{ASK_KEPT, FULL_PAUSE, MESSAGE_BYTES};
+use crate::limits::{ASK_KEPT, CANCEL_TIME, FULL_PAUSE, MESSAGE_BYTES};
+use crate::operator::{self, Deed, Done};
 use crate::plugins::policy::paths::{self, MountError};
 use crate::plugins::{self, Mount, Plugins};
 use crate::session::event::Beside;
@@ -34,6 +36,10 @@ use crate::supervise::{Budget, Stopping, Supervisor};
 /// Before a session that failed is folded again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How often an operator's `/cancel` is looked after.
+const CANCEL_LOOK: Duration = Duration::from_millis(20);
+/// The name of turns among the parts of the host.
+const TURNS: &str = "turns";
 /// The store's name among the parts of the host.
 const STORE: &str = "store";
 
@@ -255,12 +261,73 @@ impl Router {
         &self.0.deps.plugins
     }
 
+    /// Does what the operator wants done to conversations.
+    ///
+    /// # Errors
+    ///
+    /// What the store can fail with.
+    pub async fn act(&self, deed: Deed) -> Result<Done, StoreError> {
+        let Deps { store, workdir, .. } = &self.0.deps;
+        match deed {
+            Deed::Stop { conversation } => self.stop(conversation).await,
+            Deed::StopAll => self.stop_all().await,
+            Deed::Resume => {
+                for conversation in store.waiting_conversations(None).await? {
+                    self.wake(conversation);
+                }
+                Ok(Done::Done)
+            }
+            Deed::Delete { conversation, force } => {
+                if force {
+                    // What its calls leave behind should be removed, too; one that does not end loses its session.
+                    self.stop(conversation).await?;
+                }
+                operator::delete(store, workdir, conversation, force).await
+            }
+        }
+    }
+
+    /// Ends what runs in a conversation, and waits for its end.
+    async fn stop(&self, conversation: ConversationId) -> Result<Done, StoreError> {
+        let store = &self.0.deps.store;
+        let noted = operator::cancel(store, conversation).await?;
+        if noted != Done::Done {
+            return Ok(noted);
+        }
+        let deadline = Instant::now() + CANCEL_TIME;
+        while operator::is_open(store.standing(conversation).await?.phase) {
+            if Instant::now() > deadline {
+                return Ok(Done::Running);
+            }
+            tokio::time::sleep(CANCEL_LOOK).await;
+        }
+        Ok(Done::Done)
+    }
+
+    /// Ends every turn that runs, and waits for their ends.
+    async fn stop_all(&self) -> Result<Done, StoreError> {
+        let store = &self.0.deps.store;
+        operator::cancel_running(store).await?;
+        let deadline = Instant::now() + CANCEL_TIME;
+        while store.open_sessions().await?.iter().any(|session| session.phase != Phase::Parked) {
+            if Instant::now() > deadline {
+                return Ok(Done::Running);
+            }
+            tokio::time::sleep(CANCEL_LOOK).await;
+        }
+        Ok(Done::Done)
+    }
+
     /// How the host is. The store is tried now: what a health check says must be so when it says it.
     pub async fn health(&self) -> Vec<Part> {
         let health = self.0.supervisor.health();
         match self.try_store().await.map_err(|error| error.to_string()).and_then(|()| self.held_up().map_or(Ok(()), Err)) {
             Ok(()) => health.ok(STORE),
             Err(reason) => health.degraded(STORE, &reason),
+        }
+        match halt::since(&self.0.deps.workdir) {
+            None => health.ok(TURNS),
+            Some(_) => health.warned(TURNS, "stopped by the operator; `stellaclaw resume` lets them begin again"),
         }
         health.parts()
     }
@@ -304,11 +371,16 @@ impl Router {
         if aside {
             return Ok(Some(Phase::Parked));
         }
-        let phase = phase.unwrap_or(Phase::Idle);
+        let mut phase = phase.unwrap_or(Phase::Idle);
+        // Its session has said why they stay in the inbox.
+        let all_left = open.iter().all(|(id, kind)| *kind == InboxKind::Message && Some(*id) <= left);
+        if phase == Phase::Idle && !open.is_empty() && halt::since(&self.0.deps.workdir).is_some() {
+            phase = Phase::Parked;
+        }
         let settled = match phase {
             Phase::Idle | Phase::Closed => open.is_empty(),
-            // Messages may stay in the inbox of a turn that waits for money; its session has said so.
-            Phase::Parked => open.iter().all(|(id, kind)| *kind == InboxKind::Message && Some(*id) <= left),
+            // Messages may stay when a turn waits for money, or everything is stopped.
+            Phase::Parked => all_left,
             _ => false,
         };
         if !settled && !open.is_empty() {
@@ -439,7 +511,8 @@ impl Router {
         let (live, wake, stopping) = (live.clone(), wake.clone(), stopping.clone());
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let conversation = deps.store.conversation(id).await?.ok_or_else(|| StoreError::NotFound(format!("conversation {id}")))?;
+            // Deleted: nobody is left to speak for.
+            let Some(conversation) = deps.store.conversation(id).await? else { return Ok(Exit::Stopped) };
             session::run(deps, conversation, opening, live, wake, stopping).await
         });
         match task.join_next().await {

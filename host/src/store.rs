@@ -21,6 +21,7 @@ mod journal;
 mod kv;
 mod migrate;
 mod outbox;
+mod overview;
 mod readers;
 mod retention;
 mod schema;
@@ -49,7 +50,8 @@ pub use inbox::{Accept, Accepted, CommandDone, CommandEffect, CommandOutcome, In
 pub use journal::{Append, Appended, Damage, Event, Journal, NewEvent};
 pub use kv::{KvChange, KvEntry, KvSpace};
 pub use outbox::{MAY_REPEAT, NewOutbox, Next, OutboxKind, OutboxRow, OutboxState, PartOutcome, PartRow, PartState};
-pub use retention::{Checked, Pruned};
+pub use overview::{Overview, Page};
+pub use retention::{Checked, Condemned, Pruned};
 pub use traces::{Oddity, Panel};
 pub use usage::{NewUsage, Totals};
 pub use wakes::{Wake, Wakes};

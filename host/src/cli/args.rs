@@ -75,6 +75,13 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Check everything and say how to repair it
     Doctor(DoctorArgs),
+    /// Look after conversations
+    #[command(subcommand, visible_alias = "conv")]
+    Conversation(ConversationVerb),
+    /// End every turn, and begin none until `resume`; messages are kept
+    StopAll,
+    /// Begin turns again after `stop-all`
+    Resume,
     /// Make, check and restore backups
     #[command(subcommand)]
     Backup(BackupVerb),
@@ -163,6 +170,67 @@ pub enum LogLevel {
 /// The id of a conversation, as people write it.
 fn conversation_id(text: &str) -> Result<ConversationId, String> {
     text.parse().map_err(|_| "an id looks like c1; `stellaclaw conversation list` has them".to_owned())
+}
+
+/// `conversation …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConversationVerb {
+    /// List them all
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one: its settings, where it stands, and what was said last
+    Show {
+        /// Its id
+        #[arg(value_name = "ID", value_parser = conversation_id)]
+        conversation: ConversationId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write its whole history; the files of its workspace are not in it
+    Export(ExportArgs),
+    /// Remove it with its history, its workspace and what plugins keep for it
+    Delete {
+        /// Its id
+        #[arg(value_name = "ID", value_parser = conversation_id)]
+        conversation: ConversationId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Also while a turn runs
+        #[arg(long)]
+        force: bool,
+    },
+    /// End what runs in it, as /cancel does
+    Stop {
+        /// Its id
+        #[arg(value_name = "ID", value_parser = conversation_id)]
+        conversation: ConversationId,
+    },
+}
+
+/// `conversation export`
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// Its id
+    #[arg(value_name = "ID", value_parser = conversation_id)]
+    pub conversation: ConversationId,
+    /// Events as they are kept, one per line, or what was said, to read
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub format: ExportFormat,
+    /// A file to make, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// See [`ExportArgs::format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    Jsonl,
+    Markdown,
 }
 
 /// `doctor`

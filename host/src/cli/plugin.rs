@@ -9,7 +9,6 @@ pub(super) mod check;
 pub(super) mod dev;
 mod grant;
 pub(super) mod granting;
-pub(super) mod look;
 pub(super) mod new;
 pub(super) mod nobody;
 pub(super) mod pack;
@@ -24,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::args::{CallArgs, Reach};
 use super::components::Components;
-use super::{Context, ExitCode, output};
+use super::{Context, ExitCode, host, output};
 use crate::channels::terminal::protocol::{Look, ToClient};
 use crate::config::{Config, Plugin};
 use crate::ids::CallId;
@@ -36,7 +35,7 @@ use crate::plugins::{
 
 /// `plugin list`
 pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
-    let found = match look::at_host(context, Look::Plugins).await? {
+    let found = match host::at_host(context, Look::Plugins).await? {
         Some(ToClient::Plugins { plugins }) => plugins,
         Some(other) => return Err(anyhow!("the host did not list its plugins: {other:?}")),
         None => {
@@ -55,7 +54,7 @@ pub(super) async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCo
 
 /// `plugin inspect`
 pub(super) async fn inspect(context: &Context, what: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let found = match look::at_host(context, Look::Plugin { name: what.to_owned() }).await? {
+    let found = match host::at_host(context, Look::Plugin { name: what.to_owned() }).await? {
         Some(ToClient::Plugin { inspection: Some(found) }) => *found,
         // It may be a file.
         _ => {

@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::args::StatusArgs;
-use super::{Context, ExitCode, output, plugin};
+use super::{Context, ExitCode, host, output, plugin};
 use crate::channels::terminal::protocol::{Look, ToClient};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::config::Config;
+use crate::halt;
 use crate::plugins::State;
 use crate::store::{Phase, SCHEMA_VERSION, Store};
 use crate::workdir::WorkDir;
@@ -29,6 +30,8 @@ struct Status {
     /// It serves verbs of other processes.
     socket: bool,
     health: Health,
+    /// Since when no turn begins.
+    stopped_at_ms: Option<Moment>,
     store: Option<Stored>,
     plugins: Vec<Component>,
 }
@@ -99,6 +102,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
         running,
         socket,
         health: health::examine(context).await,
+        stopped_at_ms: workdir.as_ref().and_then(halt::since),
         store,
         plugins: components(context, &config, workdir.as_ref().filter(|_| socket)).await,
     };
@@ -113,7 +117,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
 /// `serving`: where a host listens. One that does not answer is no reason to say nothing.
 async fn components(context: &Context, config: &Config, serving: Option<&WorkDir>) -> Vec<Component> {
     let answer = match serving {
-        Some(workdir) => plugin::look::once(workdir, Look::Plugins).await.ok().flatten(),
+        Some(workdir) => host::look(workdir, Look::Plugins).await.ok().flatten(),
         None => None,
     };
     match answer {
@@ -181,6 +185,8 @@ fn render(status: &Status) -> String {
         ("default model", status.default_model.clone()),
         ("plugins", render_components(&status.plugins)),
     ];
+    let stopped = |since: Moment| ("turns", format!("stopped since {}; `stellaclaw resume` lets them begin again", since.utc()));
+    lines.extend(status.stopped_at_ms.map(stopped));
     // Without a host nobody asks how it is.
     let health = if status.running { status.health.lines() } else { Vec::new() };
     lines.extend(health.into_iter().map(|line| ("health", line)));

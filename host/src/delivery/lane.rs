@@ -24,6 +24,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(super) async fn run(deps: &Deps, conversation: ConversationId, notify: &Notify) {
     let mut budget = Budget::default();
     while let Err(error) = drain(deps, conversation, notify).await {
+        if matches!(deps.store.conversation(conversation).await, Ok(None)) {
+            tracing::debug!(%conversation, %error, "a conversation was deleted while a reply was on its way");
+            return;
+        }
         tracing::error!(%conversation, %error, "delivery of a conversation failed and is tried again");
         if matches!(error, StoreError::Closed | StoreError::Broken(_)) || !budget.allows(Instant::now()) {
             return;

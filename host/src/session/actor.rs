@@ -28,6 +28,7 @@ use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
 use super::{Deps, Exit, Opening, inbox, notices, places};
 use crate::clock::{self, Moment};
 use crate::crash;
+use crate::halt;
 use crate::ids::TurnKey;
 use crate::limits::{ACTOR_IDLE, CANCEL_GRACE, SHUTDOWN_GRACE, STOP_GRACE};
 use crate::plugins::{Mount, Places};
@@ -226,6 +227,11 @@ impl Actor {
             if self.waiting.is_empty() {
                 continue;
             }
+            if let Some(since) = halt::since(&self.deps.workdir) {
+                self.tell_stopped(since).await?;
+                self.caller.live.left(self.waiting.iter().map(|input| input.inbox).max());
+                continue;
+            }
             if self.state.head.phase == Phase::Idle {
                 self.refresh().await?;
             }
@@ -324,7 +330,8 @@ impl Actor {
         let facts = Facts {
             boot: self.deps.boot,
             now,
-            waiting: self.waiting.clone(),
+            // While everything is stopped nobody is to see what waits: nothing can begin with it.
+            waiting: if halt::since(&self.deps.workdir).is_some() { Vec::new() } else { self.waiting.clone() },
             answering: self.caller.live.has_text(),
             shown: self.caller.live.has_shown(),
             day: self.deps.ledger.day(now),

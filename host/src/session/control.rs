@@ -4,8 +4,9 @@ use super::actor::Actor;
 use super::inbox::CommandRow;
 use super::state::Phase;
 use super::turn::{Input, Step};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::commands::{self, Button, Command};
+use crate::halt;
 use crate::store::{CommandDone, CommandEffect, NewOutbox, OutboxKind, StoreError};
 
 impl Actor {
@@ -21,6 +22,10 @@ impl Actor {
             Command::Cancel => {
                 let step = self.decide(Input::Cancel { by: row.by.clone(), command: row.id });
                 self.act_on(&row, step, "Nothing is running.").await
+            }
+            Command::Continue if halt::since(&self.deps.workdir).is_some() => {
+                let answer = "Everything is stopped by the operator just now. Send `/continue` again later.";
+                self.answer_command(&row, answer.to_owned()).await
             }
             Command::Continue => {
                 let step = self.decide(Input::Continue { by: row.by.clone(), command: row.id });
@@ -84,6 +89,22 @@ impl Actor {
                 other => {
                     self.caller.live.held_up(None);
                     return other.map(|_| ());
+                }
+            }
+        }
+    }
+
+    /// Says that messages wait for the end of the operator's stop; once in each.
+    pub(super) async fn tell_stopped(&mut self, since: Moment) -> Result<(), StoreError> {
+        let text = "Everything is stopped by the operator just now. Your message is kept, and answered when work goes on.";
+        let key = format!("{}.stopped.{}", self.conversation.id, since.0);
+        let notice = NewOutbox::new(key, self.conversation.id, OutboxKind::Notice, text.to_owned());
+        loop {
+            match self.deps.store.tell(notice.clone(), clock::now()).await {
+                Err(error) if error.passes() => self.wait_for_room(&error).await,
+                other => {
+                    self.caller.live.held_up(None);
+                    return other.map(drop);
                 }
             }
         }

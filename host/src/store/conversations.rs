@@ -99,7 +99,8 @@ words!(Phase {
     Closed = "closed",
 });
 
-const CONVERSATION: &str = "SELECT id, channel, address, model, settings, created_at, expires_at, title, closed_at FROM conversations";
+pub(super) const CONVERSATION: &str =
+    "SELECT id, channel, address, model, settings, created_at, expires_at, title, closed_at FROM conversations";
 const SESSION: &str = "SELECT id, conversation, parent, kind, phase, next_seq, fold_from, epoch FROM sessions";
 
 impl Store {
@@ -125,12 +126,13 @@ impl Store {
         .await
     }
 
-    /// A conversation by its id.
+    /// A conversation by its id. One that only waits to be deleted is none.
     ///
     /// # Errors
     /// Those of any read.
     pub async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        self.read(move |conn| sql::one(conn, &format!("{CONVERSATION} WHERE id = ?1"), [id.0], conversation_row)).await
+        self.read(move |conn| sql::one(conn, &format!("{CONVERSATION} WHERE id = ?1 AND state <> 'expired'"), [id.0], conversation_row))
+            .await
     }
 
     /// All conversations in order of id.
@@ -306,7 +308,7 @@ impl Store {
     }
 }
 
-fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+pub(super) fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     let settings: String = row.get(4)?;
     Ok(Conversation {
         id: ConversationId(row.get(0)?),
@@ -340,7 +342,7 @@ fn conversation_at(conn: &Connection, channel: &str, address: &str) -> Result<Op
 }
 
 pub(super) fn exists(conn: &Connection, id: ConversationId) -> Result<(), StoreError> {
-    sql::one(conn, "SELECT 1 FROM conversations WHERE id = ?1", [id.0], |_| Ok(()))?
+    sql::one(conn, "SELECT 1 FROM conversations WHERE id = ?1 AND state <> 'expired'", [id.0], |_| Ok(()))?
         .ok_or_else(|| StoreError::NotFound(format!("conversation {id}")))
 }
 

@@ -334,7 +334,7 @@ impl Folding {
     }
 }
 
-fn page(conn: &Connection, session: SessionId, from: u64, to: u64) -> Result<Vec<RawRow>, StoreError> {
+pub(super) fn page(conn: &Connection, session: SessionId, from: u64, to: u64) -> Result<Vec<RawRow>, StoreError> {
     let query = format!("SELECT {} FROM journal WHERE session = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq LIMIT ?4", RawRow::COLUMNS);
     sql::all(conn, &query, (session.0, int(from), int(to), int(limits::READ_ROWS as u64)), RawRow::of)
 }

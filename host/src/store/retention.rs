@@ -24,6 +24,15 @@ pub struct Pruned {
     pub blobs: u64,
 }
 
+/// What became of [`Store::condemn`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condemned {
+    Yes,
+    NotFound,
+    /// A turn runs in it.
+    Running,
+}
+
 /// What [`Store::check`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -42,6 +51,15 @@ impl Store {
     /// Those of any write.
     pub async fn expired(&self, at: Moment) -> Result<Vec<ConversationId>, StoreError> {
         self.at(|| "prune@expired".to_owned()).write(4096, move |tx| mark_expired(tx, at)).await
+    }
+
+    /// Lets a conversation's time be over: [`Store::expired`] gives it from now on. Its sessions are closed, nothing waits or
+    /// is sent any more, nothing is accepted into it, and its address is free for another one. `force`: also while a turn runs.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn condemn(&self, id: ConversationId, force: bool) -> Result<Condemned, StoreError> {
+        self.at(|| "prune@condemned".to_owned()).write(4096, move |tx| condemn(tx, id, force)).await
     }
 
     /// Deletes these conversations, with everything in them, if they have expired.
@@ -155,6 +173,26 @@ fn mark_expired(tx: &mut Tx<'_>, at: Moment) -> Result<Vec<ConversationId>, Stor
         sql::execute(tx.conn, "UPDATE conversations SET state = 'expired' WHERE id = ?1", [id.0])?;
     }
     Ok(ids)
+}
+
+fn condemn(tx: &mut Tx<'_>, id: ConversationId, force: bool) -> Result<Condemned, StoreError> {
+    let running = "SELECT 1 FROM sessions WHERE conversation = ?1 AND phase IN ('asking', 'calling', 'compacting') LIMIT 1";
+    if !force && sql::one(tx.conn, running, [id.0], |_| Ok(()))?.is_some() {
+        return Ok(Condemned::Running);
+    }
+    let over =
+        "UPDATE conversations SET state = 'expired', expires_at = 0, address = 'deleted/' || id WHERE id = ?1 AND state <> 'expired'";
+    if sql::execute(tx.conn, over, [id.0])? == 0 {
+        return Ok(Condemned::NotFound);
+    }
+    for query in [
+        "UPDATE sessions SET phase = 'closed', epoch = epoch + 1 WHERE conversation = ?1",
+        "UPDATE inbox SET state = 'aside' WHERE conversation = ?1 AND state IN ('new', 'taken')",
+        "UPDATE outbox SET state = 'aside' WHERE conversation = ?1 AND state = 'pending'",
+    ] {
+        sql::execute(tx.conn, query, [id.0])?;
+    }
+    Ok(Condemned::Yes)
 }
 
 fn delete_expired(tx: &mut Tx<'_>, id: ConversationId) -> Result<(), StoreError> {

@@ -8,13 +8,13 @@ use crate::support::{read, root};
 /// Modules of the host from the lowest layer to the highest. A module uses those on its own line and below.
 const LAYERS: &[&[&str]] = &[
     &["chat", "ids", "limits", "clock", "crash", "commands", "files", "fake_telegram"],
-    &["config", "workdir", "supervise", "health"],
+    &["config", "workdir", "halt", "supervise", "health"],
     &["secrets"],
     &["observe", "store"],
     &["backup"],
     &["plugins"],
     &["session"],
-    &["router", "delivery"],
+    &["router", "delivery", "operator"],
     &["channels"],
     &["kernel"],
     &["cli"],

@@ -6,6 +6,7 @@ mod authors;
 mod cli;
 mod config;
 mod contract;
+mod conversations;
 mod crashes;
 mod dependencies;
 mod fake_telegram;

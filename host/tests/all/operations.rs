@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use stellaclaw::channels::terminal::protocol::{Kind, Settled};
 
+use crate::support::client::Client;
+use crate::support::fake_openai::{Answer, Script};
 use crate::support::host::{Running, Work};
+use crate::support::scene::Scene;
 use crate::support::within;
 
 /// Waits until a verb that runs has written this.
@@ -94,4 +98,66 @@ async fn lines_for_the_journal_carry_their_priority_and_no_others_do() {
     let host = work.start(&[("JOURNAL_STREAM", &named)]).await.unwrap();
     assert!(host.said().starts_with('{'), "its standard error is another file: {}", host.said());
     host.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_of_everything_ends_turns_keeps_messages_and_lasts_until_it_is_lifted() {
+    let script = Script::default().on("wait", [Answer::text("never said").held("wait")]).on("later", [Answer::text("At last.")]);
+    let scene = Scene::new(script).await;
+    let work = &scene.work;
+    let said = async |verb: &str| work.run(&[verb], "").await;
+    let host = work.host().await;
+    let mut client = Client::attach(work, "", &scene.log).await.unwrap();
+    client.say("1", "wait").await.unwrap();
+    scene.fake.held("wait", 1).await;
+    let stopped = said("stop-all").await;
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    assert!(client.settle().await.unwrap().0[0].text.contains("Stopped"));
+    // What arrives is kept, and its conversation told once and calmly.
+    let (told, state) = (client.talk("2", "later").await.unwrap(), client.settle().await.unwrap().1);
+    assert!(told.len() == 1 && told[0].kind == Kind::Notice && told[0].text.contains("Your message is kept"), "{told:?}");
+    assert_eq!(state, Settled::Parked);
+    assert!(client.talk("3", "and this").await.unwrap().is_empty());
+    let refused = client.talk("4", "/continue").await.unwrap();
+    assert!(refused[0].text.contains("stopped by the operator"), "{refused:?}");
+    let status = said("status").await.output;
+    assert!(status.contains("stopped since") && status.contains("stopped by the operator"), "{status}");
+    assert_eq!(work.run(&["status", "--exit-code"], "").await.code, Some(0), "it does what it was told");
+    // Across a restart, and whatever ended the host.
+    host.kill();
+    let host = work.host().await;
+    let mut client = Client::attach(work, "", &scene.log).await.unwrap();
+    assert_eq!(client.settle().await.unwrap(), (Vec::new(), Settled::Parked));
+    assert!(scene.fake.asks_of("later").is_empty());
+    assert_eq!(said("resume").await.output, "Turns begin again.\n");
+    assert_eq!(client.delivered().await.unwrap().text, "At last.");
+    assert_eq!(scene.fake.asks_of("later").len(), 1);
+    assert_eq!(said("resume").await.output, "Nothing was stopped.\n");
+    assert!(!said("status").await.output.contains("stopped"));
+    host.stop().await;
+    scene.fake.release("wait");
+}
+
+#[tokio::test]
+async fn a_stop_without_a_host_ends_what_a_kill_interrupted() {
+    let script = Script::default().on("wait", [Answer::text("never said").held("wait"), Answer::text("Again.")]);
+    let scene = Scene::new(script).await;
+    let work = &scene.work;
+    let host = work.host().await;
+    let mut client = Client::attach(work, "", &scene.log).await.unwrap();
+    client.say("1", "wait").await.unwrap();
+    scene.fake.held("wait", 1).await;
+    host.kill();
+    assert_eq!(work.run(&["stop-all"], "").await.code, Some(0));
+    let host = work.host().await;
+    let mut client = Client::attach(work, "", &scene.log).await.unwrap();
+    let (replies, state) = client.settle().await.unwrap();
+    assert!(replies.len() == 1 && replies[0].text.contains("Stopped") && state == Settled::Idle, "{replies:?}");
+    assert_eq!(scene.fake.asks_of("wait").len(), 1, "it was not asked again");
+    // A question in a conversation of its own is not answered, and says so.
+    let ask = work.run(&["ask", "later"], "").await;
+    assert!(ask.code == Some(1) && ask.errors.contains("stopped by the operator"), "{ask:?}");
+    host.stop().await;
+    assert_eq!(work.run(&["resume"], "").await.output, "Turns begin again.\n");
+    scene.fake.release("wait");
 }

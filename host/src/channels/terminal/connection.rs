@@ -14,6 +14,7 @@ use super::protocol::{Kind, Look, PROTOCOL, Place, Settled, ToClient, ToHost};
 use super::{CHANNEL, Outgoing, Terminal};
 use crate::delivery::{Delivery, Outcome};
 use crate::ids::CallId;
+use crate::operator::Deed;
 use crate::plugins::Inspection;
 use crate::router::{Arrival, Open, Router, Wanted};
 use crate::session::event::Beside;
@@ -91,8 +92,10 @@ impl Connection {
     async fn serve(self, user: u32, mut reader: Reader<OwnedReadHalf>, writer: &mut OwnedWriteHalf) -> io::Result<()> {
         let hello = tokio::time::timeout(HELLO_TIME, reader.next::<ToHost>()).await;
         let Some(hello) = hello.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no hello"))?? else { return Ok(()) };
-        if let ToHost::Look { protocol, version, at } = hello {
-            return link::write(writer, &self.look(protocol, &version, &at).await).await;
+        match hello {
+            ToHost::Look { protocol, version, at } => return link::write(writer, &self.look(protocol, &version, &at).await).await,
+            ToHost::Do { protocol, version, deed } => return link::write(writer, &self.act(protocol, &version, deed).await).await,
+            _ => {}
         }
         let (open, once) = match self.open(user, hello).await {
             Ok(open) => open,
@@ -170,6 +173,20 @@ impl Connection {
         }
     }
 
+    /// Does something to conversations from outside of them.
+    async fn act(&self, protocol: u32, version: &str, deed: Deed) -> ToClient {
+        if let Err(reason) = same_protocol(protocol, version) {
+            return ToClient::Refused { reason };
+        }
+        match self.router.act(deed).await {
+            Ok(done) => {
+                tracing::info!(?deed, ?done, "the operator acted");
+                ToClient::Did { done }
+            }
+            Err(error) => ToClient::Refused { reason: error.to_string() },
+        }
+    }
+
     fn welcome(&self, open: &Open) -> ToClient {
         let alias = open.conversation.model.clone();
         ToClient::Welcome {
@@ -237,7 +254,9 @@ impl Serving<'_> {
                 self.settle = true;
                 Ok(())
             }
-            ToHost::Hello { .. } | ToHost::Look { .. } => Err(io::Error::new(io::ErrorKind::InvalidData, "a second hello")),
+            ToHost::Hello { .. } | ToHost::Look { .. } | ToHost::Do { .. } => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a second hello"))
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::FailureKind;
 use crate::health::Part;
+use crate::operator::{Deed, Done};
 use crate::plugins::{Inspection, Mount, PluginStatus};
 
 /// Spoken by both sides; another one is refused.
@@ -28,6 +29,8 @@ pub enum ToHost {
     },
     /// Instead of a hello: answer this, and end.
     Look { protocol: u32, version: String, at: Look },
+    /// Instead of a hello, too: do this, say what came of it, and end.
+    Do { protocol: u32, version: String, deed: Deed },
     /// A message or command of the person. `id` is made by the client and unique for ever.
     Say { id: String, text: String },
     /// The part was written.
@@ -131,6 +134,10 @@ pub enum ToClient {
     /// See [`Look::Health`].
     Health {
         parts: Vec<Part>,
+    },
+    /// See [`ToHost::Do`].
+    Did {
+        done: Done,
     },
     /// The host stops; another one can be started.
     Bye,

@@ -2,13 +2,12 @@
 //!
 //! Only these write `grants.toml`. A running host sees the change by itself.
 
-use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use super::super::args::{GrantArgs, RevokeArgs};
-use super::super::{Context, ExitCode, output};
+use super::super::{Context, ExitCode, consent, output};
 use crate::config::SecretSource;
 use crate::plugins::{Ask, ConsentError, Proposal, Setup};
 use crate::workdir::WorkDir;
@@ -43,30 +42,14 @@ fn settle(proposal: Proposal, name: &str, yes: bool, question: &str, again: &str
         output::text("Nothing changes.\n")?;
         return Ok(ExitCode::Ok);
     }
-    let stdin = io::stdin();
-    if !yes {
-        if !stdin.is_terminal() {
-            let error = anyhow!("nothing was changed: there is no terminal to ask on; after reading the lines above run `{again}`");
-            return Err(ExitCode::Usage.error(error));
-        }
-        if !agrees(question, &mut stdin.lock(), &mut io::stderr()).context("failed to ask")? {
-            output::text("Nothing was changed.\n")?;
-            return Ok(ExitCode::Denied);
-        }
+    if !consent::is_given(yes, question, again)? {
+        output::text("Nothing was changed.\n")?;
+        return Ok(ExitCode::Denied);
     }
     proposal.apply().map_err(coded)?;
     let done = "Done. A running host sees it within seconds, and ends calls that run with more than is granted now";
     output::text(&format!("{done}; `stellaclaw plugin inspect {name}` shows what it may do.\n"))?;
     Ok(ExitCode::Ok)
-}
-
-/// Only a plain yes is one.
-fn agrees(question: &str, input: &mut impl BufRead, out: &mut impl Write) -> io::Result<bool> {
-    write!(out, "{question} [y/N] ")?;
-    out.flush()?;
-    let mut line = String::new();
-    input.read_line(&mut line)?;
-    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// `SLOT=env:NAME` or `SLOT=file:PATH`.
@@ -98,15 +81,6 @@ fn coded(error: ConsentError) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_yes_is_one() {
-        for (line, yes) in [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("n\n", false), ("yes please\n", false)] {
-            let mut asked = Vec::new();
-            assert_eq!(agrees("Grant this?", &mut line.as_bytes(), &mut asked).unwrap(), yes, "{line:?}");
-            assert_eq!(asked, b"Grant this? [y/N] ");
-        }
-    }
 
     #[test]
     fn a_secret_is_named_and_never_repeated() {

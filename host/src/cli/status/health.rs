@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::channels::terminal::protocol::{Look, ToClient};
-use crate::cli::{Context, ExitCode, is_held, output, plugin};
+use crate::cli::{Context, ExitCode, host, is_held, output};
 use crate::health::{Part, State};
 use crate::limits::HEALTH_TIME;
 use crate::workdir::WorkDir;
@@ -54,7 +54,7 @@ pub(super) async fn examine(context: &Context) -> Health {
         Ok(workdir) => workdir,
         Err(error) => return Health::ill(format!("no host runs: {error}")),
     };
-    match tokio::time::timeout(HEALTH_TIME, plugin::look::once(&workdir, Look::Health)).await {
+    match tokio::time::timeout(HEALTH_TIME, host::look(&workdir, Look::Health)).await {
         Ok(Ok(Some(ToClient::Health { parts }))) => Health::of(parts),
         Ok(Ok(Some(_))) => Health::ill("the host answers something else".into()),
         Ok(Ok(None)) if matches!(is_held(&workdir), Ok(true)) => Health::ill(format!("the host of {root} is starting or stopping")),
