@@ -18,9 +18,11 @@ mod exit;
 mod host;
 mod logs;
 mod output;
+mod pair;
 mod plugin;
 mod run;
 mod scratch;
+mod send;
 mod status;
 mod stop;
 
@@ -169,6 +171,8 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Run(args) => run::run(context, args).await,
         Verb::Chat(args) => chat::run(context, args).await,
         Verb::Ask(args) => ask::run(context, args).await,
+        Verb::Send(args) => send::run(context, args).await,
+        Verb::Pair(args) => pair::run(context, args).await,
         Verb::Status(args) => status::run(context, args).await,
         Verb::Logs(args) => logs::run(context, args).await,
         Verb::Doctor(args) => doctor::run(context, args).await,

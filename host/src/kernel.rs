@@ -123,7 +123,8 @@ impl Kernel {
             telegram.serve(router.clone(), delivery.clone(), &supervisor, recovered.last_seen).await?;
         }
         let path = workdir.socket();
-        let socket = terminal.serve(path.clone(), router, delivery, &supervisor).map_err(|source| StartError::Socket { path, source })?;
+        let socket =
+            terminal.serve(path.clone(), router, delivery, telegram, &supervisor).map_err(|source| StartError::Socket { path, source })?;
         Ok(Self { plugins, store, boot, supervisor, redactor, _socket: socket, _lock: lock })
     }
 

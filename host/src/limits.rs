@@ -432,6 +432,8 @@ pub const TELEGRAM_FETCHES: usize = 8;
 pub const TELEGRAM_FETCH_TRIES: u32 = 3;
 /// An album is whole when nothing was added to it for so long.
 pub const ALBUM_QUIET: Duration = Duration::from_millis(1200);
+/// How long `send` waits for what becomes of its message.
+pub const ERRAND_TIME: Duration = Duration::from_secs(60);
 /// How long a pairing code can be used.
 pub const PAIRING_TIME: Duration = Duration::from_secs(10 * 60);
 /// Wrong codes before it is void.

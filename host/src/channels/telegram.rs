@@ -12,6 +12,7 @@
 pub mod access;
 pub mod api;
 mod deliver;
+mod errand;
 mod fetch;
 mod intake;
 mod keyboard;
@@ -105,6 +106,16 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+/// The channel's name in the rows of conversations: `tg:` and the bot's number, which its token begins with.
+///
+/// # Errors
+///
+/// The token does not look like one.
+pub fn channel_name(token: &str) -> Result<String, StartError> {
+    let bot = token.split_once(':').and_then(|(bot, _)| bot.parse::<u64>().ok());
+    bot.map(|bot| format!("tg:{bot}")).ok_or(StartError::Token)
+}
+
 impl Telegram {
     /// The bot of a token. Nothing is asked of Telegram yet.
     ///
@@ -112,20 +123,11 @@ impl Telegram {
     ///
     /// The token does not look like one, or there is no client for the configured server.
     pub fn new(config: config::Telegram, token: Secret, store: Store, workdir: WorkDir) -> Result<Self, StartError> {
-        let bot = token.expose().split_once(':').and_then(|(bot, _)| bot.parse::<u64>().ok()).ok_or(StartError::Token)?;
+        let name = channel_name(token.expose())?;
         let lock = config::environment::runtime_directory().join(poll::lock_name(config.api_base_url.as_str(), token.expose()));
         let api = Api::new(&config.api_base_url, token, config.proxy.as_ref())?;
-        let inner = Inner {
-            name: format!("tg:{bot}"),
-            api,
-            config,
-            store,
-            workdir,
-            lock,
-            state: Mutex::default(),
-            host: OnceLock::new(),
-            arrived: Notify::new(),
-        };
+        let inner =
+            Inner { name, api, config, store, workdir, lock, state: Mutex::default(), host: OnceLock::new(), arrived: Notify::new() };
         Ok(Self(Arc::new(inner)))
     }
 

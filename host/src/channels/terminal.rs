@@ -5,6 +5,7 @@
 //! conversation gets its replies; all of them see the turn as it runs.
 
 mod connection;
+mod errands;
 pub mod link;
 pub mod protocol;
 
@@ -20,6 +21,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use self::connection::Connection;
+use crate::channels::telegram::Telegram;
 use crate::delivery::{Channel, Delivery, Outcome, Part, Reply};
 use crate::ids::ConversationId;
 use crate::limits::{ACK_TIME, SOCKET_CLIENTS};
@@ -76,14 +78,22 @@ impl Terminal {
     /// # Errors
     ///
     /// What binding the socket can fail with.
-    pub fn serve(&self, socket: PathBuf, router: Router, delivery: Delivery, supervisor: &Supervisor) -> io::Result<Socket> {
+    pub fn serve(
+        &self,
+        socket: PathBuf,
+        router: Router,
+        delivery: Delivery,
+        telegram: Option<Telegram>,
+        supervisor: &Supervisor,
+    ) -> io::Result<Socket> {
         match std::fs::remove_file(&socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = Arc::new(bind_private(&socket)?);
         let (terminal, owner) = (self.clone(), supervisor.clone());
-        supervisor.keep("terminal", move || accept(listener.clone(), terminal.clone(), router.clone(), delivery.clone(), owner.clone()));
+        let connection = move || Connection::new(terminal.clone(), router.clone(), delivery.clone(), telegram.clone());
+        supervisor.keep("terminal", move || accept(listener.clone(), connection.clone(), owner.clone()));
         Ok(Socket(socket))
     }
 
@@ -136,13 +146,13 @@ impl Drop for Attachment {
     }
 }
 
-async fn accept(listener: Arc<UnixListener>, terminal: Terminal, router: Router, delivery: Delivery, supervisor: Supervisor) {
+async fn accept(listener: Arc<UnixListener>, connect: impl Fn() -> Connection, supervisor: Supervisor) {
     let places = Arc::new(Semaphore::new(SOCKET_CLIENTS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = Connection::new(terminal.clone(), router.clone(), delivery.clone());
+                let connection = connect();
                 let stopping = supervisor.stopping();
                 supervisor.spawn(async move {
                     if let Err(error) = connection.run(stream, stopping).await {

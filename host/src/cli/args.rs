@@ -69,6 +69,10 @@ pub enum Verb {
     Chat(ChatArgs),
     /// Ask one thing; only the answer goes to standard output
     Ask(AskArgs),
+    /// Send a message, and a file with it, to a chat
+    Send(SendArgs),
+    /// Say who may talk to the bot; without a verb, make a code for its first owner
+    Pair(PairArgs),
     /// Show what the host is doing
     Status(StatusArgs),
     /// Show the log of the host
@@ -124,6 +128,58 @@ pub struct AskArgs {
     /// Print the answer with its usage as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `send`
+#[derive(Debug, Clone, Args)]
+pub struct SendArgs {
+    /// Where to: `telegram:CHAT` or `telegram:CHAT:TOPIC`
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: String,
+    /// A file that goes with it
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Without a sound
+    #[arg(long)]
+    pub silent: bool,
+    /// The message, in Markdown; `-` reads it from standard input
+    pub text: Option<String>,
+}
+
+/// `pair`
+#[derive(Debug, Clone, Default, Args)]
+pub struct PairArgs {
+    #[command(subcommand)]
+    pub verb: Option<PairVerb>,
+}
+
+/// `pair …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum PairVerb {
+    /// List who may talk, who has asked, and who was only counted
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a person talk to the bot, or those who may do so in a group
+    Approve {
+        /// The number of the person or group
+        #[arg(allow_negative_numbers = true)]
+        id: i64,
+    },
+    /// Ignore a person or group from now on
+    Reject {
+        /// The number of the person or group
+        #[arg(allow_negative_numbers = true)]
+        id: i64,
+    },
+    /// Forget what was decided; what runs there is stopped
+    Revoke {
+        /// The number of the person or group
+        #[arg(allow_negative_numbers = true)]
+        id: i64,
+    },
 }
 
 /// `status`

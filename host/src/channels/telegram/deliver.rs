@@ -102,7 +102,8 @@ impl Telegram {
             // Nothing of it arrived, and it would be so again: the file is shorter than it was, or cannot be read.
             Err(ApiError::Unreadable(why)) => {
                 tracing::warn!(why, "files could not be read to their end");
-                self.send_words(manner, &Words::plain(format!("{} could not be sent: it could not be read to its end.", names(files)))).await
+                self.send_words(manner, &Words::plain(format!("{} could not be sent: it could not be read to its end.", names(files))))
+                    .await
             }
             sent => sent,
         }

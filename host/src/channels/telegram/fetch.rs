@@ -251,7 +251,7 @@ fn too_large(limit_bytes: u64) -> String {
 }
 
 /// A name for the file that leads nowhere and hides nothing.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '(' | ')') { c } else { '_' };
     let name: String = name.chars().map(plain).collect();
     let name = name.trim_start_matches('.');

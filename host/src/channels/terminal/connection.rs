@@ -11,7 +11,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::link::{self, Reader};
 use super::protocol::{Kind, Look, PROTOCOL, Place, Settled, ToClient, ToHost};
-use super::{CHANNEL, Outgoing, Terminal};
+use super::{CHANNEL, Outgoing, Terminal, errands};
+use crate::channels::telegram::Telegram;
 use crate::delivery::{Delivery, Outcome};
 use crate::ids::CallId;
 use crate::operator::Deed;
@@ -34,6 +35,7 @@ pub(super) struct Connection {
     terminal: Terminal,
     router: Router,
     delivery: Delivery,
+    telegram: Option<Telegram>,
 }
 
 /// What the client has been shown of the running turn.
@@ -71,8 +73,8 @@ impl Drop for Written {
 }
 
 impl Connection {
-    pub(super) fn new(terminal: Terminal, router: Router, delivery: Delivery) -> Self {
-        Self { terminal, router, delivery }
+    pub(super) fn new(terminal: Terminal, router: Router, delivery: Delivery, telegram: Option<Telegram>) -> Self {
+        Self { terminal, router, delivery, telegram }
     }
 
     /// Serves the client until it leaves, is detached, or the host stops, whatever it is doing then.
@@ -95,6 +97,15 @@ impl Connection {
         match hello {
             ToHost::Look { protocol, version, at } => return link::write(writer, &self.look(protocol, &version, &at).await).await,
             ToHost::Do { protocol, version, deed } => return link::write(writer, &self.act(protocol, &version, deed).await).await,
+            ToHost::Access { protocol, version, wish } => {
+                refuse_others(writer, protocol, &version).await?;
+                return errands::decide(self.telegram.as_ref(), wish, &mut reader, writer).await;
+            }
+            ToHost::Send { protocol, version, errand } => {
+                refuse_others(writer, protocol, &version).await?;
+                let answer = errands::send(self.telegram.as_ref(), &errand).await;
+                return link::write(writer, &answer.unwrap_or_else(|reason| ToClient::Refused { reason })).await;
+            }
             _ => {}
         }
         let (open, once) = match self.open(user, hello).await {
@@ -200,6 +211,17 @@ impl Connection {
     }
 }
 
+/// A client of another version gets a reason, and nothing is done for it.
+async fn refuse_others(writer: &mut OwnedWriteHalf, protocol: u32, version: &str) -> io::Result<()> {
+    match same_protocol(protocol, version) {
+        Ok(()) => Ok(()),
+        Err(reason) => {
+            link::write(writer, &ToClient::Refused { reason }).await?;
+            Err(io::Error::new(io::ErrorKind::InvalidData, "another version"))
+        }
+    }
+}
+
 fn same_protocol(protocol: u32, version: &str) -> Result<(), String> {
     if protocol == PROTOCOL {
         return Ok(());
@@ -254,7 +276,7 @@ impl Serving<'_> {
                 self.settle = true;
                 Ok(())
             }
-            ToHost::Hello { .. } | ToHost::Look { .. } | ToHost::Do { .. } => {
+            ToHost::Hello { .. } | ToHost::Look { .. } | ToHost::Do { .. } | ToHost::Access { .. } | ToHost::Send { .. } => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "a second hello"))
             }
         }

@@ -12,6 +12,7 @@ use crate::chat::FailureKind;
 use crate::health::Part;
 use crate::operator::{Deed, Done};
 use crate::plugins::{Inspection, Mount, PluginStatus};
+use crate::store::Person;
 
 /// Spoken by both sides; another one is refused.
 pub const PROTOCOL: u32 = 1;
@@ -31,12 +32,55 @@ pub enum ToHost {
     Look { protocol: u32, version: String, at: Look },
     /// Instead of a hello, too: do this, say what came of it, and end.
     Do { protocol: u32, version: String, deed: Deed },
+    /// Instead of a hello, too: who may talk to the bot.
+    Access { protocol: u32, version: String, wish: Wish },
+    /// Instead of a hello, too: bring this to an address of a channel, and say what came of it.
+    Send { protocol: u32, version: String, errand: Errand },
     /// A message or command of the person. `id` is made by the client and unique for ever.
     Say { id: String, text: String },
     /// The part was written.
     Ack { key: String, part: u32 },
     /// Answer with `settled` as soon as nothing is going on in the conversation.
     Settle,
+}
+
+/// What the operator wants about who may talk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// A code for the first owner; answered again when somebody has used it.
+    Pair,
+    /// The number of a person or group.
+    Allow(i64),
+    Ignore(i64),
+    /// Forget what was decided.
+    Forget(i64),
+}
+
+/// Something to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// The channel and the address in it: `telegram:123` or `telegram:-100123:7`.
+    pub to: String,
+    /// Markdown.
+    pub text: String,
+    /// Goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Without a sound.
+    #[serde(default)]
+    pub silent: bool,
+}
+
+/// What became of an [`Errand`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Arrived,
+    /// The channel did not take it.
+    Refused,
+    /// It is kept, and goes on being tried.
+    Waits,
 }
 
 /// Which conversation.
@@ -134,6 +178,19 @@ pub enum ToClient {
     /// See [`Look::Health`].
     Health {
         parts: Vec<Part>,
+    },
+    /// See [`Wish::Pair`]: a code, and for how long it can be used.
+    Code {
+        code: String,
+        seconds: u64,
+    },
+    /// See [`ToHost::Access`]; none: nothing was known about them.
+    Decided {
+        person: Option<Person>,
+    },
+    /// See [`ToHost::Send`].
+    Sent {
+        fate: Fate,
     },
     /// See [`ToHost::Do`].
     Did {

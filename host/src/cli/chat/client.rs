@@ -179,7 +179,7 @@ impl Client {
 
 /// Connects to the host, or becomes it. Between the lock and the socket of a starting host there is a moment in which
 /// neither works; then it tries again.
-async fn connect(setup: &Setup) -> anyhow::Result<(UnixStream, Option<Kernel>)> {
+pub(in crate::cli) async fn connect(setup: &Setup) -> anyhow::Result<(UnixStream, Option<Kernel>)> {
     let socket = setup.workdir.socket();
     let deadline = Instant::now() + HOST_START;
     loop {

@@ -1,0 +1,84 @@
+//! What the operator asks of the bot from the terminal: who may talk to it, and messages that scripts send.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::link::{self, Reader};
+use super::protocol::{Errand, Fate, ToClient, ToHost, Wish};
+use crate::channels::telegram::Telegram;
+use crate::limits::{ERRAND_TIME, PAIRING_TIME};
+use crate::store::OutboxState;
+
+/// How often something that nobody announces is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+/// What is said without a bot.
+const NO_BOT: &str = "there is no [channels.telegram] in the configuration of this host";
+
+/// Does what the operator wants about who may talk. For a code it stays until somebody has used it, or the client leaves.
+pub(super) async fn decide(
+    telegram: Option<&Telegram>,
+    wish: Wish,
+    reader: &mut Reader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<()> {
+    let Some(telegram) = telegram else { return refuse(writer, NO_BOT).await };
+    let decided = match wish {
+        Wish::Pair => return pair(telegram, reader, writer).await,
+        Wish::Allow(id) => telegram.settle_number(id, true).await.map(Some),
+        Wish::Ignore(id) => telegram.settle_number(id, false).await.map(Some),
+        Wish::Forget(id) => telegram.forget(id).await,
+    };
+    match decided {
+        Ok(person) => link::write(writer, &ToClient::Decided { person }).await,
+        Err(error) => refuse(writer, &error.to_string()).await,
+    }
+}
+
+async fn pair(telegram: &Telegram, reader: &mut Reader<OwnedReadHalf>, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+    let code = match telegram.pair() {
+        Ok(code) => code,
+        Err(error) => return refuse(writer, &error.to_string()).await,
+    };
+    link::write(writer, &ToClient::Code { code, seconds: PAIRING_TIME.as_secs() }).await?;
+    let deadline = Instant::now() + PAIRING_TIME;
+    while Instant::now() < deadline {
+        tokio::select! {
+            // It says nothing more; it can only leave.
+            _ = reader.next::<ToHost>() => break,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Some(person) = telegram.owner().await.map_err(io::Error::other)? {
+            return link::write(writer, &ToClient::Decided { person: Some(person) }).await;
+        }
+    }
+    telegram.unpair();
+    refuse(writer, "nobody has used the code; ask for another one").await
+}
+
+/// Sends something, and waits a while for what becomes of it.
+pub(super) async fn send(telegram: Option<&Telegram>, errand: &Errand) -> Result<ToClient, String> {
+    let telegram = telegram.ok_or(NO_BOT)?;
+    let address = errand
+        .to
+        .strip_prefix("telegram:")
+        .ok_or_else(|| format!("{:?} is no address; write telegram:CHAT or telegram:CHAT:TOPIC", errand.to))?;
+    let reply = telegram.bring(address, &errand.text, errand.file.as_deref(), errand.silent).await?;
+    let deadline = Instant::now() + ERRAND_TIME;
+    loop {
+        let fate = match telegram.fate(reply).await.map_err(|error| error.to_string())? {
+            OutboxState::Sent => Fate::Arrived,
+            OutboxState::Failed | OutboxState::Aside => Fate::Refused,
+            OutboxState::Pending => Fate::Waits,
+        };
+        if fate != Fate::Waits || Instant::now() > deadline {
+            return Ok(ToClient::Sent { fate });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn refuse(writer: &mut OwnedWriteHalf, reason: &str) -> io::Result<()> {
+    link::write(writer, &ToClient::Refused { reason: reason.to_owned() }).await
+}

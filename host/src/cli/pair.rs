@@ -1,0 +1,148 @@
+//! `pair`: who may talk to the bot. The first owner by a code, everybody else by a decision of the operator.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::args::{PairArgs, PairVerb};
+use super::chat::client;
+use super::{Context, ExitCode, output};
+use crate::channels::telegram;
+use crate::channels::terminal::link::{self, Reader};
+use crate::channels::terminal::protocol::{PROTOCOL, ToClient, ToHost, Wish};
+use crate::kernel::Kernel;
+use crate::store::{Person, Role, Store};
+use crate::workdir::WorkDir;
+
+/// Shows or changes who may talk.
+pub(super) async fn run(context: &Context, args: PairArgs) -> anyhow::Result<ExitCode> {
+    let (wish, id) = match args.verb {
+        None => return now(context).await,
+        Some(PairVerb::List { json }) => return list(context, json).await,
+        Some(PairVerb::Approve { id }) => (Wish::Allow(id), id),
+        Some(PairVerb::Reject { id }) => (Wish::Ignore(id), id),
+        Some(PairVerb::Revoke { id }) => (Wish::Forget(id), id),
+    };
+    let forget = matches!(wish, Wish::Forget(_));
+    let mut host = Host::ask(context, wish).await?;
+    let answer = host.next().await;
+    host.leave().await?;
+    match answer? {
+        ToClient::Decided { person: Some(person) } if forget => output::text(&format!("{} is unknown again.\n", named(&person)))?,
+        ToClient::Decided { person: Some(person) } => output::text(&format!("{}: {}.\n", named(&person), meaning(person.role)))?,
+        ToClient::Decided { person: None } => {
+            let error = anyhow::anyhow!("nothing was decided about {id}; `stellaclaw pair list` shows what was");
+            return Err(ExitCode::NotFound.error(error));
+        }
+        other => bail!("the host answered something else: {other:?}"),
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Shows a code, and waits until somebody has become the first owner by it.
+pub(in crate::cli) async fn now(context: &Context) -> anyhow::Result<ExitCode> {
+    let mut host = Host::ask(context, Wish::Pair).await?;
+    let paired = wait(&mut host).await;
+    host.leave().await?;
+    let person = paired?;
+    output::text(&format!("{} is the owner of the bot now.\n", named(&person)))?;
+    Ok(ExitCode::Ok)
+}
+
+async fn wait(host: &mut Host) -> anyhow::Result<Person> {
+    let (code, seconds) = match host.next().await? {
+        ToClient::Code { code, seconds } => (code, seconds),
+        other => bail!("the host answered something else: {other:?}"),
+    };
+    let (first, second) = code.split_at(code.len() / 2);
+    let minutes = seconds / 60;
+    output::text(&format!("Send this to the bot, in a private chat, within {minutes} minutes:\n\n    {first}-{second}\n\nWaiting …\n"))?;
+    match host.next().await? {
+        ToClient::Decided { person: Some(person) } => Ok(person),
+        other => bail!("the host answered something else: {other:?}"),
+    }
+}
+
+/// A host that was asked something: one that runs, or this process.
+struct Host {
+    reader: Reader<OwnedReadHalf>,
+    _writer: OwnedWriteHalf,
+    kernel: Option<Kernel>,
+}
+
+impl Host {
+    async fn ask(context: &Context, wish: Wish) -> anyhow::Result<Self> {
+        let setup = context.setup()?;
+        let (stream, kernel) = client::connect(&setup).await?;
+        let (reader, mut writer) = stream.into_split();
+        let line = ToHost::Access { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), wish };
+        link::write(&mut writer, &line).await.context("failed to ask the host")?;
+        Ok(Self { reader: Reader::new(reader), _writer: writer, kernel })
+    }
+
+    async fn next(&mut self) -> anyhow::Result<ToClient> {
+        match self.reader.next().await.context("failed to read the host's answer")? {
+            Some(ToClient::Refused { reason }) => Err(ExitCode::Failed.error(anyhow::anyhow!("{reason}"))),
+            Some(ToClient::Bye) | None => Err(ExitCode::Temporary.error(anyhow::anyhow!("the host stopped; try again"))),
+            Some(answer) => Ok(answer),
+        }
+    }
+
+    async fn leave(self) -> anyhow::Result<()> {
+        drop((self.reader, self._writer));
+        match self.kernel {
+            Some(kernel) => kernel.shutdown().await.context("failed to stop the host"),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn list(context: &Context, as_json: bool) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    let Some(telegram) = &config.telegram else { bail!("there is no [channels.telegram] in the configuration") };
+    let channel = telegram::channel_name(telegram.token.read()?.expose()).context("channels.telegram.token")?;
+    let store = Store::open_read_only(&WorkDir::existing(&context.workdir)?)?;
+    let (people, requests) = (store.people(&channel).await?, store.requests(&channel).await?);
+    let strangers = store.strangers(&channel).await?;
+    if as_json {
+        let configured = json!({"owners": telegram.owners, "people": telegram.people, "groups": telegram.groups});
+        output::json(&json!({"configured": configured, "decided": people, "asked": requests, "strangers": strangers}))?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut text = String::new();
+    let configured = [(&telegram.owners, Role::Owner), (&telegram.people, Role::Member), (&telegram.groups, Role::Group)];
+    for (id, role) in configured.iter().flat_map(|(ids, role)| ids.iter().map(move |id| (id, role))) {
+        let _ = writeln!(text, "{id:>16}  {} (by the configuration)", meaning(*role));
+    }
+    for person in &people {
+        let _ = writeln!(text, "{:>16}  {}: {}", person.id, person.name, meaning(person.role));
+    }
+    for request in &requests {
+        let _ = writeln!(text, "{:>16}  {}: asks; `stellaclaw pair approve {}`", request.subject, request.name, request.subject);
+    }
+    let counted: u64 = strangers.iter().map(|stranger| stranger.count).sum();
+    if counted > 0 {
+        let _ = writeln!(text, "\n{counted} messages of {} others were not read.", strangers.len());
+    }
+    output::text(if text.is_empty() {
+        "Nobody may talk to the bot. `stellaclaw pair` makes a code for its first owner.\n"
+    } else {
+        &text
+    })?;
+    Ok(ExitCode::Ok)
+}
+
+fn named(person: &Person) -> String {
+    if person.name == person.id { person.id.clone() } else { format!("{} ({})", person.name, person.id) }
+}
+
+fn meaning(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "owner",
+        Role::Member => "may talk",
+        Role::Group => "a group in which those who may talk can do so",
+        Role::Rejected => "ignored",
+    }
+}
