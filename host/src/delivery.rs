@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::commands::Button;
 use crate::ids::{BootId, ConversationId};
+use crate::limits::LANE_GRACE;
 use crate::secrets::Redactor;
 use crate::store::{Conversation, MAY_REPEAT, OutboxKind, Store};
 use crate::supervise::{Budget, Fatal, Supervisor};
@@ -181,8 +182,9 @@ fn start_lane(
     supervisor.spawn(async move {
         let lane = async {
             tokio::select! {
-                () = lane::run(&deps, conversation, &notify) => {}
-                () = stopping.wait() => {}
+                () = lane::run(&deps, conversation, &notify, stopping.clone()) => {}
+                // What is on its way may still arrive, and then it is known that it did.
+                () = async { stopping.wait().await; tokio::time::sleep(LANE_GRACE).await } => {}
             }
         };
         let panicked = AssertUnwindSafe(lane).catch_unwind().await.is_err();

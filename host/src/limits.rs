@@ -387,6 +387,8 @@ pub const FIRST_MAINTENANCE: Duration = Duration::from_secs(60);
 pub const MAINTENANCE: Duration = Duration::from_secs(3600);
 /// A graceful stop takes at most this long.
 pub const STOP_BOUND: Duration = Duration::from_secs(8);
+/// What a reply that is on its way gets when the host stops.
+pub const LANE_GRACE: Duration = Duration::from_secs(3);
 /// One message of a person.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 

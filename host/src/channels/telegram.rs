@@ -159,6 +159,10 @@ impl Telegram {
         let (poller, fetcher) = (self.clone(), self.clone());
         supervisor.keep("telegram", move || poller.clone().poll());
         supervisor.keep("telegram files", move || fetcher.clone().fetch());
+        // Whoever looked before it served has found that nothing can be sent.
+        for conversation in self.0.store.lanes().await? {
+            self.host().delivery.wake(conversation);
+        }
         Ok(())
     }
 
@@ -198,7 +202,11 @@ impl Channel for Telegram {
         parts.iter().filter_map(|part| serde_json::to_string(part).ok()).collect()
     }
 
+    /// Nothing can be sent before it serves: what a sending's end means is not known before.
     fn is_reachable(&self, conversation: &Conversation) -> bool {
+        if self.0.host.get().is_none() {
+            return false;
+        }
         let Ok(target) = conversation.address.parse::<Target>() else { return true };
         match self.frozen_for(self.moved(target)) {
             None => true,

@@ -11,7 +11,7 @@ use crate::crash;
 use crate::ids::ConversationId;
 use crate::limits::{FULL_PAUSE, PART_TRIES};
 use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
-use crate::supervise::Budget;
+use crate::supervise::{Budget, Stopping};
 
 /// Replies read at a time.
 const BATCH: u32 = 16;
@@ -21,9 +21,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Delivers until nothing is pending or the address cannot be reached.
-pub(super) async fn run(deps: &Deps, conversation: ConversationId, notify: &Notify) {
+/// When the host stops, what is on its way is waited for, and nothing else begins.
+pub(super) async fn run(deps: &Deps, conversation: ConversationId, notify: &Notify, stopping: Stopping) {
     let mut budget = Budget::default();
-    while let Err(error) = drain(deps, conversation, notify).await {
+    while let Err(error) = drain(deps, conversation, notify, &stopping).await {
         if matches!(deps.store.conversation(conversation).await, Ok(None)) {
             tracing::debug!(%conversation, %error, "a conversation was deleted while a reply was on its way");
             return;
@@ -51,7 +52,7 @@ macro_rules! durably {
     };
 }
 
-async fn drain(deps: &Deps, id: ConversationId, notify: &Notify) -> Result<(), StoreError> {
+async fn drain(deps: &Deps, id: ConversationId, notify: &Notify, stopping: &Stopping) -> Result<(), StoreError> {
     let Some(conversation) = deps.store.conversation(id).await? else { return Ok(()) };
     let Some(channel) = deps.channels.get(conversation.channel.as_str()).cloned() else { return Ok(()) };
     loop {
@@ -64,12 +65,15 @@ async fn drain(deps: &Deps, id: ConversationId, notify: &Notify) -> Result<(), S
             return Ok(());
         }
         for row in pending {
+            if stopping.is_stopping() {
+                return Ok(());
+            }
             if conversation.closed_at.is_some() {
                 tracing::warn!(key = row.key, conversation = %id, "a reply is set aside: its address is closed");
                 deps.store.finish_outbox(row.id, OutboxState::Aside).await?;
                 continue;
             }
-            let lane = Lane { deps, conversation: &conversation, channel: &channel, row: &row, notify };
+            let lane = Lane { deps, conversation: &conversation, channel: &channel, row: &row, notify, stopping };
             if !lane.deliver().await? {
                 return Ok(());
             }
@@ -83,6 +87,7 @@ struct Lane<'a> {
     channel: &'a Arc<dyn Channel>,
     row: &'a OutboxRow,
     notify: &'a Notify,
+    stopping: &'a Stopping,
 }
 
 impl Lane<'_> {
@@ -143,6 +148,10 @@ impl Lane<'_> {
                 Next::Done => return Ok(true),
                 Next::Unsettled => return Box::pin(self.resume(parts)).await,
             };
+            if self.stopping.is_stopping() {
+                durably!(self.deps.store.part_ended(self.row.id, n, PartOutcome::NotSent))?;
+                return Ok(false);
+            }
             let Some(part) = parts.iter_mut().find(|part| part.n == n) else { return Ok(true) };
             let outcome = self.send(part).await;
             let store = self.deps.store.at(|| format!("sent@{}.{n}", self.row.key));
@@ -206,9 +215,11 @@ impl Lane<'_> {
         if !self.channel.is_reachable(self.conversation) {
             return false;
         }
+        let mut stopping = self.stopping.clone();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.notify.notified() => {}
+            () = stopping.wait() => return false,
         }
         self.channel.is_reachable(self.conversation)
     }

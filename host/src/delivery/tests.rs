@@ -14,6 +14,9 @@ struct Scripted {
     sent: Mutex<Vec<String>>,
     unreachable: AtomicBool,
     drained: Notify,
+    /// Sendings take until this is given, once for each.
+    held: Option<Notify>,
+    began: Notify,
 }
 
 impl Channel for Scripted {
@@ -26,7 +29,14 @@ impl Channel for Scripted {
     fn deliver(&self, part: Part) -> BoxFuture<'_, Outcome> {
         self.sent.lock().unwrap().push(part.text());
         let outcome = self.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Sent(None));
-        async move { outcome }.boxed()
+        async move {
+            self.began.notify_one();
+            if let Some(held) = &self.held {
+                held.notified().await;
+            }
+            outcome
+        }
+        .boxed()
     }
     fn drained(&self, _conversation: ConversationId) {
         self.drained.notify_one();
@@ -40,22 +50,26 @@ struct Rig {
     channel: Arc<Scripted>,
     conversation: ConversationId,
     delivery: Delivery,
-    _supervisor: Supervisor,
+    supervisor: Supervisor,
 }
 
 impl Rig {
     async fn new(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        Self::with(Scripted { outcomes: Mutex::new(outcomes.into_iter().collect()), ..Scripted::default() }).await
+    }
+
+    async fn with(channel: Scripted) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(&WorkDir::open(folder.path()).unwrap(), Options::default()).unwrap();
         let boot = store.recover("test", clock::now()).await.unwrap().boot;
         let new = NewConversation { channel: "scripted".into(), address: "a".into(), model: "m".into(), expires_at: None };
         let conversation = store.get_or_create(new, clock::now()).await.unwrap().0.id;
-        let channel = Arc::new(Scripted { outcomes: Mutex::new(outcomes.into_iter().collect()), ..Scripted::default() });
+        let channel = Arc::new(channel);
         let channels = HashMap::from([("scripted".to_owned(), channel.clone() as Arc<dyn Channel>)]);
         let supervisor = Supervisor::default();
         let secret = crate::secrets::Secret::new("canary-secret-value", "test").unwrap();
         let delivery = Delivery::start(store.clone(), boot, Redactor::new([&secret]), channels, &supervisor);
-        Self { _folder: folder, store, boot, channel, conversation, delivery, _supervisor: supervisor }
+        Self { _folder: folder, store, boot, channel, conversation, delivery, supervisor }
     }
 
     async fn put(&self, key: &str, body: &str) -> crate::ids::OutboxId {
@@ -138,6 +152,26 @@ async fn what_is_for_a_closed_address_is_set_aside() {
     rig.store.set_closed(vec![rig.conversation], None).await.unwrap();
     rig.put("k2", "again").await;
     assert_eq!(rig.deliver().await, ["again"]);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_what_is_on_its_way_and_begins_nothing_else() {
+    let rig = Rig::with(Scripted { held: Some(Notify::new()), ..Scripted::default() }).await;
+    let id = rig.put("k", "one|two").await;
+    let other = rig.put("k2", "three").await;
+    rig.delivery.wake(rig.conversation);
+    rig.channel.began.notified().await;
+    let stopping = rig.supervisor.stopping();
+    let (supervisor, channel) = (rig.supervisor.clone(), rig.channel.clone());
+    let stopped = tokio::spawn(async move { supervisor.stop(Duration::from_secs(30)).await });
+    while !stopping.is_stopping() {
+        tokio::task::yield_now().await;
+    }
+    channel.held.as_ref().unwrap().notify_one();
+    stopped.await.unwrap();
+    assert_eq!(*rig.channel.sent.lock().unwrap(), ["one"]);
+    assert_eq!(rig.state(id).await, (OutboxState::Pending, vec![PartState::Sent, PartState::Pending]));
+    assert_eq!(rig.state(other).await.0, OutboxState::Pending);
 }
 
 #[tokio::test]
