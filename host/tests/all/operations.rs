@@ -46,7 +46,7 @@ async fn a_health_check_asks_the_host_and_says_why_it_is_not_healthy() {
     // A configuration that is being edited makes nobody ill who serves.
     work.configure("nonsense = 1\n");
     assert_eq!(check(&["--quiet"]).await.0, Some(0));
-    host.signal(Signal::STOP);
+    host.freeze().await;
     let (code, said) = check(&["--quiet"]).await;
     assert!(code == Some(1) && said.contains("does not answer within"), "{said}");
     host.signal(Signal::CONT);

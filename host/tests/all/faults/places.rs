@@ -71,7 +71,7 @@ async fn what_cannot_be_written_is_named_with_what_was_tried() {
         (Box::new(closed("logs/stellaclaw.log")), DISK, "logs/stellaclaw.log: Permission denied"),
         (Box::new(replaced("state.db")), DISK, "state.db"),
         (Box::new(replaced("lock")), DISK, "lock: Is a directory"),
-        (Box::new(|root: &Path| fs::write(root.join("STELLA_VERSION"), "999\n").unwrap()), CONFIG, "has version 999, this release knows 1"),
+        (Box::new(|root: &Path| fs::write(root.join("STELLA_VERSION"), "999\n").unwrap()), CONFIG, "has version 999, this release knows 2"),
         (Box::new(|root: &Path| fs::write(root.join("STELLA_VERSION"), "other").unwrap()), CONFIG, "says \"other\""),
         (Box::new(|root: &Path| fs::remove_file(root.join("state.db")).unwrap()), DISK, "stellaclaw backup restore"),
         (Box::new(|root: &Path| fs::write(root.join("state.db"), "garbage ".repeat(1000)).unwrap()), DISK, "restore a backup"),

@@ -273,6 +273,20 @@ impl Host {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Stops it where it is, until it is told to continue. Its threads do not all stop at the same moment.
+    pub async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let stands = |task: &Path| fs::read_to_string(task.join("status")).is_ok_and(|status| status.contains("\nState:\tT"));
+        let all = || fs::read_dir(&tasks).unwrap().all(|task| stands(&task.unwrap().path()));
+        let frozen = async {
+            while !all() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        super::within("every thread of a stopped host", frozen).await;
+    }
+
     /// A number that the kernel keeps of the process, such as `VmRSS` in KiB, or `Threads`.
     pub fn counts(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
