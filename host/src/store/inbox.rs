@@ -159,6 +159,45 @@ impl Store {
         .await
     }
 
+    /// Messages of a channel's conversations that wait, held ones too, or are input of a turn that has not ended; in order of
+    /// arrival, each with its conversation's address.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn unfinished(&self, channel: &str) -> Result<Vec<(InboxRow, String)>, StoreError> {
+        let (blobs, channel) = (self.inner.blobs.clone(), channel.to_owned());
+        self.read(move |conn| {
+            let query = "SELECT i.id, source, external_id, conversation, kind, group_id, body, session, turn, received_at, address
+                FROM inbox i JOIN conversations c ON c.id = i.conversation
+                WHERE c.channel = ?1 AND i.state IN ('new', 'taken') AND kind = 'message' ORDER BY i.id";
+            let rows = sql::all(conn, query, [channel], |row| Ok((inbox_row(row)?, row.get(10)?)))?;
+            let readable = |(row, address): (InboxRow, String)| {
+                // What it says does not matter to whoever ends it.
+                let body = blobs.resolve(row.body).unwrap_or_default();
+                (InboxRow { body, ..row }, address)
+            };
+            Ok(rows.into_iter().map(readable).collect())
+        })
+        .await
+    }
+
+    /// Messages that nobody is to read any more: they are kept for the operator. Those that were taken before stay taken.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn set_aside(&self, rows: Vec<InboxId>) -> Result<(), StoreError> {
+        self.write(32 * rows.len(), move |tx| {
+            for id in &rows {
+                let query = "UPDATE inbox SET state = 'aside' WHERE id = ?1 AND state = 'new' RETURNING conversation";
+                if let Some(conversation) = sql::one(tx.conn, query, [id.0], |row| row.get(0).map(ConversationId))? {
+                    tx.wakes.push(Wake::Inbox(conversation));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Gives held rows their final bodies, and to whoever waits for them. Rows that were released or taken before stay as
     /// they are.
     ///

@@ -592,3 +592,34 @@ async fn an_address_moves_with_its_threads_and_what_was_decided_about_it() {
     let there = fixture.store.conversations_at("terminal", "-1005").await.unwrap();
     assert_eq!(there.iter().map(|known| known.address.as_str()).collect::<Vec<_>>(), ["-1005", "-1005:7", "-1005:9"]);
 }
+
+#[tokio::test]
+async fn what_is_unfinished_is_known_and_set_aside_only_while_nobody_has_it() {
+    let fixture = Fixture::new().await;
+    let row = |id: &str, held: bool| NewInbox {
+        source: "tg:1".into(),
+        external_id: id.into(),
+        conversation: fixture.conversation,
+        kind: InboxKind::Message,
+        group: None,
+        body: format!("{{\"text\":\"{id}\"}}"),
+        blobs: Vec::new(),
+        held,
+    };
+    let command = NewInbox { kind: InboxKind::Command, ..row("command", false) };
+    let accept = Accept::rows(vec![row("held", true), row("free", false), command], AT);
+    let rows = fixture.store.accept(accept).await.unwrap();
+    let known = async || -> Vec<String> {
+        let all = fixture.store.unfinished("terminal").await.unwrap();
+        all.into_iter().map(|(row, address)| format!("{address} {}", row.external_id)).collect()
+    };
+    let address = fixture.store.conversation(fixture.conversation).await.unwrap().unwrap().address;
+    assert_eq!(known().await, [format!("{address} held"), format!("{address} free")], "commands are applied, whoever gave them");
+    assert!(fixture.store.unfinished("tg:1").await.unwrap().is_empty(), "of another channel's conversations");
+    fixture.store.set_aside(vec![rows[0].id]).await.unwrap();
+    assert_eq!(known().await, [format!("{address} free")]);
+    // Released after that it stays aside, and it holds up nothing.
+    fixture.store.release(vec![(rows[0].id, "{\"text\":\"late\"}".into())]).await.unwrap();
+    let open = fixture.store.open_inbox(fixture.conversation, Some(InboxKind::Message)).await.unwrap();
+    assert_eq!(open.iter().map(|row| row.external_id.as_str()).collect::<Vec<_>>(), ["free"]);
+}
