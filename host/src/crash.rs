@@ -7,7 +7,8 @@
 //! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail. `TEST_CLOCK=<file>`: the
 //! milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
 //! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
-//! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start.
+//! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start. `TEST_POLL=<milliseconds>`: a poll
+//! for updates waits so long for some, and as long again for its answer.
 
 /// Can a point do anything in this process? Where it cannot, names need not be made.
 #[cfg(not(debug_assertions))]
@@ -62,8 +63,16 @@ pub fn first_maintenance() -> Option<std::time::Duration> {
     None
 }
 
+/// How long a poll for updates waits for some, if not as long as it otherwise would.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn poll_time() -> Option<std::time::Duration> {
+    None
+}
+
 #[cfg(debug_assertions)]
-pub use points::{armed, clock_error, fault, first_maintenance, late_intent, lookup, point};
+pub use points::{armed, clock_error, fault, first_maintenance, late_intent, lookup, point, poll_time};
 
 #[cfg(debug_assertions)]
 mod points {
@@ -82,6 +91,7 @@ mod points {
         fault: Option<At>,
         clock: Option<PathBuf>,
         maintenance: Option<Duration>,
+        poll: Option<Duration>,
         late_intent: bool,
         hosts: Vec<Answers>,
     }
@@ -136,10 +146,15 @@ mod points {
             list: std::env::var_os("CRASH_LIST").and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok()),
             fault: std::env::var("FAULT_AT").ok().map(|text| At::parse(&text)),
             clock: std::env::var_os("TEST_CLOCK").map(PathBuf::from),
-            maintenance: std::env::var("TEST_MAINTENANCE").ok().and_then(|text| text.parse().ok()).map(Duration::from_millis),
+            maintenance: milliseconds("TEST_MAINTENANCE"),
+            poll: milliseconds("TEST_POLL"),
             late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
             hosts: std::env::var("TEST_HOSTS").iter().flat_map(|all| all.split_whitespace()).filter_map(Answers::parse).collect(),
         })
+    }
+
+    fn milliseconds(variable: &str) -> Option<Duration> {
+        std::env::var(variable).ok().and_then(|text| text.parse().ok()).map(Duration::from_millis)
     }
 
     /// Can a point do anything in this process? Where it cannot, names need not be made.
@@ -181,6 +196,12 @@ mod points {
     #[must_use]
     pub fn first_maintenance() -> Option<Duration> {
         plan().maintenance
+    }
+
+    /// How long a poll for updates waits for some, if not as long as it otherwise would.
+    #[must_use]
+    pub fn poll_time() -> Option<Duration> {
+        plan().poll
     }
 
     /// Fires the point of this name.

@@ -1,7 +1,8 @@
 //! The host, assembled: who holds the work directory's lock, opens the store, runs the components and serves the socket.
 //!
 //! The order of a start is that of recovery: lock, store (migrated), components, the new boot with the parts of older
-//! ones made unknown, delivery, open commands, open turns, and only then new messages. Nothing is served in between.
+//! ones made unknown, delivery, what is open of those who may not talk any more, open commands, open turns, and only then new
+//! messages. Nothing is served in between.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -112,6 +113,9 @@ impl Kernel {
             channels.insert(telegram.name().to_owned(), Arc::new(telegram.clone()));
         }
         let delivery = Delivery::start(store.clone(), boot, redactor.clone(), channels, &supervisor);
+        if let Some(telegram) = &telegram {
+            telegram.recover(&router).await?;
+        }
         if halt::since(&workdir).is_some() {
             tracing::warn!("everything is stopped by the operator; `stellaclaw resume` lets turns begin again");
             operator::cancel_running(&store).await?;

@@ -436,6 +436,8 @@ pub const TELEGRAM_FETCH_TRIES: u32 = 3;
 pub const ALBUM_QUIET: Duration = Duration::from_millis(1200);
 /// How long `send` waits for what becomes of its message.
 pub const ERRAND_TIME: Duration = Duration::from_secs(60);
+/// Albums in groups that are remembered as being for the bot, and messages of albums that so far are not.
+pub const TELEGRAM_ALBUMS: usize = 64;
 /// How long a pairing code can be used.
 pub const PAIRING_TIME: Duration = Duration::from_secs(10 * 60);
 /// Wrong codes before it is void.
@@ -444,6 +446,10 @@ pub const PAIRING_TRIES: u32 = 5;
 pub const REQUEST_CARDS: usize = 10;
 /// See [`REQUEST_CARDS`].
 pub const REQUEST_CARDS_TIME: Duration = Duration::from_secs(3600);
+/// Strangers who are told that they are within [`STRANGER_HINTS_TIME`]; the others hear nothing.
+pub const STRANGER_HINTS: usize = 10;
+/// See [`STRANGER_HINTS`].
+pub const STRANGER_HINTS_TIME: Duration = Duration::from_secs(60);
 /// People without access who are counted one by one; the others share a counter.
 pub const STRANGERS: u64 = 1000;
 /// People and groups about whom an owner was asked and has not answered.

@@ -121,9 +121,10 @@ pub enum RouterError {
     Store(#[from] StoreError),
 }
 
-/// A message, or a command if its text is one.
+/// A message, or a command if its text is one. What somebody else wrote commands nothing, whoever forwards it.
 fn row(arrival: Arrival) -> NewInbox {
-    let kind = if commands::parse(&arrival.text).is_some() { InboxKind::Command } else { InboxKind::Message };
+    let is_own = arrival.beside.forwarded.is_none();
+    let kind = if is_own && commands::parse(&arrival.text).is_some() { InboxKind::Command } else { InboxKind::Message };
     let group = arrival.beside.group.clone();
     let held = arrival.held.is_some();
     let body = arrival.held.unwrap_or_else(|| json!(Body { text: arrival.text, sender: arrival.sender, beside: arrival.beside }));

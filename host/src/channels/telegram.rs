@@ -2,7 +2,7 @@
 //!
 //! - What arrives is stored, and the offset moves with it in one transaction; only the next poll confirms it (`poll`, `intake`).
 //! - Who may talk is decided by numbers, and widened only from the terminal, by an owner's button, or by the first owner's
-//!   pairing code (`access`, `people`).
+//!   pairing code (`access`, `people`). What is odd, unknown or a stranger's costs a bounded row and nothing else.
 //! - Files are fetched after their message was accepted, and before anybody reads it (`fetch`).
 //! - A reply is planned (`plan`, `render`), and each part sent once (`deliver`). What only shows progress gives way to it.
 //!
@@ -10,7 +10,10 @@
 //! not lose its text, and what a failure means for delivery must be known exactly.
 
 pub mod access;
+mod albums;
 pub mod api;
+mod chats;
+mod courtesy;
 mod deliver;
 mod errand;
 mod fetch;
@@ -37,9 +40,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::access::Access;
+use self::albums::Albums;
 use self::api::{Api, SetupError};
 use self::pace::Freezes;
-use self::people::Pairing;
+use self::people::{Pairing, Recent};
 use self::plan::Shelf;
 use self::send::Target;
 use crate::clock::{self, Moment};
@@ -71,6 +75,8 @@ struct Inner {
     host: OnceLock<Host>,
     /// A message with files was accepted.
     arrived: Notify,
+    /// Held while updates are taken, and while access is taken back: nothing is let in by what was true before.
+    admission: tokio::sync::Mutex<()>,
 }
 
 /// What it works with.
@@ -91,8 +97,15 @@ struct State {
     /// Conversations that are woken when their chat thaws.
     thawing: HashSet<ConversationId>,
     pairing: Option<Pairing>,
-    /// When owners were asked about somebody, lately.
-    asked: Vec<Instant>,
+    /// Owners were asked about somebody.
+    asked: Recent,
+    /// Strangers were told that they are.
+    hinted: Recent,
+    /// Those whom owners were asked about since the last decision.
+    requested: HashSet<i64>,
+    albums: Albums,
+    /// Updates without a number that were kept: nothing confirms them, and they come again.
+    unnumbered: HashSet<[u8; 32]>,
 }
 
 /// Why a bot cannot be served.
@@ -128,6 +141,18 @@ impl Telegram {
         let api = Api::new(&config.api_base_url, token, config.proxy.as_ref())?;
         let inner =
             Inner { name, api, config, store, workdir, lock, state: Mutex::default(), host: OnceLock::new(), arrived: Notify::new() };
+        let inner = Inner {
+            name: format!("tg:{bot}"),
+            api,
+            config,
+            store,
+            workdir,
+            lock,
+            state: Mutex::default(),
+            host: OnceLock::new(),
+            arrived: Notify::new(),
+            admission: tokio::sync::Mutex::default(),
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -137,7 +162,7 @@ impl Telegram {
         &self.0.name
     }
 
-    /// Serves until the host stops. `last_seen`: when a host served before, if one did.
+    /// Serves until the host stops, after [`Telegram::recover`]. `last_seen`: when a host served before, if one did.
     ///
     /// # Errors
     ///
@@ -149,7 +174,6 @@ impl Telegram {
         supervisor: &Supervisor,
         last_seen: Option<Moment>,
     ) -> Result<(), StartError> {
-        self.look_who_may_talk().await?;
         let frozen = self.0.store.frozen(&self.0.name).await?;
         self.state().freezes = Freezes::from_json(&frozen, Instant::now(), clock::now());
         let was_silent = last_seen.is_some_and(|seen| clock::now().since(seen) > TELEGRAM_SILENCE.as_millis() as u64);
@@ -181,14 +205,6 @@ impl Telegram {
     #[expect(clippy::expect_used, reason = "only tasks that serve() has started come here")]
     fn host(&self) -> &Host {
         self.0.host.get().expect("it serves")
-    }
-
-    /// Where a chat is now.
-    fn moved(&self, target: Target) -> Target {
-        match self.state().moved.get(&target.chat()) {
-            Some(chat) => Target::new(*chat, target.thread()),
-            None => target,
-        }
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Beside {
     /// The channel's id of the message, for an answer to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+    /// The channel's number of who wrote it, where more than one person could have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
     /// It is a message of before with another text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,

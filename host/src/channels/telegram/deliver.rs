@@ -17,7 +17,7 @@ use super::send::{FileMethod, InputMedia, LinkPreviewOptions, Place, ReplyParame
 use super::types::SentMessage;
 use crate::delivery::{Outcome, Part};
 use crate::ids::ConversationId;
-use crate::limits::{TELEGRAM_CALL_TIME, TELEGRAM_UNAUTHORIZED_PAUSE, TELEGRAM_UPLOAD_TIME};
+use crate::limits::{FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_UNAUTHORIZED_PAUSE, TELEGRAM_UPLOAD_TIME};
 use crate::store::{MAY_REPEAT, OutboxKind};
 
 /// How a part is sent, whatever is in it.
@@ -209,16 +209,26 @@ impl Telegram {
             return Some(self.freeze(target, after));
         }
         if let Some(to) = refusal.migrate_to {
-            self.migrate(target.chat(), to).await;
-            return Some(Duration::ZERO);
+            return Some(match self.migrate(target.chat(), to).await {
+                Ok(()) => Duration::ZERO,
+                Err(error) => {
+                    tracing::error!(from = target.chat(), to, %error, "the conversations of a group cannot follow it yet");
+                    FULL_PAUSE
+                }
+            });
         }
         if error.is_unauthorized() {
             return Some(TELEGRAM_UNAUTHORIZED_PAUSE);
         }
-        if error.is_gone() {
-            self.close_chat(Target::new(target.chat(), None), true).await;
+        let closed = if error.is_gone() {
+            self.close_chat(Target::new(target.chat(), None), true).await
         } else if error.is_thread_gone() {
-            self.close_chat(target, false).await;
+            self.close_chat(target, false).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = closed {
+            tracing::error!(chat = target.chat(), %error, "a conversation that cannot be reached could not be closed");
         }
         None
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, OpenOptions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -48,6 +48,16 @@ pub(super) struct Wanted {
     /// When the file has no name.
     pub default_name: String,
     pub attached: Attached,
+}
+
+impl Held {
+    /// Without its files, which nobody waits for any more.
+    pub(super) fn unfetched(self) -> Body {
+        let mut body = self.body;
+        let missing = Some("the message was cancelled before it was fetched".to_owned());
+        body.beside.files = self.fetch.into_iter().map(|wanted| Attached { missing: missing.clone(), ..wanted.attached }).collect();
+        body
+    }
 }
 
 /// Rows that are released together.
@@ -124,13 +134,10 @@ impl Telegram {
         let mut body = held.body;
         let fetched = held.fetch.iter().enumerate().map(|(n, wanted)| self.fetch_file(row.conversation, held.message_id, n, wanted));
         body.beside.files = futures_util::future::join_all(fetched).await;
-        let large: Vec<_> = body.beside.files.iter().filter(|file| file.missing.as_deref() == Some(&*too_large(self.limit()))).collect();
-        if !large.is_empty() {
+        let large: Vec<_> = body.beside.files.iter().filter(|file| file.missing.as_deref().is_some_and(is_too_large)).collect();
+        if let Some(reason) = large.first().and_then(|file| file.missing.as_deref()) {
             let names = large.iter().map(|file| format!("“{}”", file.name.as_deref().unwrap_or(&file.kind))).collect::<Vec<_>>().join(", ");
-            let text = format!(
-                "I could not fetch {names}: Telegram lets bots fetch files of at most {} MB. Send it in smaller parts, or put it where I can read it.",
-                self.limit() >> 20
-            );
+            let text = format!("I could not fetch {names}: {reason}. Send it in smaller parts, or put it where I can read it.");
             let key = format!("{}.{}.toolarge", self.0.name, row.external_id);
             self.0.store.tell(NewOutbox::new(key, row.conversation, OutboxKind::Notice, text), clock::now()).await?;
         }
@@ -168,7 +175,9 @@ impl Telegram {
                 Ok(file) => file.place().ok_or_else(|| too_large(self.limit()))?,
                 Err(error) => {
                     last = self.refused(&error)?;
-                    tokio::time::sleep(error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default()).await;
+                    // Others wait for this message: it does not wait for long.
+                    let asked = error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default();
+                    tokio::time::sleep(asked.min(TELEGRAM_CALL_TIME)).await;
                     continue;
                 }
             };
@@ -184,7 +193,8 @@ impl Telegram {
     /// Why a file was refused for good; or, as a success, why it may come later.
     fn refused(&self, error: &ApiError) -> Result<String, String> {
         match error.refusal() {
-            Some(refusal) if refusal.description.contains("file is too big") => Err(too_large(self.limit())),
+            // Whoever says so is the public server, or one that has its bound.
+            Some(refusal) if refusal.description.contains("file is too big") => Err(too_large(TELEGRAM_FILE_IN_BYTES)),
             Some(refusal) if !error.is_too_many() => Err(format!("Telegram says: {}", refusal.description)),
             _ => Ok(format!("Telegram did not answer: {error}")),
         }
@@ -196,7 +206,9 @@ impl Telegram {
         let written = tokio::task::spawn_blocking(move || write(&workspace, &name, receiver));
         let fed = match place {
             FilePlace::Server(path) => self.feed(&path, &sender).await,
-            FilePlace::Disk(path) => feed_from_disk(path, sender.clone()).await,
+            // Only a server of one's own has its files on this machine.
+            FilePlace::Disk(path) if self.limit() > TELEGRAM_FILE_IN_BYTES => feed_from_disk(path, sender.clone()).await,
+            FilePlace::Disk(_) => Err(Failed::ForGood("Telegram gave no address of the file".to_owned())),
         };
         let end = if fed.is_ok() { sender.send(Chunk::End).await.is_ok() } else { false };
         drop(sender);
@@ -204,7 +216,7 @@ impl Telegram {
         match (fed, end, written) {
             (Err(failed), ..) => Err(failed),
             (Ok(()), true, Ok(bytes)) => Ok(bytes),
-            (_, _, Err(error)) => Err(Failed::ForGood(format!("it could not be written to the workspace: {error}"))),
+            (_, _, Err(error)) => Err(Failed::ForGood(format!("it could not be written to the workspace: {}", error.kind()))),
             (_, false, Ok(_)) => Err(Failed::ForNow("it could not be written to the workspace".to_owned())),
         }
     }
@@ -250,6 +262,10 @@ fn too_large(limit_bytes: u64) -> String {
     format!("it is larger than {} MB, the most that Telegram lets bots fetch", limit_bytes >> 20)
 }
 
+fn is_too_large(reason: &str) -> bool {
+    [TELEGRAM_FILE_IN_BYTES, TELEGRAM_LOCAL_FILE_BYTES].iter().any(|limit| reason == too_large(*limit))
+}
+
 /// A name for the file that leads nowhere and hides nothing.
 pub(super) fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '(' | ')') { c } else { '_' };
@@ -271,7 +287,12 @@ fn write(workspace: &std::path::Path, name: &str, mut chunks: mpsc::Receiver<Chu
     workspace.create_dir_all(FOLDER)?;
     let folder = workspace.open_dir(FOLDER)?;
     let temporary = format!(".{name}.part");
-    let mut file = folder.create(&temporary)?;
+    // Whatever else is there is not written to: it could lead somewhere, or wait for a reader.
+    match folder.remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = folder.open_with(&temporary, OpenOptions::new().write(true).create_new(true))?;
     let mut written = 0;
     let mut whole = false;
     while let Some(chunk) = chunks.blocking_recv() {
@@ -310,9 +331,87 @@ async fn feed_from_disk(path: std::path::PathBuf, sender: mpsc::Sender<Chunk>) -
             }
         }
     });
-    let failed = |error: &dyn std::fmt::Display| Failed::ForGood(format!("the Bot API server's file cannot be read: {error}"));
-    read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    // Its path has the token in it: no more is said than of what kind the failure is.
+    let read = read.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+    read.map_err(|error| Failed::ForGood(format!("the Bot API server's file cannot be read: {}", error.kind())))
 }
 impl Telegram {
     pub(super) fn present(&self, _c: ConversationId) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_nowhere_and_hides_nothing() {
+        for (name, kept) in [
+            ("report.pdf", "report.pdf"),
+            ("../../etc/passwd", "_.._etc_passwd"),
+            (".bashrc", "bashrc"),
+            ("a b\tc\u{202e}.txt", "a_b_c_.txt"),
+            ("größe.md", "größe.md"),
+            ("...", "file"),
+            ("", "file"),
+            ("x.", "x"),
+        ] {
+            assert_eq!(file_name(name), kept, "{name:?}");
+        }
+        assert_eq!(file_name(&format!("{}.txt", "x".repeat(1000))).chars().count(), TELEGRAM_NAME_CHARS + 4);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_servers_own_disk_is_read_and_what_fails_does_not_show_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("7000:AAsecret");
+        std::fs::create_dir(&secret).unwrap();
+        std::fs::write(secret.join("file_1.txt"), "contents").unwrap();
+        let (sender, mut receiver) = mpsc::channel(16);
+        assert!(feed_from_disk(secret.join("file_1.txt"), sender.clone()).await.is_ok());
+        assert!(matches!(receiver.try_recv(), Ok(Chunk::Bytes(bytes)) if &*bytes == b"contents"));
+        for path in [secret.join("file_2.txt"), secret.clone(), folder.path().join("7000:AAelsewhere/file_1.txt"), "/".into()] {
+            let Err(Failed::ForGood(said) | Failed::ForNow(said)) = feed_from_disk(path.clone(), sender.clone()).await else {
+                panic!("{} was read", path.display())
+            };
+            assert!(!said.contains("AA") && !said.contains('/'), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_lies_where_a_file_is_to_be_written_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (workspace, outside) = (folder.path().join("w"), folder.path().join("outside.txt"));
+        std::fs::create_dir_all(workspace.join(FOLDER)).unwrap();
+        std::fs::write(&outside, "untouched").unwrap();
+        let written = |name: &str| {
+            let (sender, receiver) = mpsc::channel(4);
+            sender.try_send(Chunk::Bytes("new".into())).unwrap_or_else(|_| panic!("no room"));
+            sender.try_send(Chunk::End).unwrap_or_else(|_| panic!("no room"));
+            drop(sender);
+            write(&workspace, name, receiver)
+        };
+        std::os::unix::fs::symlink(&outside, workspace.join(FOLDER).join(".a.txt.part")).unwrap();
+        std::os::unix::fs::symlink(&outside, workspace.join(FOLDER).join("a.txt")).unwrap();
+        // Opening a pipe to write to it would wait for a reader.
+        rustix::fs::mkfifoat(rustix::fs::CWD, workspace.join(FOLDER).join(".b.txt.part"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .unwrap();
+        for name in ["a.txt", "b.txt"] {
+            assert_eq!(written(name).unwrap(), 3);
+            assert_eq!(std::fs::read_to_string(workspace.join(FOLDER).join(name)).unwrap(), "new");
+        }
+        assert_eq!(std::fs::read_to_string(outside).unwrap(), "untouched");
+        std::fs::remove_dir_all(workspace.join("attachments")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), workspace.join("attachments")).unwrap();
+        assert!(written("c.txt").is_err(), "it would leave the workspace");
+    }
+
+    #[test]
+    fn half_a_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, receiver) = mpsc::channel(4);
+        sender.try_send(Chunk::Bytes("half".into())).unwrap_or_else(|_| panic!("no room"));
+        drop(sender);
+        assert!(write(folder.path(), "a.txt", receiver).is_err());
+        assert_eq!(std::fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 0);
+    }
 }

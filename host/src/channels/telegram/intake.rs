@@ -4,17 +4,22 @@
 //! (a group that moved, an owner's decision) happens before it and does no harm twice; what only shows something happens
 //! after it.
 
-use serde_json::json;
+mod arrival;
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
 
 use super::access::{Circumstances, Verdict};
-use super::fetch::{Held, Wanted};
+use super::albums::Album;
 use super::send::Target;
 use super::types::Me;
-use super::update::{self, Addressee, Button, ChatKind, ChatRef, Event, FileKind, FileRef, Incoming, Membership, Person, Update};
+use super::update::{self, Addressee, Button, ChatKind, ChatRef, Event, Incoming, Malformed, Membership, Person, Update};
 use super::{Telegram, keyboard};
+use crate::commands::{self, Command};
+use crate::limits::ODDITIES;
 use crate::router::{Arrival, Batch};
-use crate::session::event::{Attached, Beside, Quoted};
-use crate::session::inbox::Body;
+use crate::session::event::Beside;
 use crate::store::{Oddity, StoreError, Stranger};
 
 /// What a batch comes to.
@@ -26,43 +31,85 @@ struct Taken {
     /// Buttons that are answered when the batch is durable.
     pressed: Vec<String>,
     /// People to be told that they are strangers.
-    strangers: Vec<i64>,
+    strangers: BTreeSet<i64>,
+    /// Updates without a number, by their digests.
+    unnumbered: Vec<[u8; 32]>,
 }
 
 impl Telegram {
-    /// Takes a batch. When it returns, the batch may be confirmed.
-    pub(super) async fn take(&self, me: &Me, updates: &[String]) -> Result<(), StoreError> {
+    /// Takes a batch. When it returns, the batch may be confirmed. False: there is nothing that could be, and the same comes
+    /// again.
+    pub(super) async fn take(&self, me: &Me, updates: &[String]) -> Result<bool, StoreError> {
+        let _access_stays = self.0.admission.lock().await;
+        let decoded: Vec<_> = updates.iter().map(|raw| update::decode(raw, me)).collect();
+        decoded.iter().flatten().for_each(|update| self.look_for_album(update));
         let mut taken = Taken::default();
-        for raw in updates {
-            match update::decode(raw, me) {
+        for (raw, update) in updates.iter().zip(decoded) {
+            match update {
                 Ok(update) => {
                     taken.next = Some(update.id.saturating_add(1));
                     self.sort(update, raw, &mut taken).await?;
                 }
-                Err(malformed) => {
-                    taken.next = malformed.id.map(|id| id.saturating_add(1)).or(taken.next);
-                    tracing::warn!(reason = malformed.reason, "an update could not be understood; it is kept for the operator");
-                    let id = malformed.id.map_or_else(|| "?".to_owned(), |id| id.to_string());
-                    taken.batch.oddities.push(self.odd(id, malformed.reason, raw));
-                }
+                Err(malformed) => self.malformed(malformed, raw, &mut taken),
             }
         }
-        let Taken { mut batch, next, pressed, strangers } = taken;
-        let Some(next) = next else {
-            // Without an id there is nothing to confirm.
-            return self.host().router.accept_all(batch).await;
-        };
+        self.keep(taken).await
+    }
+
+    async fn keep(&self, taken: Taken) -> Result<bool, StoreError> {
+        let Taken { mut batch, next, pressed, strangers, unnumbered } = taken;
+        self.let_go(&mut batch.arrivals).await?;
         let has_files = batch.arrivals.iter().any(|arrival| arrival.held.is_some());
         let conversations: Vec<_> = batch.arrivals.iter().map(|arrival| arrival.conversation).collect();
-        batch.cursor = Some((self.0.name.clone(), next.to_string()));
-        self.host().router.accept_all(batch).await?;
+        batch.cursor = next.map(|next| (self.0.name.clone(), next.to_string()));
+        if batch.cursor.is_some() || !batch.oddities.is_empty() {
+            self.host().router.accept_all(batch).await?;
+        }
+        {
+            let mut state = self.state();
+            if state.unnumbered.len() as u64 > ODDITIES {
+                state.unnumbered.clear();
+            }
+            state.unnumbered.extend(unnumbered);
+        }
         if has_files {
             self.0.arrived.notify_one();
         }
         conversations.into_iter().for_each(|conversation| self.present(conversation));
         pressed.iter().for_each(|query| self.answer(query, None));
-        strangers.into_iter().for_each(|stranger| self.hint(stranger));
-        Ok(())
+        if !strangers.is_empty() {
+            self.hint(strangers);
+        }
+        Ok(next.is_some())
+    }
+
+    /// What is no update is kept for the operator. Without a number it can come again, and is kept once.
+    fn malformed(&self, malformed: Malformed, raw: &str, taken: &mut Taken) {
+        let id = match malformed.id {
+            Some(id) => {
+                taken.next = Some(id.saturating_add(1));
+                id.to_string()
+            }
+            None => {
+                let digest = Sha256::digest(raw).into();
+                if self.state().unnumbered.contains(&digest) || taken.unnumbered.contains(&digest) {
+                    return;
+                }
+                taken.unnumbered.push(digest);
+                "?".to_owned()
+            }
+        };
+        tracing::warn!(id, reason = malformed.reason, "an update could not be understood; it is kept for the operator");
+        taken.batch.oddities.push(self.odd(id, malformed.reason, raw));
+    }
+
+    /// Somebody who may talk calls the bot by one message of an album: then all of it is for the bot.
+    fn look_for_album(&self, update: &Update) {
+        let Event::Message(incoming) = &update.event else { return };
+        let Some(album) = Album::of(incoming) else { return };
+        if self.judge(&incoming.chat, incoming.from.as_ref(), is_for_bot(incoming)) == Verdict::Welcome {
+            self.state().albums.welcome(album);
+        }
     }
 
     async fn sort(&self, update: Update, raw: &str, taken: &mut Taken) -> Result<(), StoreError> {
@@ -75,10 +122,7 @@ impl Telegram {
             Event::Button(button) => self.button(&id, button, taken).await,
             Event::Stopped { chat, thread, .. } => self.stopped(&id, Target::new(chat, thread), taken).await,
             Event::Membership { chat, by, status } => self.membership(&chat, &by, status, taken).await,
-            Event::Migrated { from, to } => {
-                self.migrate(from, to).await;
-                Ok(())
-            }
+            Event::Migrated { from, to } => self.migrate(from, to).await,
             Event::Reaction | Event::Service => Ok(()),
             Event::Unknown { kind } => {
                 taken.batch.oddities.push(self.odd(id, format!("an update of an unknown kind: {kind}"), raw));
@@ -89,20 +133,31 @@ impl Telegram {
 
     async fn message(&self, id: &str, incoming: Incoming, edited: bool, taken: &mut Taken) -> Result<(), StoreError> {
         let chat = &incoming.chat;
-        let verdict = self.judge(chat, incoming.from.as_ref(), matches!(incoming.to, Addressee::Bot | Addressee::AnyBot));
+        let album = Album::of(&incoming);
+        let is_addressed = is_for_bot(&incoming) || album.as_ref().is_some_and(|album| self.state().albums.is_welcome(album));
+        let verdict = self.judge(chat, incoming.from.as_ref(), is_addressed);
         let group = chat.title.as_deref().unwrap_or("a group").to_owned();
         match (verdict, &incoming.from) {
             (Verdict::Welcome, Some(_)) => {
                 let title = chat.title.clone();
+                let is_back = self.is_owner_back(chat.id).await?;
                 let conversation = self.conversation(Target::new(chat.id, incoming.thread), title.as_deref()).await?;
+                let passed = album.map(|album| self.state().albums.passed(&album)).unwrap_or_default();
+                for (id, before) in passed {
+                    taken.batch.arrivals.push(self.arrival(&id, conversation, before, false));
+                }
+                let owner = incoming.chat.id;
                 taken.batch.arrivals.push(self.arrival(id, conversation, incoming, edited));
+                if is_back {
+                    self.ask_again(owner).await?;
+                }
             }
             (Verdict::Stranger(stranger), Some(writer)) => {
                 if self.try_code(writer, &incoming.text).await? {
                     return Ok(());
                 }
                 taken.count(self, stranger);
-                taken.strangers.push(stranger);
+                taken.strangers.insert(stranger);
                 let what = format!("{} (number {stranger}) wrote to this bot for the first time. May they use it?", named(writer));
                 self.ask_about(stranger, &writer.name, &what).await?;
             }
@@ -116,14 +171,19 @@ impl Telegram {
                 self.ask_about(chat, &group, &new_group(&group, chat, writer)).await?;
             }
             (Verdict::Counted(who), _) => taken.count(self, who),
-            (Verdict::NotForUs, _) | (_, None) => {}
+            (Verdict::NotForUs, _) => {
+                if let Some(album) = album.filter(|_| !edited) {
+                    self.state().albums.pass(album, id, incoming);
+                }
+            }
+            (_, None) => {}
         }
         Ok(())
     }
 
     fn judge(&self, chat: &ChatRef, person: Option<&Person>, is_addressed: bool) -> Verdict {
         let circumstances = Circumstances {
-            chat: chat.id,
+            chat: self.moved(Target::new(chat.id, None)).chat(),
             is_private: chat.kind == ChatKind::Private,
             person: person.map(|person| person.id),
             is_bot: person.is_some_and(|person| person.is_bot),
@@ -132,30 +192,11 @@ impl Telegram {
         self.state().access.judge(&circumstances)
     }
 
-    /// What somebody who may talk has written.
-    fn arrival(&self, id: &str, conversation: crate::ids::ConversationId, incoming: Incoming, edited: bool) -> Arrival {
-        let is_group = incoming.chat.kind != ChatKind::Private;
-        let files = incoming.files.iter().map(|file| Wanted::new(file, false));
-        let quoted = incoming.quoted.as_ref().filter(|quoted| !quoted.is_by_bot_itself);
-        let fetch: Vec<_> = files.chain(quoted.iter().flat_map(|quoted| &quoted.files).map(|file| Wanted::new(file, true))).collect();
-        let lines = [incoming.text].into_iter().chain(incoming.notes).filter(|line| !line.is_empty());
-        let text = lines.collect::<Vec<_>>().join("\n");
-        let sender = incoming.from.filter(|_| is_group).map(|person| person.name);
-        let beside = Beside {
-            group: incoming.album.map(|album| format!("{}.{album}", incoming.chat.id)),
-            remote: is_group.then(|| incoming.message_id.to_string()),
-            edited,
-            quoted: incoming.quoted.map(quotation),
-            forwarded: incoming.forwarded,
-            files: Vec::new(),
-        };
-        let body = Body { text: text.clone(), sender: sender.clone(), beside: beside.clone() };
-        let held = (!fetch.is_empty()).then(|| json!(Held { body, fetch, message_id: incoming.message_id }));
-        Arrival { conversation, source: self.0.name.clone(), external_id: id.to_owned(), text, sender, beside, held }
-    }
-
     async fn button(&self, id: &str, pressed: Button, taken: &mut Taken) -> Result<(), StoreError> {
         if Self::is_about_access(&pressed.data) {
+            if !self.state().access.is_known(pressed.from.id) {
+                taken.count(self, pressed.from.id);
+            }
             return self.decide(&pressed).await;
         }
         match self.judge(&pressed.chat, Some(&pressed.from), true) {
@@ -172,8 +213,10 @@ impl Telegram {
             return Ok(());
         };
         let conversation = self.conversation(Target::new(pressed.chat.id, pressed.thread), None).await?;
-        let sender = (pressed.chat.kind != ChatKind::Private).then_some(pressed.from.name);
-        let arrival = Arrival { text, sender, ..self.cancel(conversation, id.to_owned()) };
+        let person = Some(pressed.from).filter(|_| pressed.chat.kind != ChatKind::Private);
+        let (sender, writer) = person.map(|person| (person.name, person.id.to_string())).unzip();
+        let beside = Beside { writer, ..Beside::default() };
+        let arrival = Arrival { text, sender, beside, ..self.cancel(conversation, id.to_owned()) };
         taken.batch.arrivals.push(arrival);
         taken.pressed.push(pressed.query_id);
         Ok(())
@@ -192,14 +235,9 @@ impl Telegram {
 
     async fn membership(&self, chat: &ChatRef, by: &Person, status: Membership, taken: &mut Taken) -> Result<(), StoreError> {
         if !status.is_in() {
-            self.close_chat(Target::new(chat.id, None), true).await;
-            return Ok(());
+            return self.close_chat(Target::new(chat.id, None), true).await;
         }
-        let known = self.0.store.conversations_at(&self.0.name, &chat.id.to_string()).await?;
-        let closed: Vec<_> = known.into_iter().filter(|known| known.closed_at.is_some()).map(|known| known.id).collect();
-        if !closed.is_empty() {
-            self.0.store.set_closed(closed, None).await?;
-        }
+        self.open_chat(chat.id).await?;
         if let Verdict::NewGroup(group) = self.judge(chat, Some(by), true) {
             let title = chat.title.as_deref().unwrap_or("a group");
             self.ask_about(group, title, &new_group(title, group, by)).await?;
@@ -220,6 +258,16 @@ impl Taken {
     }
 }
 
+/// Does a message call the bot by itself? A command for no bot by name may be another bot's: then only one that is known here
+/// does.
+fn is_for_bot(incoming: &Incoming) -> bool {
+    match incoming.to {
+        Addressee::Bot => true,
+        Addressee::AnyBot => incoming.forwarded.is_none() && !matches!(commands::parse(&incoming.text), None | Some(Command::Unknown(_))),
+        Addressee::Other | Addressee::Nobody => false,
+    }
+}
+
 fn named(person: &Person) -> String {
     match &person.username {
         Some(username) => format!("{} (@{username})", person.name),
@@ -229,36 +277,4 @@ fn named(person: &Person) -> String {
 
 fn new_group(title: &str, number: i64, by: &Person) -> String {
     format!("{} wants to use this bot in the group “{title}” (number {number}). May those who may use it do so there, too?", by.name)
-}
-
-fn quotation(quoted: update::Quoted) -> Quoted {
-    let lines = [quoted.text].into_iter().chain(quoted.notes).filter(|line| !line.is_empty());
-    Quoted { by: (!quoted.is_by_bot_itself).then_some(quoted.by), text: lines.collect::<Vec<_>>().join("\n") }
-}
-
-impl Wanted {
-    fn new(file: &FileRef, is_quoted: bool) -> Self {
-        let kind = if is_quoted { format!("{} of the message replied to", file.kind.word()) } else { file.kind.word().to_owned() };
-        let attached = Attached {
-            kind,
-            name: file.name.clone(),
-            media_type: file.media_type.clone(),
-            size: file.size_bytes,
-            path: None,
-            missing: None,
-        };
-        Self { file_id: file.file_id.clone(), default_name: default_name(file.kind).to_owned(), attached }
-    }
-}
-
-/// What a file without a name is called.
-fn default_name(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Photo => "photo.jpg",
-        FileKind::Document => "document",
-        FileKind::Audio => "audio.mp3",
-        FileKind::Voice => "voice.ogg",
-        FileKind::Video | FileKind::VideoNote => "video.mp4",
-        FileKind::Animation => "animation.mp4",
-    }
 }

@@ -3,6 +3,7 @@
 //! The offset is the store's cursor, moved by the transaction that takes a batch, so what was asked for with it has been
 //! taken. After days of silence ids begin somewhere else: then a poll without an offset finds out where.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,15 +18,17 @@ use super::Telegram;
 use super::api::{ApiError, Poller};
 use super::send::{ALLOWED_UPDATES, BotCommand, CommandScope, DeleteWebhook, GetUpdates, Nothing, SetMyCommands};
 use super::types::{Me, WebhookInfo};
-use crate::commands;
 use crate::limits::{
     FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_POLL, TELEGRAM_POLL_MARGIN, TELEGRAM_RETRY, TELEGRAM_RETRY_MAX, TELEGRAM_SILENCE,
     TELEGRAM_UNAUTHORIZED_PAUSE,
 };
 use crate::store::StoreError;
+use crate::{commands, crash};
 
 /// The most updates that a poll brings.
 const BATCH: u8 = 100;
+/// What goes wrong while updates without a number come again and again.
+const UNNUMBERED: &str = "Telegram sends updates without a number; nothing after them can come";
 
 /// What goes wrong is said once, and how long it lasts decides the pause.
 #[derive(Default)]
@@ -42,16 +45,17 @@ impl Telegram {
         let me = loop {
             match self.greet().await {
                 Ok(me) => break me,
-                Err(error) => trouble.wait(&error).await,
+                Err(error) => trouble.wait(&self, &error).await,
             }
         };
         tracing::info!(bot = me.username.as_deref().unwrap_or("?"), id = me.id, "Telegram is polled");
-        trouble.over();
+        trouble.over(&self);
         self.poll_as(&me, trouble).await;
     }
 
     async fn poll_as(&self, me: &Me, mut trouble: Trouble) {
         let mut poller = None;
+        let mut limit = BATCH;
         let mut heard = Instant::now();
         let mut is_long_ago = self.host().was_silent;
         loop {
@@ -64,7 +68,7 @@ impl Telegram {
                 }
             };
             let polled = match poller.take().map_or_else(|| self.api().poller(), Ok) {
-                Ok(with) => (self.ask(&with, offset).await, with),
+                Ok(with) => (self.ask(&with, offset, limit).await, with),
                 Err(error) => {
                     tracing::error!(%error, "Telegram cannot be polled");
                     tokio::time::sleep(TELEGRAM_RETRY_MAX).await;
@@ -73,27 +77,37 @@ impl Telegram {
             };
             match polled {
                 (Ok(updates), with) => {
-                    trouble.over();
                     poller = Some(with);
+                    limit = limit.saturating_mul(2).min(BATCH);
                     if !updates.is_empty() || offset.is_none() {
                         (heard, is_long_ago) = (Instant::now(), false);
                     }
-                    self.take_all(me, &updates).await;
+                    if self.take_all(me, &updates).await {
+                        trouble.over(self);
+                    } else {
+                        trouble.begins(self, UNNUMBERED, &"nothing confirms them");
+                        tokio::time::sleep(TELEGRAM_RETRY).await;
+                    }
                 }
                 // Whatever it was, the next poll has a connection of its own.
                 (Err(error), _) => {
+                    // An answer that cannot be read to its end may be one that is too long.
+                    if matches!(error, ApiError::Unknown(_) | ApiError::Undecodable { .. }) {
+                        limit = (limit / 2).max(1);
+                    }
                     if error.is_conflict() {
                         self.remove_webhook().await;
                     }
-                    trouble.wait(&error).await;
+                    trouble.wait(self, &error).await;
                 }
             }
         }
     }
 
-    async fn ask(&self, poller: &Poller, offset: Option<i64>) -> Result<Vec<String>, ApiError> {
-        let request = GetUpdates { offset, limit: BATCH, timeout: TELEGRAM_POLL.as_secs(), allowed_updates: ALLOWED_UPDATES };
-        let updates = poller.updates(&request, TELEGRAM_POLL + TELEGRAM_POLL_MARGIN).await?;
+    async fn ask(&self, poller: &Poller, offset: Option<i64>, limit: u8) -> Result<Vec<String>, ApiError> {
+        let time = crash::poll_time().unwrap_or(TELEGRAM_POLL);
+        let request = GetUpdates { offset, limit, timeout: time.as_secs(), allowed_updates: ALLOWED_UPDATES };
+        let updates = poller.updates(&request, time + TELEGRAM_POLL_MARGIN.min(time)).await?;
         Ok(updates.iter().map(|update| update.get().to_owned()).collect())
     }
 
@@ -101,14 +115,25 @@ impl Telegram {
         Ok(self.0.store.cursor(&self.0.name).await?.and_then(|cursor| cursor.parse().ok()))
     }
 
-    /// Takes a batch, and again for as long as the store has no room: it is not confirmed before.
-    async fn take_all(&self, me: &Me, updates: &[String]) {
+    /// Takes a batch, and again for as long as the store has no room: it is not confirmed before. False: nothing of it can be.
+    async fn take_all(&self, me: &Me, updates: &[String]) -> bool {
         if updates.is_empty() {
-            return;
+            return true;
         }
-        while let Err(error) = self.take(me, updates).await {
-            tracing::warn!(%error, updates = updates.len(), "updates wait until they can be kept");
+        loop {
+            match self.take(me, updates).await {
+                Ok(moves) => return moves,
+                Err(error) => tracing::warn!(%error, updates = updates.len(), "updates wait until they can be kept"),
+            }
             tokio::time::sleep(FULL_PAUSE).await;
+        }
+    }
+
+    /// The one place that knows whether the bot can be reached: what is wrong from now on, or that nothing is any more.
+    fn reached(&self, trouble: Option<(&'static str, String)>) {
+        match trouble {
+            Some((what, error)) => tracing::error!(channel = self.0.name, error, "{what}"),
+            None => tracing::info!(channel = self.0.name, "Telegram answers again"),
         }
     }
 
@@ -147,17 +172,20 @@ impl Telegram {
 
     /// Waits until no other process on this machine polls for this bot.
     async fn lock(&self) -> File {
-        let mut said = false;
+        let mut trouble = Trouble::default();
         loop {
             match try_lock(&self.0.lock) {
-                Ok(Some(lock)) => return lock,
-                Ok(None) if !said => {
-                    tracing::error!("another process on this machine polls for this bot; stop one of them");
-                    said = true;
+                Ok(Some(lock)) => {
+                    trouble.over(self);
+                    return lock;
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    let who = self.0.lock.display();
+                    trouble.begins(self, "another process on this machine polls for this bot; stop one of them", &who);
+                }
                 Err(error) => {
-                    tracing::error!(path = %self.0.lock.display(), %error, "cannot make sure that nobody else polls for this bot")
+                    let why = format!("{}: {error}", self.0.lock.display());
+                    trouble.begins(self, "cannot make sure that nobody else polls for this bot", &why);
                 }
             }
             tokio::time::sleep(TELEGRAM_RETRY_MAX).await;
@@ -167,20 +195,24 @@ impl Telegram {
 
 impl Trouble {
     /// Says what is wrong, once, and waits.
-    async fn wait(&mut self, error: &ApiError) {
+    async fn wait(&mut self, telegram: &Telegram, error: &ApiError) {
         let (what, pause) = explain(error);
-        if self.said != Some(what) {
-            tracing::error!(%error, "{what}");
-            (self.said, self.tries) = (Some(what), 0);
-        }
+        self.begins(telegram, what, error);
         let backoff = (TELEGRAM_RETRY * 2u32.saturating_pow(self.tries)).min(TELEGRAM_RETRY_MAX);
         self.tries = (self.tries + 1).min(10);
         tokio::time::sleep(pause.unwrap_or(backoff)).await;
     }
 
-    fn over(&mut self) {
+    fn begins(&mut self, telegram: &Telegram, what: &'static str, error: &dyn Display) {
+        if self.said != Some(what) {
+            telegram.reached(Some((what, error.to_string())));
+            (self.said, self.tries) = (Some(what), 0);
+        }
+    }
+
+    fn over(&mut self, telegram: &Telegram) {
         if self.said.take().is_some() {
-            tracing::info!("Telegram answers again");
+            telegram.reached(None);
         }
         self.tries = 0;
     }

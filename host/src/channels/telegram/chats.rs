@@ -1,0 +1,104 @@
+//! Chats as conversations: opened when somebody talks there, moved with their group, closed when nothing can be sent there.
+
+use super::Telegram;
+use super::send::Target;
+use crate::clock;
+use crate::ids::ConversationId;
+use crate::router::{Arrival, RouterError, Wanted};
+use crate::session::event::Beside;
+use crate::store::{Person, Role, StoreError};
+
+impl Telegram {
+    /// Where a chat is now.
+    pub(super) fn moved(&self, target: Target) -> Target {
+        match self.state().moved.get(&target.chat()) {
+            Some(chat) => Target::new(*chat, target.thread()),
+            None => target,
+        }
+    }
+
+    /// Is this the private chat of an owner who could not be written to until now?
+    pub(super) async fn is_owner_back(&self, chat: i64) -> Result<bool, StoreError> {
+        if !self.state().access.is_owner(chat) {
+            return Ok(false);
+        }
+        let known = self.0.store.conversations_at(&self.0.name, &chat.to_string()).await?;
+        Ok(known.iter().any(|known| known.closed_at.is_some()))
+    }
+
+    /// The conversation at a place, made when there is none and opened when it was closed.
+    pub(super) async fn conversation(&self, target: Target, title: Option<&str>) -> Result<ConversationId, StoreError> {
+        let target = self.moved(target);
+        let wanted = Wanted { channel: self.0.name.clone(), address: target.to_string(), mounts: Vec::new(), passing: false };
+        let open = self.host().router.open(wanted).await.map_err(|error| match error {
+            RouterError::Store(error) => error,
+            other => StoreError::Io { action: "open", path: format!("the conversation {target}"), reason: other.to_string() },
+        })?;
+        let known = open.conversation;
+        if known.closed_at.is_some() {
+            self.0.store.set_closed(vec![known.id], None).await?;
+        }
+        if let Some(title) = title.filter(|title| *title != known.title) {
+            self.0.store.set_title(known.id, title.to_owned()).await?;
+        }
+        Ok(known.id)
+    }
+
+    /// The command that ends what runs.
+    pub(super) fn cancel(&self, conversation: ConversationId, external_id: String) -> Arrival {
+        Arrival {
+            conversation,
+            source: self.0.name.clone(),
+            external_id,
+            text: "/cancel".to_owned(),
+            sender: None,
+            beside: Beside::default(),
+            held: None,
+        }
+    }
+
+    /// A group has another number from now on: its conversations and what was decided about it go along. A conversation that
+    /// the new number has already stays beside the old one, whose replies go to the new number, too.
+    pub(super) async fn migrate(&self, from: i64, to: i64) -> Result<(), StoreError> {
+        let known = self.0.store.conversations_at(&self.0.name, &from.to_string()).await?;
+        let is_ours = self.state().access.is_our_group(from);
+        if known.is_empty() && !is_ours {
+            return Ok(());
+        }
+        self.0.store.move_address(&self.0.name, &from.to_string(), &to.to_string()).await?;
+        if is_ours {
+            // It may be ours by its old number in the configuration, which does not follow.
+            let name = known.first().map(|known| known.title.clone()).unwrap_or_default();
+            let group = Person { id: to.to_string(), role: Role::Group, name, since: clock::now() };
+            self.0.store.set_person(&self.0.name, group).await?;
+        }
+        self.look_who_may_talk().await?;
+        if self.state().moved.insert(from, to).is_none() {
+            tracing::info!(from, to, "a group became a supergroup");
+        }
+        Ok(())
+    }
+
+    /// Nothing can be sent to a chat, or to one of its topics: its conversations are closed, and what runs in them is stopped.
+    pub(super) async fn close_chat(&self, target: Target, all_threads: bool) -> Result<(), StoreError> {
+        let address = target.to_string();
+        let mut known = self.0.store.conversations_at(&self.0.name, &address).await?;
+        known.retain(|known| known.closed_at.is_none() && (all_threads || known.address == address));
+        let ids: Vec<_> = known.iter().map(|known| known.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(chat = address, "the bot cannot write there any more; the conversation is closed");
+        self.0.store.set_closed(ids.clone(), Some(clock::now())).await?;
+        let mut open = self.0.store.unfinished(&self.0.name).await?;
+        open.retain(|(row, _)| ids.contains(&row.conversation));
+        self.end_work(&self.host().router, open.into_iter().map(|(row, _)| row).collect()).await
+    }
+
+    /// The bot is in a chat again: its conversations go on.
+    pub(super) async fn open_chat(&self, chat: i64) -> Result<(), StoreError> {
+        let known = self.0.store.conversations_at(&self.0.name, &chat.to_string()).await?;
+        let closed: Vec<_> = known.into_iter().filter(|known| known.closed_at.is_some()).map(|known| known.id).collect();
+        if closed.is_empty() { Ok(()) } else { self.0.store.set_closed(closed, None).await }
+    }
+}

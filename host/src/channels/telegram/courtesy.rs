@@ -1,0 +1,90 @@
+//! Small things that are sent beside all replies: nobody waits for them, and nothing is lost when one is.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::api::ApiError;
+use super::send::{AnswerCallbackQuery, EditMessageText, LinkPreviewOptions, SendMessage, Target};
+use super::types::SentMessage;
+use super::{Telegram, render};
+use crate::clock;
+use crate::limits::{STRANGER_HINTS, STRANGER_HINTS_TIME, TELEGRAM_CALL_TIME};
+use crate::store::{StoreError, Stranger};
+
+impl Telegram {
+    /// Strangers are told once that they are one, and who can change that; never many of them in a short time, so that a flood
+    /// of messages brings no flood of answers.
+    pub(super) fn hint(&self, strangers: BTreeSet<i64>) {
+        let telegram = self.clone();
+        self.host().supervisor.spawn(async move {
+            for stranger in strangers {
+                if !telegram.state().hinted.has_room(STRANGER_HINTS, STRANGER_HINTS_TIME, Instant::now()) {
+                    return;
+                }
+                match telegram.is_told(stranger).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => return tracing::debug!(%error, "a stranger was not told so"),
+                }
+                let text = format!("This bot is private. Its owner can allow you to use it; your number is {stranger}.");
+                if let Err(error) = telegram.say(stranger, &text).await {
+                    tracing::debug!(%error, "a stranger was not told so");
+                    telegram.learn(Target::new(stranger, None), &error).await;
+                }
+            }
+        });
+    }
+
+    /// Is a stranger to be told now? Then they never are again.
+    async fn is_told(&self, stranger: i64) -> Result<bool, StoreError> {
+        let counted = Stranger { channel: self.0.name.clone(), id: stranger.to_string() };
+        let now = self.0.store.hint(counted, clock::now()).await?;
+        if now {
+            self.state().hinted.add(Instant::now());
+        }
+        Ok(now)
+    }
+
+    async fn say(&self, chat: i64, text: &str) -> Result<SentMessage, ApiError> {
+        let message = SendMessage::<render::Entity> {
+            place: Target::new(chat, None).to_send(),
+            text,
+            entities: &[],
+            disable_notification: true,
+            link_preview_options: LinkPreviewOptions::OFF,
+            reply_parameters: None,
+            reply_markup: None,
+        };
+        self.api().call("sendMessage", &message, TELEGRAM_CALL_TIME).await
+    }
+
+    /// Ends the waiting circle on a pressed button.
+    pub(super) fn answer(&self, query: &str, text: Option<&str>) {
+        let (telegram, query, text) = (self.clone(), query.to_owned(), text.map(str::to_owned));
+        self.host().supervisor.spawn(async move {
+            let answer = AnswerCallbackQuery { callback_query_id: &query, text: text.as_deref(), show_alert: false };
+            if let Err(error) = telegram.api().call::<bool>("answerCallbackQuery", &answer, TELEGRAM_CALL_TIME).await {
+                tracing::debug!(%error, "a pressed button was not answered");
+            }
+        });
+    }
+
+    /// Puts what was decided in the place of the question.
+    pub(super) fn show_decision(&self, chat: i64, message_id: i64, text: String) {
+        let telegram = self.clone();
+        self.host().supervisor.spawn(async move {
+            let edit = EditMessageText::<render::Entity> {
+                chat_id: chat,
+                message_id,
+                text: &text,
+                entities: &[],
+                link_preview_options: LinkPreviewOptions::OFF,
+                reply_markup: None,
+            };
+            if let Err(error) = telegram.api().call::<SentMessage>("editMessageText", &edit, TELEGRAM_CALL_TIME).await {
+                tracing::debug!(%error, "a question that was answered still looks open");
+            }
+        });
+    }
+}
