@@ -1,5 +1,8 @@
 //! The bot, as people meet it: a whole host against a Telegram that speaks the real protocol, with its faults.
 
+mod inbound;
+mod people;
+
 use crate::support::bot::Bot;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,8 @@ pub struct Bot {
     pub telegram: FakeTelegram,
     pub ann: i64,
     pub vendor: Option<FakeOpenAi>,
+    /// Everything of its configuration that tests do not change.
+    settings: String,
 }
 
 impl Bot {
@@ -44,13 +46,24 @@ impl Bot {
                 vendor.base_url()
             )
         });
-        work.configure(&format!(
-            "{model}[channels.telegram]\ntoken = {{ env = \"FAKE_TOKEN\" }}\napi_base_url = \"{}\"\nowners = [{ann}]\n{more}",
+        let settings = format!(
+            "{model}[channels.telegram]\ntoken = {{ env = \"FAKE_TOKEN\" }}\napi_base_url = \"{}\"\nowners = [{ann}]\n",
             telegram.api_base_url()
-        ));
+        );
+        work.configure(&format!("{settings}{more}"));
         work.set("FAKE_TOKEN", telegram.token());
         work.set("FAKE_KEY", API_KEY);
-        Self { work, telegram, ann, vendor }
+        Self { work, telegram, ann, vendor, settings }
+    }
+
+    /// Writes the configuration anew, with this below `[channels.telegram]`.
+    pub fn configure(&self, more: &str) {
+        self.work.configure(&format!("{}{more}", self.settings));
+    }
+
+    /// Takes everybody off the lists.
+    pub fn nobody(&self) {
+        self.work.configure(&self.settings.replace(&format!("owners = [{}]", self.ann), ""));
     }
 
     pub async fn host(&self) -> Host {

@@ -1,0 +1,140 @@
+//! Polls that fail, hang, or bring what cannot be read.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stellaclaw::fake_telegram::{Fault, Post};
+
+use super::{asks, column, exchange, noted, notes};
+use crate::support::bot::Bot;
+use crate::support::host::Work;
+use crate::support::within;
+
+/// The host has said this so often.
+fn times_said(host: &crate::support::host::Host, what: &str) -> usize {
+    host.said().matches(what).count()
+}
+
+async fn says(host: &crate::support::host::Host, what: &str) {
+    within(what, async {
+        while times_said(host, what) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_fails_is_made_again_and_is_spoken_of_once() {
+    let bot = Bot::scripted(notes()).await;
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("It works.")).await;
+    let faults = [Fault::page(502), Fault::not_json(), Fault::cut(), Fault::lost_before(), Fault::too_many(1)];
+    let count = faults.len();
+    for (n, fault) in faults.into_iter().enumerate() {
+        bot.telegram.fault(fault.on("getUpdates"));
+        // The poll that waits goes well; the next one fails.
+        exchange(&bot, bot.ann, Post::text(&format!("Before {n}."))).await;
+        exchange(&bot, bot.ann, Post::text(&format!("After {n}."))).await;
+    }
+    bot.telegram.confirmed().await.unwrap();
+    assert_eq!(asks(&bot).len(), 1 + 2 * count, "each message was taken once");
+    assert!(times_said(&host, "Telegram answers again") >= 1, "{}", host.said());
+    assert!(!host.said().contains("AAcanary"), "the token is in the log");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_else_who_polls_is_spoken_of_once_and_backed_off_from() {
+    let bot = Bot::scripted(notes()).await;
+    bot.telegram.fault(Fault::conflict().times(3));
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("Are you there?")).await;
+    assert_eq!(times_said(&host, "somebody else polls with this bot's token"), 1, "{}", host.said());
+    let polls = bot.telegram.calls_of("getUpdates");
+    let pauses: Vec<_> = polls[..4].windows(2).map(|two| two[1].at - two[0].at).collect();
+    assert!(pauses[0] >= 900 && pauses[1] >= 1900 && pauses[2] >= 3900, "{pauses:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_telegram_the_host_starts_and_says_so_and_a_bad_token_is_explained() {
+    let bot = Bot::scripted(notes()).await;
+    bot.telegram.down().await;
+    let host = bot.host().await;
+    says(&host, "Telegram cannot be reached").await;
+    bot.telegram.up().await.unwrap();
+    exchange(&bot, bot.ann, Post::text("Are you there?")).await;
+    says(&host, "Telegram answers again").await;
+    host.stop().await;
+    bot.telegram.fault(Fault::unauthorized().always());
+    let host = bot.host().await;
+    says(&host, "Telegram does not know this token").await;
+    let asked = bot.work.run(&["ask", "hello"], "").await;
+    assert_eq!(asked.code, Some(0), "the terminal is served all the same: {asked:?}");
+    assert!(host.said().contains("channels.telegram.token") && !host.said().contains("AAcanary"), "{}", host.said());
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_hangs_is_given_up_whatever_else_is_sent() {
+    let bot = Bot::scripted(notes()).await;
+    bot.telegram.fault(Fault::hang().on("getUpdates").after(1));
+    let host = match bot.work.start(&[("TEST_POLL", "2000")]).await {
+        Ok(host) => host,
+        Err(status) => panic!("{status:?}"),
+    };
+    exchange(&bot, bot.ann, Post::text("The first.")).await;
+    // This poll hangs; what it would have brought comes with the next.
+    bot.telegram.write(bot.ann, bot.ann, Post::text("The second.")).unwrap();
+    noted(&bot, bot.ann, 2).await;
+    let polls = bot.telegram.calls_of("getUpdates");
+    assert!(polls.iter().any(|poll| poll.left && poll.result.is_none()), "none hung: {polls:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_too_long_to_be_read_at_once_come_in_smaller_batches() {
+    let bot = Bot::scripted(notes()).await;
+    for n in 0..100 {
+        bot.telegram.inject(json!({"mind_reading": {"n": n, "thought": "x".repeat(200 << 10)}}));
+    }
+    bot.write("After all that.");
+    let host = bot.host().await;
+    noted(&bot, bot.ann, 1).await;
+    assert_eq!(column(&bot, "SELECT count(*) FROM oddities"), ["100"]);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_without_a_number_are_kept_once_and_asked_for_slowly() {
+    let bot = Bot::scripted(notes()).await;
+    bot.telegram.inject(json!("nonsense"));
+    let host = bot.host().await;
+    let polled = |telegram: &stellaclaw::fake_telegram::FakeTelegram| (telegram.calls_of("getUpdates").len() >= 4).then_some(());
+    bot.telegram.wait("four polls", polled).await.unwrap();
+    let polls = bot.telegram.calls_of("getUpdates");
+    assert!(polls[..4].windows(2).all(|two| two[1].at - two[0].at >= 900), "{polls:?}");
+    assert_eq!(column(&bot, "SELECT count(*) FROM oddities"), ["1"]);
+    assert_eq!(times_said(&host, "updates without a number"), 1);
+    exchange(&bot, bot.ann, Post::text("A message moves on.")).await;
+    bot.telegram.confirmed().await.unwrap();
+    assert_eq!(column(&bot, "SELECT count(*) FROM oddities"), ["1"]);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_host_with_the_same_token_waits_and_says_so() {
+    let bot = Bot::scripted(notes()).await;
+    let other: Work = bot.work.copy();
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("The first.")).await;
+    let second = other.host().await;
+    says(&second, "another process on this machine polls for this bot").await;
+    exchange(&bot, bot.ann, Post::text("The second.")).await;
+    assert_eq!(asks(&bot).len(), 2);
+    let polls = bot.telegram.calls_of("getUpdates");
+    assert!(polls.iter().all(|poll| !matches!(poll.result, Some(Err(_)))), "they met: {polls:?}");
+    second.stop().await;
+    host.stop().await;
+}

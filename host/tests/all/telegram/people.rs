@@ -1,0 +1,264 @@
+//! Who may talk: strangers cost a counter, owners decide, and what is decided holds, also for what is on its way.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stellaclaw::fake_telegram::{ChatKind, FakeTelegram, Fault, Post, Standing};
+
+use super::inbound::{asks, asks_about, column, exchange, holds, noted, notes, said};
+use crate::support::bot::Bot;
+use crate::support::within;
+
+/// The question about somebody in Ann's chat, and what its buttons carry.
+async fn card(bot: &Bot, about: &str) -> (i64, String, String) {
+    let found = |telegram: &FakeTelegram| {
+        telegram.bot_messages(bot.ann).into_iter().find(|message| message.text.contains(about) && message.keyboard.is_some())
+    };
+    let card = bot.telegram.wait(&format!("a question about {about}"), found).await.unwrap();
+    let keyboard = card.keyboard.as_ref().unwrap();
+    let data = |label: &str| keyboard.buttons().find(|button| button.text == label).unwrap().callback_data.clone().unwrap();
+    assert!(!card.silent, "a question is heard");
+    (card.id, data("Allow"), data("Ignore"))
+}
+
+/// Presses a button as it cannot be pressed: there is no such message there.
+fn forge(bot: &Bot, by: i64, chat: &Value, data: &str) {
+    let from = json!({"id": by, "is_bot": false, "first_name": "Somebody"});
+    let message =
+        json!({"message_id": 77, "date": 1, "chat": chat, "from": {"id": 7_000_000_001_i64, "is_bot": true, "first_name": "Stella"}});
+    bot.telegram.inject(json!({"callback_query": {"id": "901", "from": from, "message": message, "chat_instance": "1", "data": data}}));
+}
+
+fn private(person: i64) -> Value {
+    json!({"id": person, "type": "private", "first_name": "Somebody"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_decides_once_and_nobody_else_ever() {
+    let bot = Bot::scripted(notes()).await;
+    let (bob, eve) = (bot.telegram.new_user("Bob"), bot.telegram.new_user("Eve"));
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("Here I am.")).await;
+    bot.telegram.write(bob, bob, Post::text("May I?")).unwrap();
+    bot.telegram.write(eve, eve, Post::text("access:yes")).unwrap();
+    let hint = bot.telegram.sent(bob, "This bot is private.").await.unwrap();
+    assert!(hint.text.contains(&bob.to_string()) && hint.silent, "{hint:?}");
+    let (asked_bob, allow_bob, _) = card(&bot, "Bob").await;
+    let (asked_eve, allow_eve, _) = card(&bot, "Eve").await;
+    // The words of a message, others, and the owner in a group decide nothing.
+    bot.telegram.write(eve, eve, Post::text(&allow_eve)).unwrap();
+    forge(&bot, eve, &private(eve), &allow_eve);
+    forge(&bot, eve, &private(bot.ann), &allow_eve);
+    forge(&bot, bot.ann, &json!({"id": -5, "type": "group", "title": "G"}), &allow_eve);
+    forge(&bot, bot.ann, &private(bot.ann), "access:yes:00000000000000000000000000000000");
+    forge(&bot, bot.ann, &private(bot.ann), &allow_eve.replace("yes", "maybe"));
+    bot.telegram.write(eve, eve, Post::text("Now?")).unwrap();
+    exchange(&bot, bot.ann, Post::text("I am the owner.")).await;
+    assert_eq!(asks(&bot).len(), 2);
+    assert!(column(&bot, "SELECT user_id FROM people").is_empty());
+    // The decision outlives the question's host, and a press more changes nothing.
+    host.stop().await;
+    let host = bot.host().await;
+    let (press, again) = (|| bot.telegram.press(bot.ann, bot.ann, asked_bob, &allow_bob).unwrap(), "That was decided before.");
+    let (_, second) = (press(), press());
+    bot.telegram.press(bot.ann, bot.ann, asked_eve, "Ignore").unwrap();
+    bot.telegram.sent(bob, "You may talk to this bot now.").await.unwrap();
+    bot.telegram
+        .wait("the answer to the second press", |telegram| telegram.query_answer(&second).filter(|answer| answer == again))
+        .await
+        .unwrap();
+    let shown = |telegram: &FakeTelegram| {
+        telegram.message(bot.ann, asked_eve).filter(|message| message.text == "Eve is ignored." && message.keyboard.is_none())
+    };
+    bot.telegram.wait("what was decided in the place of the question", shown).await.unwrap();
+    exchange(&bot, bob, Post::text("Thank you.")).await;
+    bot.telegram.write(eve, eve, Post::text("And I?")).unwrap();
+    bot.telegram.confirmed().await.unwrap();
+    host.stop().await;
+    let host = bot.host().await;
+    exchange(&bot, bob, Post::text("After a restart.")).await;
+    forge(&bot, bot.ann, &private(bot.ann), &allow_eve);
+    exchange(&bot, bot.ann, Post::text("Ann again.")).await;
+    assert!(asks_about(&bot, "And I?").is_empty());
+    assert_eq!(column(&bot, "SELECT role FROM people ORDER BY user_id"), ["member", "rejected"]);
+    assert_eq!(bot.telegram.bot_messages(eve).len(), 1, "one hint, and never anything else");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_who_was_not_there_yet_is_asked_when_they_come() {
+    let bot = Bot::scripted(notes()).await;
+    let bob = bot.telegram.new_user("Bob");
+    let host = bot.host().await;
+    bot.telegram.write(bob, bob, Post::text("May I?")).unwrap();
+    bot.telegram.sent(bob, "This bot is private.").await.unwrap();
+    // Telegram lets a bot write only to who has written to it.
+    let refused =
+        |_: &FakeTelegram| (column(&bot, "SELECT count(*) FROM conversations WHERE closed_at IS NOT NULL") == ["1"]).then_some(());
+    bot.telegram.wait("the question to be refused", refused).await.unwrap();
+    exchange(&bot, bot.ann, Post::text("Here I am.")).await;
+    let (asked, allow, _) = card(&bot, "Bob").await;
+    bot.telegram.press(bot.ann, bot.ann, asked, &allow).unwrap();
+    bot.telegram.sent(bob, "You may talk to this bot now.").await.unwrap();
+    exchange(&bot, bob, Post::text("Thank you.")).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_ours_when_an_owner_says_so() {
+    let bot = Bot::scripted(notes()).await;
+    let eve = bot.telegram.new_user("Eve");
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("Here I am.")).await;
+    let theirs = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Theirs", &[eve, bot.ann]).unwrap();
+    let ours = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Ours", &[bot.ann, eve]).unwrap();
+    bot.telegram.write(theirs, eve, Post::text("@stella_claw_bot hello")).unwrap();
+    let (asked, allow, _) = card(&bot, "“Ours”").await;
+    bot.telegram.write(ours, bot.ann, Post::text("@stella_claw_bot too early")).unwrap();
+    bot.telegram.confirmed().await.unwrap();
+    bot.telegram.press(bot.ann, bot.ann, asked, &allow).unwrap();
+    bot.telegram.confirmed().await.unwrap();
+    bot.telegram.write(ours, bot.ann, Post::text("@stella_claw_bot hello")).unwrap();
+    noted(&bot, ours, 1).await;
+    assert_eq!(asks(&bot).len(), 2);
+    // A stranger who speaks to it there is one still.
+    bot.telegram.write(ours, eve, Post::text("@stella_claw_bot and I?")).unwrap();
+    card(&bot, "Eve").await;
+    assert_eq!(asks(&bot).len(), 2);
+    assert!(bot.telegram.bot_messages(theirs).is_empty());
+    assert!(!bot.telegram.bot_messages(bot.ann).iter().any(|message| message.text.contains("Theirs")), "a stranger's group asks nobody");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_talk_any_more_has_nothing_begun_and_what_runs_is_stopped() {
+    let bot = Bot::scripted(holds("long work")).await;
+    let bob = bot.telegram.new_user("Bob");
+    let group = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Friends", &[bot.ann, bob]).unwrap();
+    let other = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Others", &[bot.ann, bob]).unwrap();
+    let gone = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Not ours for long", &[bot.ann]).unwrap();
+    bot.configure(&format!("people = [{bob}]\ngroups = [{group}, {other}, {gone}]\n"));
+    let vendor = bot.vendor.as_ref().unwrap();
+    let files = bot.telegram.fault(Fault::hold("file").on("download").always());
+    let host = bot.host().await;
+    // In his own chat a turn runs and a file is on its way; in the groups turns of his run.
+    bot.telegram.write(bob, bob, Post::text("long work, private")).unwrap();
+    bot.telegram.write(group, bob, Post::text("@stella_claw_bot long work, in a group")).unwrap();
+    bot.telegram.write(other, bot.ann, Post::text("@stella_claw_bot long work, of Ann's")).unwrap();
+    bot.telegram.write(gone, bot.ann, Post::text("@stella_claw_bot long work, where nobody may any more")).unwrap();
+    vendor.held("long work", 4).await;
+    bot.telegram.write(bob, bob, Post::document("a.txt", "text").caption("Bob's file.")).unwrap();
+    within("a download", async {
+        while bot.telegram.held_count("file") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    bot.telegram.confirmed().await.unwrap();
+    host.kill();
+    // While no host runs, the operator takes Bob and a group off the lists.
+    bot.configure(&format!("groups = [{group}, {other}]\n"));
+    bot.telegram.remove_fault(files);
+    let before = asks(&bot).len();
+    let host = bot.host().await;
+    // Ann's goes on, and nothing of Bob's.
+    vendor.held("long work", 5).await;
+    exchange(&bot, bot.ann, Post::text("I am still here.")).await;
+    let news: Vec<_> = asks(&bot)[before..].iter().map(said).collect();
+    assert_eq!(news.len(), 2, "{news:?}");
+    assert!(news.iter().flatten().all(|said| !said.contains("Bob") && !said.contains("nobody may")), "{news:?}");
+    let open = "SELECT conversations.address FROM sessions JOIN conversations ON conversations.id = conversation WHERE phase <> 'idle'";
+    assert_eq!(column(&bot, open), [other.to_string()]);
+    assert_eq!(column(&bot, "SELECT count(*) FROM inbox WHERE state = 'aside'"), ["1"]);
+    assert_eq!(column(&bot, "SELECT count(*) FROM inbox WHERE state IN ('new', 'taken')"), ["1"]);
+    vendor.release("long work");
+    bot.telegram.sent(other, "Held no more.").await.unwrap();
+    assert!(bot.telegram.bot_messages(bob).iter().all(|message| !message.text.contains("Held no more.")));
+    host.stop().await;
+}
+
+/// So many updates come from strangers.
+const FLOOD: usize = 10_000;
+/// What the host may grow by while they come. All of them at once would be more.
+const GROWTH_KIB: u64 = 24 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_strangers_costs_counters_and_few_words() {
+    let bot = Bot::scripted(notes()).await;
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("Before.")).await;
+    let strangers: Vec<i64> = (0..300).map(|n| bot.telegram.new_user(&format!("S{n}"))).collect();
+    let group = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Theirs", &strangers).unwrap();
+    let written: Vec<i64> = strangers.iter().map(|who| bot.telegram.write(*who, *who, Post::text("Let me in!")).unwrap()).collect();
+    let before = host.counts("VmRSS");
+    let mut sent = 2 * strangers.len();
+    while sent < FLOOD {
+        let n = sent % strangers.len();
+        let (who, first) = (strangers[n], written[n]);
+        match sent / strangers.len() % 8 {
+            0 => drop(bot.telegram.write(who, who, Post::text("@stella_claw_bot /start")).unwrap()),
+            1 => bot.telegram.edit(who, first, &format!("Now {sent}!")).unwrap(),
+            2 => drop(bot.telegram.write(group, who, Post::text("@stella_claw_bot hello")).unwrap()),
+            3 => forge(&bot, who, &private(who), "/model main"),
+            4 => bot.telegram.react(who, who, first, &["👎"]).unwrap(),
+            5 => bot.telegram.set_standing(who, who, if n % 2 == 0 { Standing::Blocked } else { Standing::Member }).unwrap(),
+            6 => drop(bot.telegram.inject(json!({"inline_query": {"id": "1", "from": {"id": who, "first_name": "S"}, "query": "x"}}))),
+            _ => {
+                let document = json!({"file_id": "F", "file_size": 10});
+                let (from, chat) = (json!({"id": who, "first_name": "S"}), private(who));
+                bot.telegram.inject(json!({"message": {"message_id": 5, "date": 1, "from": from, "chat": chat, "document": document}}));
+                if n % 2 == 0 {
+                    bot.telegram.set_standing(who, who, Standing::Member).unwrap();
+                    sent += 1;
+                }
+            }
+        }
+        sent += 1;
+    }
+    let done = |telegram: &FakeTelegram| telegram.updates().iter().all(|update| update.confirmed.is_some()).then_some(());
+    within("the flood to pass", async { while bot.telegram.wait("all of it to be confirmed", done).await.is_err() {} }).await;
+    let grown = host.counts("VmRSS").saturating_sub(before);
+    println!("{sent} updates of strangers, {grown} KiB more");
+    assert!(grown < GROWTH_KIB, "{grown} KiB");
+    exchange(&bot, bot.ann, Post::text("After.")).await;
+    assert_eq!(asks(&bot).len(), 2);
+    let hints: Vec<i64> =
+        bot.telegram.calls_of("sendMessage").iter().filter_map(|call| call.chat).filter(|chat| strangers.contains(chat)).collect();
+    let mut once = hints.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), hints.len(), "somebody was told twice");
+    assert!(!hints.is_empty() && hints.len() <= 30, "{} hints", hints.len());
+    let cards = bot.telegram.bot_messages(bot.ann).iter().filter(|message| message.keyboard.is_some()).count();
+    assert!((1..=10).contains(&cards), "{cards} questions");
+    assert!(bot.telegram.bot_messages(group).is_empty());
+    assert!(bot.telegram.calls_of("answerCallbackQuery").is_empty() && bot.telegram.calls_of("getFile").is_empty());
+    assert_eq!(column(&bot, "SELECT address FROM conversations WHERE channel LIKE 'tg:%'"), [bot.ann.to_string()]);
+    assert_eq!(column(&bot, "SELECT count(*) FROM inbox"), ["2"]);
+    let rows: usize = column(&bot, "SELECT count(*) FROM strangers")[0].parse().unwrap();
+    assert!((strangers.len()..=strangers.len() + 2).contains(&rows), "{rows}");
+    let requests: usize = column(&bot, "SELECT count(*) FROM requests")[0].parse().unwrap();
+    assert!(requests <= 200, "{requests}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_list_nobody_is_served() {
+    let bot = Bot::scripted(notes()).await;
+    let eve = bot.telegram.new_user("Eve");
+    bot.nobody();
+    let host = bot.host().await;
+    for who in [bot.ann, eve] {
+        bot.telegram.write(who, who, Post::text("Hello?")).unwrap();
+        bot.telegram.sent(who, "This bot is private.").await.unwrap();
+    }
+    bot.telegram.confirmed().await.unwrap();
+    assert!(asks(&bot).is_empty());
+    asked_nobody(&bot);
+    host.stop().await;
+}
+
+fn asked_nobody(bot: &Bot) {
+    assert!(column(bot, "SELECT subject FROM requests").is_empty());
+    assert!(column(bot, "SELECT address FROM conversations WHERE channel LIKE 'tg:%'").is_empty());
+}
