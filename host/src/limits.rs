@@ -568,6 +568,14 @@ pub const PANEL_TAIL_UNITS: usize = 600;
 pub const PANELS: u8 = 2;
 /// Refusals after which a panel is only closed, and a turn's answer is no longer shown in drafts.
 pub const PREVIEW_REFUSALS: u8 = 3;
+/// A preview or an edit of a panel that is not answered by then is given up.
+pub const TELEGRAM_PREVIEW_TIME: Duration = Duration::from_secs(15);
+/// A reply waits this long for the preview of its conversation that is on its way; so does the end of the host.
+pub const PREVIEW_YIELD: Duration = Duration::from_secs(2);
+/// The shortest time between two looks at a session, however often it changes.
+pub const SCREEN_PAUSE: Duration = Duration::from_millis(50);
+/// When nothing has happened for this long in a conversation, nobody looks at it any more.
+pub const SCREEN_IDLE: Duration = Duration::from_secs(60);
 /// Pause after a preview did not get through.
 pub const PREVIEW_PAUSE: Duration = Duration::from_secs(5);
 /// Tries to close a panel when nobody knows whether the last one arrived.

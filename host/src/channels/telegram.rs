@@ -4,7 +4,8 @@
 //! - Who may talk is decided by numbers, and widened only from the terminal, by an owner's button, or by the first owner's
 //!   pairing code (`access`, `people`). What is odd, unknown or a stranger's costs a bounded row and nothing else.
 //! - Files are fetched after their message was accepted, and before anybody reads it (`fetch`).
-//! - A reply is planned (`plan`, `render`), and each part sent once (`deliver`). What only shows progress gives way to it.
+//! - A reply is planned (`plan`, `render`), and each part sent once (`deliver`). What only shows progress (`present`, `panel`)
+//!   gives way to it.
 //!
 //! The transport and the types are our own (`api`, `types`, `send`, `update`): an update that has something new in it must
 //! not lose its text, and what a failure means for delivery must be known exactly.
@@ -25,6 +26,7 @@ pub mod panel;
 mod people;
 mod plan;
 mod poll;
+mod present;
 pub mod render;
 pub mod send;
 pub mod types;
@@ -42,9 +44,10 @@ use tokio::time::Instant;
 use self::access::Access;
 use self::albums::Albums;
 use self::api::{Api, SetupError};
-use self::pace::Freezes;
+use self::pace::{EditBudget, Freezes, Throttle};
 use self::people::{Pairing, Recent};
 use self::plan::Shelf;
+use self::present::Stage;
 use self::send::Target;
 use crate::clock::{self, Moment};
 use crate::config;
@@ -92,6 +95,8 @@ struct Host {
 struct State {
     access: Access,
     freezes: Freezes,
+    edits: EditBudget,
+    throttle: Throttle,
     /// Groups that became supergroups in this run, by their old numbers.
     moved: HashMap<i64, i64>,
     /// Conversations that are woken when their chat thaws.
@@ -106,6 +111,12 @@ struct State {
     albums: Albums,
     /// Updates without a number that were kept: nothing confirms them, and they come again.
     unnumbered: HashSet<[u8; 32]>,
+    /// Conversations that are shown.
+    stages: HashMap<ConversationId, Arc<Stage>>,
+    /// Telegram's server knows drafts, as far as anybody knows.
+    has_drafts: bool,
+    /// Groups with topics, by what their messages say.
+    forums: HashSet<i64>,
 }
 
 /// Why a bot cannot be served.
@@ -139,19 +150,17 @@ impl Telegram {
         let name = channel_name(token.expose())?;
         let lock = config::environment::runtime_directory().join(poll::lock_name(config.api_base_url.as_str(), token.expose()));
         let api = Api::new(&config.api_base_url, token, config.proxy.as_ref())?;
-        let inner =
-            Inner { name, api, config, store, workdir, lock, state: Mutex::default(), host: OnceLock::new(), arrived: Notify::new() };
         let inner = Inner {
-            name: format!("tg:{bot}"),
+            name,
             api,
             config,
             store,
             workdir,
             lock,
-            state: Mutex::default(),
+            admission: tokio::sync::Mutex::default(),
+            state: Mutex::new(State { has_drafts: true, ..State::default() }),
             host: OnceLock::new(),
             arrived: Notify::new(),
-            admission: tokio::sync::Mutex::default(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -180,6 +189,7 @@ impl Telegram {
         if self.0.host.set(Host { router, delivery, supervisor: supervisor.clone(), was_silent }).is_err() {
             return Ok(());
         }
+        self.present_again().await?;
         let (poller, fetcher) = (self.clone(), self.clone());
         supervisor.keep("telegram", move || poller.clone().poll());
         supervisor.keep("telegram files", move || fetcher.clone().fetch());
@@ -237,5 +247,7 @@ impl Channel for Telegram {
         self.send_part(part).boxed()
     }
 
-    fn drained(&self, _conversation: ConversationId) {}
+    fn drained(&self, conversation: ConversationId) {
+        self.delivered(conversation);
+    }
 }

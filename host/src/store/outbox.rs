@@ -156,6 +156,15 @@ impl Store {
         .await
     }
 
+    /// Does an answer or a question of the conversation wait for delivery?
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn answers_wait(&self, conversation: ConversationId) -> Result<bool, StoreError> {
+        let query = "SELECT 1 FROM outbox WHERE conversation = ?1 AND state = 'pending' AND kind IN ('final', 'question') LIMIT 1";
+        self.read(move |conn| Ok(sql::one(conn, query, [conversation.0], |_| Ok(()))?.is_some())).await
+    }
+
     /// Conversations with pending replies, in order of their oldest one.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! What a channel has to remember beside its messages: chats that are frozen, the panel of a running turn, and updates that
 //! nobody understood.
 
+use rusqlite::Row;
+
 use super::sql::{self, int};
 use super::{Store, StoreError, Tx};
 use crate::clock::Moment;
@@ -57,17 +59,16 @@ impl Store {
         let channel = channel.to_owned();
         let query = "SELECT panels.conversation, session, turn, remote_id FROM panels
             JOIN conversations ON conversations.id = panels.conversation WHERE channel = ?1 ORDER BY panels.conversation";
-        self.read(move |conn| {
-            sql::all(conn, query, [channel], |row| {
-                Ok(Panel {
-                    conversation: ConversationId(row.get(0)?),
-                    session: SessionId(row.get(1)?),
-                    turn: TurnId(row.get(2)?),
-                    remote_id: row.get(3)?,
-                })
-            })
-        })
-        .await
+        self.read(move |conn| sql::all(conn, query, [channel], panel_row)).await
+    }
+
+    /// The panel of a conversation.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn panel(&self, conversation: ConversationId) -> Result<Option<Panel>, StoreError> {
+        let query = "SELECT conversation, session, turn, remote_id FROM panels WHERE conversation = ?1";
+        self.read(move |conn| sql::one(conn, query, [conversation.0], panel_row)).await
     }
 
     /// Remembers a conversation's panel in place of the one before. Rides with the next commit; nobody waits.
@@ -101,6 +102,15 @@ impl Store {
         })
         .await
     }
+}
+
+fn panel_row(row: &Row<'_>) -> rusqlite::Result<Panel> {
+    Ok(Panel {
+        conversation: ConversationId(row.get(0)?),
+        session: SessionId(row.get(1)?),
+        turn: TurnId(row.get(2)?),
+        remote_id: row.get(3)?,
+    })
 }
 
 /// Keeps them, each cut, the newest [`limits::ODDITIES`] of all.
@@ -147,6 +157,7 @@ mod tests {
         fixture.store.forget_panel(panel("10"));
         fixture.accept("so that it is committed").await;
         assert_eq!(fixture.store.panels("terminal").await.unwrap(), [panel("11")]);
+        assert_eq!(fixture.store.panel(fixture.conversation).await.unwrap(), Some(panel("11")));
         assert_eq!(fixture.store.panels("tg:1").await.unwrap(), []);
     }
 

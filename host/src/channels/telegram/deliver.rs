@@ -3,6 +3,7 @@
 //! - A refusal of the formatting is answered by the same text without it, a refusal of a picture by the same file as a
 //!   document, a file that cannot be sent by a sentence that says so. Each of these follows a refusal, so nothing comes twice.
 //! - Everything but answers and questions is silent, and no link is previewed.
+//! - A part waits for the bot's limit, and for a moment for the preview of its conversation that is on its way.
 //! - 429 freezes the chat for as long as it says; a chat that is gone closes its conversation.
 
 use std::io;
@@ -38,6 +39,7 @@ impl Telegram {
             Ok(target) => self.moved(target),
             Err(error) => return Outcome::Refused { code: 0, text: error.to_string() },
         };
+        let stage = self.take_stage(part.conversation, target).await;
         if let Some(left) = self.frozen_for(target) {
             return Outcome::NotSent(Some(left));
         }
@@ -53,6 +55,7 @@ impl Telegram {
             }
             Planned::Files { files } => self.send_files(manner, part.conversation, &files).await,
         };
+        drop(stage);
         self.outcome(&part, target, sent).await
     }
 

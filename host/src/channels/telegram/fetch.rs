@@ -116,7 +116,9 @@ impl Telegram {
             }
             let is_album = rows.iter().any(|row| group(row) == *wanted && row.group.is_some());
             if !(is_album && news) {
-                return self.host().router.release(ready).await;
+                self.host().router.release(ready).await?;
+                self.present(wanted.0);
+                return Ok(());
             }
             tokio::time::sleep(ALBUM_QUIET).await;
         }
@@ -335,10 +337,6 @@ async fn feed_from_disk(path: std::path::PathBuf, sender: mpsc::Sender<Chunk>) -
     let read = read.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
     read.map_err(|error| Failed::ForGood(format!("the Bot API server's file cannot be read: {}", error.kind())))
 }
-impl Telegram {
-    pub(super) fn present(&self, _c: ConversationId) {}
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

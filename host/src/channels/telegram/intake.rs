@@ -133,6 +133,9 @@ impl Telegram {
 
     async fn message(&self, id: &str, incoming: Incoming, edited: bool, taken: &mut Taken) -> Result<(), StoreError> {
         let chat = &incoming.chat;
+        if chat.is_forum {
+            self.state().forums.insert(chat.id);
+        }
         let album = Album::of(&incoming);
         let is_addressed = is_for_bot(&incoming) || album.as_ref().is_some_and(|album| self.state().albums.is_welcome(album));
         let verdict = self.judge(chat, incoming.from.as_ref(), is_addressed);

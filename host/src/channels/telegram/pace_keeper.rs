@@ -26,6 +26,7 @@ impl Telegram {
         let kept = {
             let mut state = self.state();
             state.freezes.freeze(Some(target.chat()), after, jitter, now);
+            state.edits.refused(target.chat(), now);
             state.freezes.to_json(now, clock::now())
         };
         self.0.store.freeze(&self.0.name, kept);

@@ -44,6 +44,8 @@ pub struct Around {
     pub frozen: bool,
     /// A final or question for this chat waits for delivery. Look again when it is delivered.
     pub finals: bool,
+    /// Answers are shown while they are written.
+    pub previews: bool,
     /// Telegram's server knows drafts.
     pub drafts: bool,
 }
@@ -206,7 +208,7 @@ impl Screen {
 
     /// Takes in what the session says of its turn.
     fn follow(&mut self, live: &Live, around: &Around) {
-        let with_tail = !self.has_drafts(around);
+        let with_tail = around.previews && !self.has_drafts(around);
         if let Some(mut turn) = self.turn.take() {
             if live.turn.is_some_and(|running| running.key == turn.key) {
                 turn.update(live, with_tail);
@@ -237,7 +239,7 @@ impl Screen {
 
     fn has_drafts(&self, around: &Around) -> bool {
         let is_refused = self.turn.as_ref().is_some_and(Turn::refuses_drafts);
-        self.kind == ChatKind::Private && around.drafts && !self.draftless && !is_refused
+        self.kind == ChatKind::Private && around.previews && around.drafts && !self.draftless && !is_refused
     }
 
     fn is_typing(&mut self, live: &Live, around: &Around, again: &mut Soonest) -> bool {

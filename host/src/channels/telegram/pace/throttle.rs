@@ -37,15 +37,22 @@ const BOT: Rate = Rate { burst: limits::TELEGRAM_BOT_BURST, interval: limits::TE
 const GROUP: Rate = Rate { burst: limits::TELEGRAM_GROUP_BURST, interval: limits::TELEGRAM_GROUP_INTERVAL };
 
 impl Throttle {
+    /// When a message may be taken; now, if that is past.
+    #[must_use]
+    pub fn next(&self, chat: i64, weight: Weight, now: Instant) -> Instant {
+        let group = self.groups.get(&chat).filter(|_| weight == Weight::Progress);
+        group.map_or(now, |group| group.next(&GROUP, now)).max(self.bot.next(&BOT, now))
+    }
+
     /// Takes a message, or says when to ask again.
     pub fn take(&mut self, chat: i64, weight: Weight, now: Instant) -> Result<(), Instant> {
-        let group = (chat < 0).then(|| self.groups.get(&chat).copied().unwrap_or_default());
-        let waits = [Some(self.bot.next(&BOT, now)), group.filter(|_| weight == Weight::Progress).map(|group| group.next(&GROUP, now))];
-        if let Some(next) = waits.into_iter().flatten().filter(|next| *next > now).max() {
+        let next = self.next(chat, weight, now);
+        if next > now {
             return Err(next);
         }
         self.bot.advance(&BOT, now);
-        if let Some(mut group) = group {
+        if chat < 0 {
+            let mut group = self.groups.get(&chat).copied().unwrap_or_default();
             group.advance(&GROUP, now);
             self.groups.insert(chat, group);
             if self.groups.len() > limits::TELEGRAM_PACED_CHATS {

@@ -31,6 +31,7 @@ struct Rig {
     last_edit: Option<Instant>,
     frozen: bool,
     finals: bool,
+    previews: bool,
     drafts: bool,
     turn: Option<LiveTurn>,
     turns: i64,
@@ -53,6 +54,7 @@ impl Rig {
             last_edit: None,
             frozen: false,
             finals: false,
+            previews: true,
             drafts: true,
             turn: None,
             turns: 0,
@@ -70,7 +72,7 @@ impl Rig {
     fn around(&self) -> Around {
         let now = self.now();
         let budget = self.last_edit.map_or(now, |last| now.max(last + self.interval));
-        Around { now, clock: self.clock(), budget, frozen: self.frozen, finals: self.finals, drafts: self.drafts }
+        Around { now, clock: self.clock(), budget, frozen: self.frozen, finals: self.finals, previews: self.previews, drafts: self.drafts }
     }
 
     fn next(&mut self) -> Next {
