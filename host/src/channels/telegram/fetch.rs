@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::Telegram;
 use super::api::{ApiError, DownloadError};
+use super::render::literal;
 use super::send::GetFile;
 use super::types::{File, FilePlace};
 use crate::clock;
@@ -141,7 +142,8 @@ impl Telegram {
             let names = large.iter().map(|file| format!("“{}”", file.name.as_deref().unwrap_or(&file.kind))).collect::<Vec<_>>().join(", ");
             let text = format!("I could not fetch {names}: {reason}. Send it in smaller parts, or put it where I can read it.");
             let key = format!("{}.{}.toolarge", self.0.name, row.external_id);
-            self.0.store.tell(NewOutbox::new(key, row.conversation, OutboxKind::Notice, text), clock::now()).await?;
+            let notice = NewOutbox::new(key, row.conversation, OutboxKind::Notice, literal(&text));
+            self.0.store.tell(notice, clock::now()).await?;
         }
         Ok(body)
     }

@@ -32,6 +32,19 @@ pub struct Rendered {
     pub file: Option<String>,
 }
 
+/// Markdown that shows `text` as it is: what others are called is no markup of ours.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            literal.push('\\');
+        }
+        literal.push(c);
+    }
+    literal
+}
+
 /// The messages that show `markdown`. None when there is nothing to see in it: what is said then is for the caller to choose.
 pub fn render(markdown: &str) -> Vec<Text> {
     render_within(markdown, limits::MESSAGE_UNITS)

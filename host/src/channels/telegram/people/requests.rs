@@ -4,6 +4,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Telegram;
+use crate::channels::telegram::render::literal;
 use crate::channels::telegram::update::Button as Pressed;
 use crate::clock;
 use crate::commands::Button;
@@ -35,7 +36,7 @@ impl Telegram {
             return Ok(());
         }
         for owner in owners {
-            self.notify(owner, &format!("{ACCESS}{key}.{owner}"), what, buttons(&key)).await?;
+            self.notify(owner, &format!("{ACCESS}{key}.{owner}"), &literal(what), buttons(&key)).await?;
         }
         Ok(())
     }
@@ -45,7 +46,7 @@ impl Telegram {
         let requests = self.0.store.requests(&self.0.name).await?;
         for Request { subject, key, name, .. } in requests.into_iter().rev().take(REQUEST_CARDS).rev() {
             let what = format!("{name} (number {subject}) would like to use this bot. May they?");
-            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &what, buttons(&key)).await?;
+            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &literal(&what), buttons(&key)).await?;
         }
         Ok(())
     }

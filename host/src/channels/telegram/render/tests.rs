@@ -92,6 +92,14 @@ fn of(kind: Kind, text: &str) -> (Kind, String) {
 }
 
 #[test]
+fn what_others_are_called_is_no_markup() {
+    let name =
+        r#"# **Eve** [here](https://evil.example) `x` <b> ~~y~~ 1. a_b_c | https://evil.example/a_b <https://evil.example> \\ &amp; !"#;
+    let shown = render(&literal(name));
+    assert_eq!((shown.len(), shown[0].text.as_str(), shown[0].entities.as_slice()), (1, name, &[][..]));
+}
+
+#[test]
 fn an_answer_with_everything_in_it() {
     insta::assert_snapshot!(shown(&render(SAMPLE)));
 }
