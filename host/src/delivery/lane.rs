@@ -13,8 +13,6 @@ use crate::limits::{FULL_PAUSE, PART_TRIES};
 use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
 use crate::supervise::{Budget, Stopping};
 
-/// Replies read at a time.
-const BATCH: u32 = 16;
 /// Between tries of a part that its channel could not send, when the channel does not say.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest of these pauses.
@@ -53,30 +51,26 @@ macro_rules! durably {
 }
 
 async fn drain(deps: &Deps, id: ConversationId, notify: &Notify, stopping: &Stopping) -> Result<(), StoreError> {
-    let Some(conversation) = deps.store.conversation(id).await? else { return Ok(()) };
-    let Some(channel) = deps.channels.get(conversation.channel.as_str()).cloned() else { return Ok(()) };
     loop {
-        if !channel.is_reachable(&conversation) {
+        // Between two replies it may have been closed, or have moved.
+        let Some(conversation) = deps.store.conversation(id).await? else { return Ok(()) };
+        let Some(channel) = deps.channels.get(conversation.channel.as_str()).cloned() else { return Ok(()) };
+        let is_open = conversation.closed_at.is_none();
+        if is_open && !channel.is_reachable(&conversation) {
             return Ok(());
         }
-        let pending = deps.store.pending_outbox(id, BATCH).await?;
-        if pending.is_empty() {
+        let Some(row) = deps.store.pending_outbox(id, 1).await?.pop() else {
             channel.drained(id);
             return Ok(());
+        };
+        if stopping.is_stopping() {
+            return Ok(());
         }
-        for row in pending {
-            if stopping.is_stopping() {
-                return Ok(());
-            }
-            if conversation.closed_at.is_some() {
-                tracing::warn!(key = row.key, conversation = %id, "a reply is set aside: its address is closed");
-                deps.store.finish_outbox(row.id, OutboxState::Aside).await?;
-                continue;
-            }
-            let lane = Lane { deps, conversation: &conversation, channel: &channel, row: &row, notify, stopping };
-            if !lane.deliver().await? {
-                return Ok(());
-            }
+        let lane = Lane { deps, conversation: &conversation, channel: &channel, row: &row, notify, stopping };
+        if !is_open {
+            lane.set_aside().await?;
+        } else if !lane.deliver().await? {
+            return Ok(());
         }
     }
 }
@@ -186,10 +180,26 @@ impl Lane<'_> {
                     tracing::warn!(key = self.row.key, part = n, code, text, "a channel refused a part");
                     durably!(store.part_ended(self.row.id, n, PartOutcome::Refused))?;
                     part.state = PartState::Refused;
+                    // Was it the address that was refused?
+                    if self.is_closed().await? {
+                        self.set_aside().await?;
+                        return Ok(true);
+                    }
                     return Box::pin(self.resume(parts)).await;
                 }
             }
         }
+    }
+
+    async fn is_closed(&self) -> Result<bool, StoreError> {
+        let conversation = self.deps.store.conversation(self.conversation.id).await?;
+        Ok(conversation.is_some_and(|conversation| conversation.closed_at.is_some()))
+    }
+
+    async fn set_aside(&self) -> Result<(), StoreError> {
+        tracing::warn!(key = self.row.key, conversation = %self.conversation.id, "a reply is set aside: its address is closed");
+        let store = self.deps.store.at(|| format!("aside@{}", self.row.key));
+        durably!(store.finish_outbox(self.row.id, OutboxState::Aside))
     }
 
     async fn send(&self, part: &PartRow) -> Outcome {
