@@ -523,6 +523,8 @@ pub const TELEGRAM_GROUP_INTERVAL: Duration = Duration::from_secs(4);
 pub const MESSAGE_UNITS: usize = 4096;
 /// The caption of a file.
 pub const CAPTION_UNITS: usize = 1024;
+/// What a message or caption of an answer leaves free, for the mark that it may be a repetition.
+pub const MARK_UNITS: usize = 16;
 /// Entities of a message or caption; Telegram drops further ones.
 pub const MESSAGE_ENTITIES: usize = 100;
 /// An answer of more messages is sent as its beginning and a file.

@@ -6,13 +6,12 @@
 //! - A part waits for the bot's limit, and for a moment for the preview of its conversation that is on its way.
 //! - 429 freezes the chat for as long as it says; a chat that is gone closes its conversation.
 
-use std::io;
 use std::time::Duration;
 
 use super::Telegram;
 use super::api::{ApiError, FileBody};
 use super::keyboard;
-use super::plan::{Outgoing, Planned, Shelf, Words};
+use super::plan::{Outgoing, Planned, Shelf, Words, caption};
 use super::render::Entity;
 use super::send::{FileMethod, InputMedia, LinkPreviewOptions, Place, ReplyParameters, SendFile, SendMediaGroup, SendMessage, Target};
 use super::types::SentMessage;
@@ -88,13 +87,12 @@ impl Telegram {
 
     /// One file, or an album of several.
     async fn send_files(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing]) -> Sent {
-        let opened = match self.open(conversation, files) {
-            Ok(opened) => opened,
-            Err(reason) => return self.send_words(manner, &Words::plain(reason)).await,
-        };
-        let sent = match files {
-            [file] => self.send_opened(manner, conversation, file, opened).await,
-            _ => self.send_album(manner, files, opened).await,
+        let sent = match self.send_as(manner, conversation, files, None).await {
+            Err(error) if files.iter().any(|file| file.method != FileMethod::Document) && is_about_the_content(&error) => {
+                tracing::info!(%error, files = names(files), "files are sent as documents");
+                self.send_as(manner, conversation, files, Some(FileMethod::Document)).await
+            }
+            sent => sent,
         };
         match sent {
             Err(error) if is_about_the_content(&error) => {
@@ -112,14 +110,19 @@ impl Telegram {
         }
     }
 
-    async fn send_opened(&self, manner: Manner, conversation: ConversationId, file: &Outgoing, opened: Vec<FileBody>) -> Sent {
-        let Some(body) = opened.into_iter().next() else { return Ok(None) };
-        match self.send_file(manner, file.method, body, &file.label).await {
-            Err(error) if file.method != FileMethod::Document && is_about_the_content(&error) => {
-                tracing::info!(%error, path = file.path, "a file is sent as a document");
-                self.send_again_as_document(manner, conversation, file).await
-            }
-            sent => sent,
+    /// Each by its own method, or all by one.
+    async fn send_as(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing], by: Option<FileMethod>) -> Sent {
+        let (ready, missing) = self.open(conversation, files);
+        let item = |(file, body): (&Outgoing, FileBody)| (by.unwrap_or(file.method), file.label.clone(), body);
+        let mut files: Vec<_> = ready.into_iter().map(item).collect();
+        let Some((_, label, _)) = files.first_mut() else { return self.send_words(manner, &Words::plain(missing)).await };
+        // What is missing is said below the first of the others.
+        if !missing.is_empty() {
+            *label = caption(format!("{label}\n{missing}"));
+        }
+        match files.pop() {
+            Some((method, label, body)) if files.is_empty() => self.send_file(manner, method, body, &label).await,
+            last => self.send_album(manner, files.into_iter().chain(last)).await,
         }
     }
 
@@ -138,46 +141,44 @@ impl Telegram {
 }
 
 impl Telegram {
-    async fn send_again_as_document(&self, manner: Manner, conversation: ConversationId, file: &Outgoing) -> Sent {
-        match self.open(conversation, std::slice::from_ref(file)) {
-            Ok(mut opened) => match opened.pop() {
-                Some(body) => self.send_file(manner, FileMethod::Document, body, &file.label).await,
-                None => Ok(None),
-            },
-            Err(reason) => self.send_words(manner, &Words::plain(reason)).await,
-        }
-    }
-
-    async fn send_album(&self, manner: Manner, files: &[Outgoing], opened: Vec<FileBody>) -> Sent {
+    async fn send_album(&self, manner: Manner, files: impl Iterator<Item = (FileMethod, String, FileBody)> + Send) -> Sent {
         let lead = lead(manner);
-        let captions: Vec<_> =
-            files.iter().enumerate().map(|(n, file)| if n == 0 { format!("{lead}{}", file.label) } else { file.label.clone() }).collect();
-        let field = |n: usize| format!("file{n}");
-        let media: Vec<_> = files
+        let (mut items, mut bodies) = (Vec::new(), Vec::new());
+        for (n, (method, label, body)) in files.enumerate() {
+            let caption = if n == 0 { format!("{lead}{label}") } else { label };
+            items.push((method, caption, format!("file{n}")));
+            bodies.push((format!("file{n}"), body));
+        }
+        let media: Vec<_> = items
             .iter()
-            .zip(&captions)
-            .enumerate()
-            .map(|(n, (file, caption))| InputMedia::<Entity> {
-                kind: file.method.field(),
-                media: format!("attach://{}", field(n)),
+            .map(|(method, caption, field)| InputMedia::<Entity> {
+                kind: method.field(),
+                media: format!("attach://{field}"),
                 caption,
                 caption_entities: &[],
             })
             .collect();
         let album = SendMediaGroup { place: manner.place, media: &media, disable_notification: manner.is_silent, reply_parameters: None };
-        let bodies = opened.into_iter().enumerate().map(|(n, body)| (field(n), body)).collect();
         first(self.api().upload::<Vec<SentMessage>>("sendMediaGroup", &album, bodies, TELEGRAM_UPLOAD_TIME).await)
     }
 
-    /// The files as they are now, or a sentence for whoever waits for them.
-    fn open(&self, conversation: ConversationId, files: &[Outgoing]) -> Result<Vec<FileBody>, String> {
-        let shelf = Shelf::open(self.workdir(), conversation).map_err(|error| format!("The workspace cannot be read: {error}."))?;
-        let body = |file: &Outgoing| -> io::Result<FileBody> {
-            let (opened, bytes) = shelf.file(&file.path)?;
-            let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-            Ok(FileBody::from_file(name, opened.into_std(), bytes))
+    /// The files as they are now, and a sentence about each that is not there any more.
+    fn open<'a>(&self, conversation: ConversationId, files: &'a [Outgoing]) -> (Vec<(&'a Outgoing, FileBody)>, String) {
+        let shelf = match Shelf::open(self.workdir(), conversation) {
+            Ok(shelf) => shelf,
+            Err(error) => return (Vec::new(), format!("The workspace cannot be read: {error}.")),
         };
-        files.iter().map(|file| body(file).map_err(|error| format!("“{}” could not be sent: {error}.", file.path))).collect()
+        let (mut ready, mut missing) = (Vec::new(), Vec::new());
+        for file in files {
+            match shelf.file(&file.path) {
+                Ok((opened, bytes)) => {
+                    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+                    ready.push((file, FileBody::from_file(name, opened.into_std(), bytes)));
+                }
+                Err(error) => missing.push(format!("“{}” could not be sent: {error}.", file.path)),
+            }
+        }
+        (ready, missing.join("\n"))
     }
 
     /// What a sending's end means for delivery. Remembers what it says about the chat.

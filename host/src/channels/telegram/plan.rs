@@ -6,7 +6,8 @@
 use std::io;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File};
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::render::attachments::{self, Attachment};
@@ -15,7 +16,7 @@ use super::send::FileMethod;
 use crate::commands::Button;
 use crate::delivery::Reply;
 use crate::ids::ConversationId;
-use crate::limits::{TELEGRAM_ALBUM, TELEGRAM_FILE_OUT_BYTES, TELEGRAM_PHOTO_BYTES};
+use crate::limits::{CAPTION_UNITS, MARK_UNITS, TELEGRAM_ALBUM, TELEGRAM_FILE_OUT_BYTES, TELEGRAM_PHOTO_BYTES};
 use crate::workdir::WorkDir;
 
 /// One part of a reply.
@@ -90,15 +91,14 @@ impl Shelf {
             (Some(rest), Some(shared)) => (shared, rest),
             _ => (&self.workspace, path),
         };
-        let regular = |found: cap_std::fs::Metadata| match found.is_file() {
-            true => Ok(found.len()),
+        // Opening a pipe would wait for its writer.
+        let file =
+            dir.open_with(path, OpenOptions::new().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()))?;
+        let found = file.metadata()?;
+        match found.is_file() {
+            true => Ok((file, found.len())),
             false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
-        };
-        // Asked before it is opened: opening a pipe waits for its writer.
-        regular(dir.metadata(path)?)?;
-        let file = dir.open(path)?;
-        let bytes = regular(file.metadata()?)?;
-        Ok((file, bytes))
+        }
     }
 }
 
@@ -159,7 +159,17 @@ fn outgoing(file: Attachment, size: impl Fn(&str) -> Option<u64>) -> Outgoing {
         FileMethod::Photo if size(&file.path).is_some_and(|bytes| bytes > TELEGRAM_PHOTO_BYTES) => FileMethod::Document,
         method => method,
     };
-    Outgoing { path: file.path, method, label: file.label }
+    Outgoing { path: file.path, method, label: caption(file.label) }
+}
+
+/// What fits below a file, with room for the mark of a repetition.
+pub fn caption(label: String) -> String {
+    let mut left = CAPTION_UNITS - MARK_UNITS;
+    let mut fits = |c: char| left.checked_sub(c.len_utf16()).map(|less| left = less).is_some();
+    match label.char_indices().find(|(_, c)| !fits(*c)) {
+        Some((at, _)) => format!("{}…", label[..at].trim_end()),
+        None => label,
+    }
 }
 
 /// By the name alone: what Telegram does not take as that is sent as a document.
@@ -180,4 +190,61 @@ fn albums(files: Vec<Outgoing>) -> Vec<Planned> {
     let is_one = |a: &Outgoing, b: &Outgoing| a.method == FileMethod::Photo && b.method == FileMethod::Photo;
     let groups = files.chunk_by(is_one).flat_map(|group| group.chunks(TELEGRAM_ALBUM));
     groups.map(|group| Planned::Files { files: group.to_vec() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::limits::MESSAGE_UNITS;
+    use crate::store::{Conversation, MAY_REPEAT, OutboxKind};
+
+    fn planned(body: &str, shelf: Option<&Shelf>) -> Vec<Planned> {
+        let conversation = Conversation {
+            id: ConversationId(1),
+            channel: "tg:1".into(),
+            address: "7".into(),
+            model: "main".into(),
+            settings: serde_json::Value::Null,
+            created_at: Moment(0),
+            expires_at: None,
+            title: String::new(),
+            closed_at: None,
+        };
+        let reply = Reply { conversation: &conversation, kind: OutboxKind::Final, body, buttons: &[], answers: None };
+        plan(&reply, shelf)
+    }
+
+    fn units(text: &str) -> usize {
+        text.encode_utf16().count()
+    }
+
+    #[test]
+    fn every_part_has_room_for_the_mark_of_a_repetition() {
+        let mark = units(MAY_REPEAT) + 1;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.txt"), "a").unwrap();
+        let workspace = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+        let shelf = Shelf { workspace, shared: None };
+        let label = "🦀".repeat(CAPTION_UNITS);
+        for (body, count) in [("a".repeat(2 * MESSAGE_UNITS), 3), ("a".repeat(7 * MESSAGE_UNITS), 2), (format!("[{label}](a.txt)"), 2)] {
+            let parts = planned(&body, Some(&shelf));
+            let longest = parts.iter().map(|part| match part {
+                Planned::Text(words) => mark + units(&words.text),
+                Planned::Answer { .. } => mark,
+                Planned::Files { files } => {
+                    files.iter().map(|file| mark + units(&file.label) + MESSAGE_UNITS - CAPTION_UNITS).max().unwrap()
+                }
+            });
+            assert!(longest.max().unwrap() <= MESSAGE_UNITS, "{}", body.len());
+            assert_eq!(parts.len(), count, "{}", body.len());
+        }
+    }
+
+    #[test]
+    fn a_caption_is_cut_between_characters() {
+        assert_eq!(caption("short".into()), "short");
+        let cut = caption("🦀".repeat(600));
+        assert!(cut.ends_with("🦀…") && units(&cut) <= CAPTION_UNITS - MARK_UNITS + 1, "{}", units(&cut));
+    }
 }

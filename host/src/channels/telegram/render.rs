@@ -55,15 +55,17 @@ pub fn render_within(markdown: &str, units: usize) -> Vec<Text> {
     split::split(&layout::page(&markdown::parse(markdown)), units)
 }
 
-/// The messages that show `markdown`, or its beginning and a file when these would be more than [`limits::MESSAGE_PARTS_MAX`].
+/// The messages that show `markdown`, or its beginning and a file when these would be more than [`limits::MESSAGE_PARTS_MAX`]. Each
+/// has room for [`limits::MARK_UNITS`] before it.
 pub fn render_or_file(markdown: &str) -> Rendered {
+    let units = limits::MESSAGE_UNITS - limits::MARK_UNITS;
     let page = layout::page(&markdown::parse(markdown));
-    let parts = split::split(&page, limits::MESSAGE_UNITS);
+    let parts = split::split(&page, units);
     if parts.len() <= limits::MESSAGE_PARTS_MAX {
         return Rendered { parts, file: None };
     }
     let below = format!("\n\n{REST_IN_FILE}");
-    let shorter = limits::MESSAGE_UNITS - entity::units(&below);
+    let shorter = units - entity::units(&below);
     let mut beginning = split::split(&page, shorter).into_iter().next().unwrap_or_default();
     beginning.text.push_str(&below);
     Rendered { parts: vec![beginning], file: Some(markdown.to_owned()) }
