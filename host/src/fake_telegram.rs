@@ -455,6 +455,12 @@ impl FakeTelegram {
         self.shared.look(|inner| inner.state.updates.all.clone())
     }
 
+    /// How many updates wait to be confirmed.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.look(|inner| inner.state.updates.pending())
+    }
+
     /// How many updates were dropped because the bot did not ask for their kind.
     #[must_use]
     pub fn unwanted(&self) -> u64 {
@@ -504,7 +510,7 @@ impl FakeTelegram {
     /// # Errors
     /// One is not for far too long.
     pub async fn confirmed(&self) -> Result<(), NeverHappened> {
-        let all = |telegram: &Self| telegram.shared.look(|inner| inner.state.updates.pending() == 0).then_some(());
+        let all = |telegram: &Self| (telegram.waiting() == 0).then_some(());
         self.wait("every update to be confirmed", all).await
     }
 }

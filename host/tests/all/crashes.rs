@@ -5,8 +5,10 @@
 
 mod files;
 mod stage;
+mod telegram;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +35,11 @@ async fn record() -> (BTreeSet<String>, Verdict) {
 }
 
 /// Plays one run per script of boots, a few at a time, in the order of the scripts.
-async fn play_all(runs: Vec<Vec<Boot>>) -> Vec<(Vec<Boot>, Played)> {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
+async fn play_all<F>(runs: Vec<Vec<Boot>>, at_a_time: usize, play: fn(Vec<Boot>) -> F) -> Vec<(Vec<Boot>, Played)>
+where
+    F: Future<Output = Played> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(at_a_time));
     let mut playing = JoinSet::new();
     for (number, boots) in runs.into_iter().enumerate() {
         let places = places.clone();
@@ -82,7 +87,7 @@ async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
         }
     }
     let runs = points.into_iter().map(|point| vec![Boot::Killed(point)]).collect();
-    judge("one crash", &play_all(runs).await);
+    judge("one crash", &play_all(runs, AT_A_TIME, play).await);
 }
 
 /// Where a first crash leaves something to recover.
@@ -101,7 +106,8 @@ const FIRST: [&str; 8] = [
 async fn a_crash_during_recovery_changes_nothing() {
     let (points, _) = record().await;
     let firsts: Vec<String> = FIRST.iter().map(|start| last_with(&points, start)).collect();
-    let recorded = play_all(firsts.iter().map(|first| vec![Boot::Killed(first.clone()), Boot::Listed]).collect()).await;
+    let listed = firsts.iter().map(|first| vec![Boot::Killed(first.clone()), Boot::Listed]).collect();
+    let recorded = play_all(listed, AT_A_TIME, play).await;
     let mut random = SEED;
     let mut runs = Vec::new();
     for (first, (_, played)) in firsts.iter().zip(recorded) {
@@ -115,7 +121,7 @@ async fn a_crash_during_recovery_changes_nothing() {
         runs.extend(seconds.into_iter().map(|second| vec![Boot::Killed(first.clone()), Boot::Killed(second)]));
     }
     println!("seed={SEED:#x}");
-    judge("two crashes", &play_all(runs).await);
+    judge("two crashes", &play_all(runs, AT_A_TIME, play).await);
 }
 
 fn is_recovery(point: &str) -> bool {
@@ -151,7 +157,7 @@ async fn kills_at_any_moment_lose_nothing_and_do_nothing_twice() {
     let mut random = seed;
     let mut kill = || Boot::KilledAfter(Duration::from_millis(draw(&mut random, KILLED_WITHIN_MS) as u64));
     let runs = (0..rounds).map(|round| (0..=round % 2).map(|_| kill()).collect()).collect();
-    let played = play_all(runs).await;
+    let played = play_all(runs, AT_A_TIME, play).await;
     let kills: usize = played.iter().map(|(_, played)| played.crashes).sum();
     println!("{kills} kills");
     let wrong = played.iter().filter(|(_, played)| !played.verdict.is_good());

@@ -1,6 +1,7 @@
 //! What tests of different promises share.
 
 pub mod bot;
+pub mod bot_checker;
 pub mod checker;
 pub mod client;
 pub mod fake_openai;

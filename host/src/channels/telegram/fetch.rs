@@ -20,6 +20,7 @@ use super::render::literal;
 use super::send::GetFile;
 use super::types::{File, FilePlace};
 use crate::clock;
+use crate::crash;
 use crate::ids::{ConversationId, InboxId};
 use crate::limits::{
     ALBUM_QUIET, FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_DOWNLOAD_TIME, TELEGRAM_FETCH_TRIES, TELEGRAM_FETCHES, TELEGRAM_FILE_IN_BYTES,
@@ -152,6 +153,7 @@ impl Telegram {
         let mut attached = wanted.attached.clone();
         let name = attached.name.as_deref().map(file_name).unwrap_or_else(|| wanted.default_name.clone());
         let name = if n == 0 { format!("{message_id}-{name}") } else { format!("{message_id}.{n}-{name}") };
+        crash::point(|| format!("fetch.before@{message_id}.{n}"));
         match self.fetch_to(conversation, wanted, &name).await {
             Ok(bytes) => {
                 attached.size = Some(bytes);
@@ -162,6 +164,7 @@ impl Telegram {
                 attached.missing = Some(reason);
             }
         }
+        crash::point(|| format!("fetch.after@{message_id}.{n}"));
         attached
     }
 

@@ -1,7 +1,12 @@
 //! A bot on a Telegram that is on this machine, with the offline provider or a fake vendor behind it.
 
+use std::path::PathBuf;
+
+use rusqlite::Connection;
 use stellaclaw::fake_telegram::{FakeTelegram, Message, Options, Post};
 
+use super::bot_checker::{self, Evidence};
+use super::checker::Verdict;
 use super::fake_openai::{API_KEY, FakeOpenAi, Script};
 use super::host::{Host, Work};
 
@@ -40,14 +45,18 @@ impl Bot {
             Some(script) => Some(FakeOpenAi::start(work.folder(), script).await),
             None => None,
         };
-        let model = vendor.as_ref().map_or_else(String::new, |vendor| {
-            format!(
-                "[models.main]\nprovider = \"provider-openrouter\"\nmodel = \"fake-main\"\nbase_url = \"{}\"\napi_key = {{ env = \"FAKE_KEY\" }}\n",
-                vendor.base_url()
-            )
+        // Two models: one can be changed for the other.
+        let models = vendor.as_ref().map_or_else(String::new, |vendor| {
+            let model = |alias: &str| {
+                format!(
+                    "[models.{alias}]\nprovider = \"provider-openrouter\"\nmodel = \"fake-{alias}\"\nbase_url = \"{}\"\napi_key = {{ env = \"FAKE_KEY\" }}\n",
+                    vendor.base_url()
+                )
+            };
+            format!("default_model = \"main\"\n{}{}", model("main"), model("other"))
         });
         let settings = format!(
-            "{model}[channels.telegram]\ntoken = {{ env = \"FAKE_TOKEN\" }}\napi_base_url = \"{}\"\nowners = [{ann}]\n",
+            "{models}[channels.telegram]\ntoken = {{ env = \"FAKE_TOKEN\" }}\napi_base_url = \"{}\"\nowners = [{ann}]\n",
             telegram.api_base_url()
         );
         work.configure(&format!("{settings}{more}"));
@@ -79,5 +88,55 @@ impl Bot {
     pub async fn exchange(&self, text: &str, answer: &str) -> Message {
         self.write(text);
         self.telegram.sent(self.ann, answer).await.unwrap()
+    }
+
+    /// The first column of what a query finds in the store, as text.
+    pub fn rows(&self, query: &str) -> Vec<String> {
+        let store = Connection::open(self.work.database()).unwrap();
+        store.busy_timeout(super::HANGS).unwrap();
+        let mut rows = store.prepare(query).unwrap();
+        let found = rows.query_map([], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
+        let text = |value| match value {
+            rusqlite::types::Value::Text(text) => text,
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        };
+        found.map(|value| text(value.unwrap())).collect()
+    }
+
+    /// Is everything that people did taken, answered and delivered?
+    pub fn is_settled(&self) -> bool {
+        let open =
+            "SELECT (SELECT count(*) FROM inbox WHERE state IN ('new', 'taken')) + (SELECT count(*) FROM outbox WHERE state = 'pending')
+            + (SELECT count(*) FROM panels)";
+        self.telegram.waiting() == 0 && self.rows(open) == ["0"]
+    }
+
+    /// Waits until it is.
+    pub async fn settle(&self) {
+        self.telegram.wait("everything to be answered", |_| self.is_settled().then_some(())).await.unwrap();
+    }
+
+    /// What the checker says of it all; `crashes`: how often the host was killed, `doubts`: see [`Evidence::doubts`].
+    pub fn judge(&self, effects: &[PathBuf], crashes: usize, doubts: usize) -> Verdict {
+        let mut verdict = bot_checker::check(&Evidence {
+            database: &self.work.database(),
+            telegram: &self.telegram,
+            asks: &self.vendor.as_ref().map_or_else(Vec::new, FakeOpenAi::asks),
+            effects,
+            crashes,
+            doubts,
+        });
+        verdict.broken.extend(self.leaks());
+        verdict
+    }
+
+    /// Files of the run with a secret in them: the store, workspaces, the logs of the host and of those it talked to.
+    pub fn leaks(&self) -> Vec<String> {
+        let kept = ["state.db", "state.db-wal", "blobs", "logs", "rundir", "conversations"].map(|name| self.work.workdir().join(name));
+        let logs = std::fs::read_dir(self.work.folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        let token = self.telegram.token();
+        let secrets = [token, token.split_once(':').unwrap().1, API_KEY];
+        kept.into_iter().chain(logs).flat_map(|place| bot_checker::leaks(&place, &secrets)).collect()
     }
 }

@@ -16,11 +16,41 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-use super::client::{Entry, What};
 use super::fake_openai::Ask;
 
 /// What a part that may repeat begins with.
-const MARK: &str = "(may repeat)";
+pub const MARK: &str = "(may repeat)";
+
+/// A line of the log of those who talk to a host.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Which of the test's conversations.
+    pub place: String,
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum What {
+    Said {
+        id: String,
+        text: String,
+    },
+    /// The host promised to keep the message.
+    Receipt {
+        id: String,
+    },
+    /// A part was written for the person.
+    Delivered {
+        key: String,
+        part: u32,
+        text: String,
+    },
+    Acknowledged {
+        key: String,
+        part: u32,
+    },
+}
 
 /// What is left of a run.
 pub struct Evidence<'a> {
@@ -170,7 +200,7 @@ fn turns(verdict: &mut Verdict, store: &Connection, journal: &[Event]) {
 /// Every reply was delivered once, or once more with the mark.
 fn replies(verdict: &mut Verdict, store: &Connection, evidence: &Evidence<'_>) {
     let mut seen: BTreeMap<(&str, u32), (usize, usize)> = BTreeMap::new();
-    let mut texts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut texts: BTreeMap<(&str, u32), BTreeSet<&str>> = BTreeMap::new();
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in evidence.client {
         let What::Delivered { key, part, text } = &entry.what else { continue };
@@ -178,7 +208,7 @@ fn replies(verdict: &mut Verdict, store: &Connection, evidence: &Evidence<'_>) {
         let bare = text.strip_prefix(MARK);
         *(if bare.is_some() { marked } else { plain }) += 1;
         *marks.entry(&entry.place).or_default() += usize::from(bare.is_some());
-        texts.entry(key).or_default().insert(bare.unwrap_or(text).trim_start());
+        texts.entry((key, *part)).or_default().insert(bare.unwrap_or(text).trim_start());
     }
     for ((key, part), (plain, marked)) in &seen {
         let crashes = evidence.crashes;
@@ -192,8 +222,8 @@ fn replies(verdict: &mut Verdict, store: &Connection, evidence: &Evidence<'_>) {
         let crashes = evidence.crashes;
         verdict.expect(marked <= crashes, || format!("{marked} marked repeats for {place:?} after {crashes} crashes"));
     }
-    for (key, texts) in texts {
-        verdict.expect(texts.len() == 1, || format!("{key} was delivered with different texts: {texts:?}"));
+    for ((key, part), texts) in texts {
+        verdict.expect(texts.len() == 1, || format!("{key}/{part} was delivered with different texts: {texts:?}"));
     }
     let mut rows = store.prepare("SELECT key, state FROM outbox").unwrap();
     for row in rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).unwrap() {

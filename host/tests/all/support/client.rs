@@ -12,39 +12,9 @@ use stellaclaw::plugins::Mount;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+pub use super::checker::{Entry, What};
 use super::host::Work;
 use super::within;
-
-/// A line of the log.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Which of the test's conversations.
-    pub place: String,
-    pub what: What,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum What {
-    Said {
-        id: String,
-        text: String,
-    },
-    /// The host promised to keep the message.
-    Receipt {
-        id: String,
-    },
-    /// A part was written for the person.
-    Delivered {
-        key: String,
-        part: u32,
-        text: String,
-    },
-    Acknowledged {
-        key: String,
-        part: u32,
-    },
-}
 
 /// The log of all clients of a test.
 #[derive(Clone)]
