@@ -49,6 +49,8 @@ pub(super) enum Harm {
     Flood(u64),
     /// Another body than the Bot API has.
     Page { status: u16, processed: bool },
+    /// Done, and answered with something else than that method's result.
+    Odd,
     /// Accepted, and never answered.
     Hang { processed: bool },
     /// The connection ends without an answer.
@@ -116,6 +118,12 @@ impl Fault {
     #[must_use]
     pub fn not_json() -> Self {
         Self::new(Harm::Page { status: 200, processed: true })
+    }
+
+    /// Processed, and then an answer that is none of this method.
+    #[must_use]
+    pub fn odd_answer() -> Self {
+        Self::new(Harm::Odd)
     }
 
     /// Not processed, never answered.

@@ -151,6 +151,7 @@ async fn after(shared: &Shared, entry: &mut Entry<'_>, harm: Option<Harm>, statu
     match harm {
         Some(Harm::Lost { processed: true }) => Err(Gone),
         Some(Harm::Page { processed: true, status }) => Ok(page(status)),
+        Some(Harm::Odd) => Ok(whole(status, kind, Bytes::from_static(br#"{"ok":true,"result":[]}"#))),
         Some(Harm::Cut) => Ok(cut(status, kind, &body)),
         Some(Harm::Slow { bytes, pause }) => Ok(slow(status, kind, body, bytes, pause)),
         _ => Ok(whole(status, kind, body)),
