@@ -22,6 +22,14 @@ pub enum Command {
     Unknown(String),
 }
 
+impl Command {
+    /// Is what runs over with it?
+    #[must_use]
+    pub fn ends_the_turn(&self) -> bool {
+        matches!(self, Self::Cancel | Self::New)
+    }
+}
+
 /// A button below a reply. Pressing it is the same as sending its command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Button {

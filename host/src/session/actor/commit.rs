@@ -2,12 +2,16 @@
 
 use futures_util::stream::StreamExt as _;
 
+use tokio::time::Instant;
+
 use super::Actor;
 use crate::clock::Moment;
-use crate::limits::FULL_PAUSE;
+use crate::commands;
+use crate::limits::{FULL_PAUSE, STOP_GRACE};
 use crate::session::event::{Event, Recorded};
-use crate::session::turn::{OutboxRow, Step};
-use crate::store::{Append, Appended, NewEvent, NewOutbox, NewUsage, Store, StoreError};
+use crate::session::inbox;
+use crate::session::turn::{OutboxRow, Step, Which};
+use crate::store::{Append, Appended, InboxKind, NewEvent, NewOutbox, NewUsage, Store, StoreError};
 
 impl Actor {
     pub(super) async fn commit(&mut self, step: &Step, now: Moment, rides: bool) -> Result<(), StoreError> {
@@ -47,10 +51,31 @@ impl Actor {
         }
     }
 
+    /// Waits before the next try. A command that ends the turn cannot be applied before there is room, but it can be read: what
+    /// runs is stopped at once.
     pub(in crate::session) async fn wait_for_room(&mut self, error: &StoreError) {
         tracing::warn!(session = %self.row.id, %error, "a session waits");
         self.caller.live.held_up(Some(error.to_string()));
-        tokio::time::sleep(FULL_PAUSE).await;
+        let until = Instant::now() + FULL_PAUSE;
+        loop {
+            self.stop_if_told().await;
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                () = self.wake.notified() => self.look = true,
+            }
+        }
+    }
+
+    async fn stop_if_told(&mut self) {
+        let rows = match self.deps.store.open_inbox(self.conversation.id, Some(InboxKind::Command)).await {
+            Ok(rows) => rows,
+            Err(error) => return tracing::debug!(session = %self.row.id, %error, "commands cannot be read"),
+        };
+        let (commands, _) = inbox::split(rows);
+        if commands.iter().any(|command| commands::parse(&command.text).is_some_and(|command| command.ends_the_turn())) {
+            self.asking.abort(self.grace(STOP_GRACE));
+            self.calls.stop(Which::All, self.grace(STOP_GRACE));
+        }
     }
 
     /// A commit that nobody waited for ended. One that found the disk full is made again, with all that followed it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
+use serde_json::json;
 use stellaclaw::channels::terminal::protocol::{Kind, Settled, ToClient};
 
 use super::{assert_kept, script};
@@ -14,7 +15,7 @@ use crate::support::client::Client;
 use crate::support::fake_openai::Answer;
 use crate::support::host::{Host, was_killed};
 use crate::support::scene::Scene;
-use crate::support::{mounts, within};
+use crate::support::{guests, mounts, within};
 
 /// Runs at the same time. Most of the time they wait for the next try.
 const AT_A_TIME: usize = 8;
@@ -230,6 +231,36 @@ async fn a_small_disk_that_is_full_is_said_and_waited_for() {
     drop(disk.host);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_is_stopped_also_while_there_is_no_room_to_say_so() {
+    // Rows have room, longer things have none.
+    const MOUNT: &str = "mkdir -p \"$0\" && mount -t tmpfs -o size=64k none \"$0\" && exec \"$@\"";
+    let both = Answer::calls([("spin", json!({})), ("file_read", json!({"file_path": "long.txt"}))]);
+    let scene = Scene::new(script().on("both", [both])).await;
+    fs::create_dir_all(scene.work.workdir().join("plugins")).unwrap();
+    fs::copy(guests::probe(), scene.work.workdir().join("plugins/probe.wasm")).unwrap();
+    let blobs = scene.work.workdir().join("blobs");
+    let host = scene.work.spawn_under(&mounts::script(MOUNT, &[blobs.to_str().unwrap()]), &[]);
+    let host = scene.work.serving(host).await.unwrap_or_else(|died| panic!("{died:?}\n{}", scene.work.log()));
+    let inside = Path::new("/proc").join(host.pid().as_raw_nonzero().to_string()).join("root");
+    let filler = inside.join(blobs.strip_prefix("/").unwrap()).join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+    drop(file);
+    let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
+    let line = "A line of a text that is longer than what a row holds.\n";
+    fs::write(scene.work.workspace("c1").join("long.txt"), line.repeat(LONG / line.len() + 1)).unwrap();
+    client.send("1", "both").await.unwrap();
+    client.until(|line| matches!(line, ToClient::HeldUp { .. }).then_some(())).await.unwrap();
+    client.send("2", "/cancel").await.unwrap();
+    let stopped = |line: &ToClient| matches!(line, ToClient::ToolEnded { name, .. } if name == "spin").then_some(());
+    within("the tool to be stopped", client.until(stopped)).await.unwrap();
+    fs::remove_file(&filler).unwrap();
+    let (replies, state) = client.settle().await.unwrap();
+    assert_eq!((replies.len(), replies[0].text.as_str(), state), (1, "Stopped.", Settled::Idle), "{replies:?}");
+    host.stop().await;
+}
+
 /// The log of the database, as long as it is now.
 fn log_of(scene: &Scene) -> (PathBuf, u64) {
     let path = scene.work.workdir().join("state.db-wal");
@@ -267,7 +298,7 @@ async fn a_reply_that_a_torn_end_forgot_was_delivered_comes_again_with_a_mark() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_end_is_said_and_a_turn_that_ran_waits_for_a_person() {
-    let read = ("file_read", serde_json::json!({"file_path": "welcome.md"}));
+    let read = ("file_read", json!({"file_path": "welcome.md"}));
     let answers = [Answer::calls([read]).held("first"), Answer::text("Whole again.").held("second")];
     let scene = Scene::new(script().on("torn", answers)).await;
     let host = scene.work.host().await;

@@ -25,7 +25,7 @@ macro_rules! guests {
 }
 
 guests! {
-    /// The tools `nap`, `spin` and `shout`.
+    /// The tools `nap`, `spin`, `shout` and `outline`.
     probe
     /// The tools `measure` and `weigh`. Without a manifest.
     bare

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stellaclaw_sdk::conversation::{self, Step, StepState};
 use stellaclaw_sdk::{Batching, Call, Output, Replay, Result, Tool, plugin, schemars, serde};
 
 /// Sleeps, and says what it was told.
@@ -56,4 +57,26 @@ impl Tool for Shout {
     }
 }
 
-plugin! { tools: [Nap, Spin, Shout] }
+/// Shows a plan of which the first step is being done, and says where it is.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(crate = "stellaclaw_sdk::serde")]
+struct Outline {
+    steps: Vec<String>,
+    /// Where it is.
+    progress: String,
+    /// How long it takes, in milliseconds.
+    ms: u64,
+}
+
+impl Tool for Outline {
+    fn call(self, _call: &Call) -> Result<Output> {
+        let state = |n: usize| if n == 0 { StepState::Active } else { StepState::Pending };
+        let steps: Vec<_> = self.steps.into_iter().enumerate().map(|(n, text)| Step { text, state: state(n) }).collect();
+        conversation::plan(&steps, None)?;
+        conversation::progress(&self.progress);
+        std::thread::sleep(Duration::from_millis(self.ms));
+        Ok(Output::text("outlined"))
+    }
+}
+
+plugin! { tools: [Nap, Spin, Shout, Outline] }
