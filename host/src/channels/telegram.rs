@@ -113,8 +113,8 @@ struct State {
     unnumbered: HashSet<[u8; 32]>,
     /// Conversations that are shown.
     stages: HashMap<ConversationId, Arc<Stage>>,
-    /// Telegram's server knows drafts, as far as anybody knows.
-    has_drafts: bool,
+    /// Telegram's server does not know drafts.
+    is_draftless: bool,
     /// Groups with topics, by what their messages say.
     forums: HashSet<i64>,
 }
@@ -158,7 +158,7 @@ impl Telegram {
             workdir,
             lock,
             admission: tokio::sync::Mutex::default(),
-            state: Mutex::new(State { has_drafts: true, ..State::default() }),
+            state: Mutex::default(),
             host: OnceLock::new(),
             arrived: Notify::new(),
         };

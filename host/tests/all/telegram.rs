@@ -3,6 +3,7 @@
 mod delivery;
 mod inbound;
 mod people;
+mod working;
 
 use crate::support::bot::Bot;
 

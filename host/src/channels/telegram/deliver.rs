@@ -38,7 +38,8 @@ impl Telegram {
             Ok(target) => self.moved(target),
             Err(error) => return Outcome::Refused { code: 0, text: error.to_string() },
         };
-        let stage = self.take_stage(part.conversation, target).await;
+        // Until it is known what became of it: a chat that is frozen by it hears nothing more.
+        let _stage = self.take_stage(part.conversation, target).await;
         if let Some(left) = self.frozen_for(target) {
             return Outcome::NotSent(Some(left));
         }
@@ -54,7 +55,6 @@ impl Telegram {
             }
             Planned::Files { files } => self.send_files(manner, part.conversation, &files).await,
         };
-        drop(stage);
         self.outcome(&part, target, sent).await
     }
 

@@ -133,15 +133,15 @@ impl Telegram {
 
     async fn message(&self, id: &str, incoming: Incoming, edited: bool, taken: &mut Taken) -> Result<(), StoreError> {
         let chat = &incoming.chat;
-        if chat.is_forum {
-            self.state().forums.insert(chat.id);
-        }
         let album = Album::of(&incoming);
         let is_addressed = is_for_bot(&incoming) || album.as_ref().is_some_and(|album| self.state().albums.is_welcome(album));
         let verdict = self.judge(chat, incoming.from.as_ref(), is_addressed);
         let group = chat.title.as_deref().unwrap_or("a group").to_owned();
         match (verdict, &incoming.from) {
             (Verdict::Welcome, Some(_)) => {
+                if chat.is_forum {
+                    self.state().forums.insert(chat.id);
+                }
                 let title = chat.title.clone();
                 let is_back = self.is_owner_back(chat.id).await?;
                 let conversation = self.conversation(Target::new(chat.id, incoming.thread), title.as_deref()).await?;

@@ -251,7 +251,7 @@ impl Show {
             self.screen.message_sent();
         }
         let previews = self.telegram.0.config.preview;
-        let drafts = self.telegram.state().has_drafts;
+        let drafts = !self.telegram.state().is_draftless;
         let around = Around { now, clock: clock::now(), budget, frozen: frozen.is_some(), finals, previews, drafts };
         // A copy: nobody who looks holds up the session.
         let live = self.watch.borrow_and_update().clone();
@@ -275,7 +275,7 @@ impl Show {
 
     fn landed(&mut self, outcome: Outcome) {
         self.flight = None;
-        if outcome == Outcome::MethodMissing && std::mem::take(&mut self.telegram.state().has_drafts) {
+        if outcome == Outcome::MethodMissing && !std::mem::replace(&mut self.telegram.state().is_draftless, true) {
             tracing::info!("this Bot API server knows no drafts; answers are shown in the panel while they are written");
         }
         if let Some(answer) = self.screen.outcome(outcome, Instant::now()) {

@@ -36,6 +36,11 @@ impl Bot {
         Self::made(Some(script), "").await
     }
 
+    /// The same, and more below `[channels.telegram]`.
+    pub async fn scripted_with(script: Script, more: &str) -> Self {
+        Self::made(Some(script), more).await
+    }
+
     async fn made(script: Option<Script>, more: &str) -> Self {
         let mut work = Work::new();
         let telegram =

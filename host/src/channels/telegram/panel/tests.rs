@@ -263,6 +263,19 @@ fn where_there_are_no_drafts_the_panel_quotes_the_end_of_the_answer() {
 }
 
 #[test]
+fn without_previews_there_is_a_panel_and_nothing_of_the_answer() {
+    for kind in [ChatKind::Private, ChatKind::Group] {
+        let mut rig = Rig::new(kind);
+        rig.previews = false;
+        rig.begin();
+        rig.text("First line");
+        let sent = rig.pass(10 * SECOND);
+        assert_eq!(panels(&sent), ["2: open | Working · 2s | writing the answer"], "{sent:?}");
+        assert_eq!(sent.len(), 1);
+    }
+}
+
+#[test]
 fn a_final_comes_before_anything_but_the_closing_edit_after_it() {
     let mut rig = Rig::new(ChatKind::Private);
     rig.begin();

@@ -14,7 +14,7 @@ use crate::channels::telegram::types::SentMessage;
 use crate::limits::{TELEGRAM_CALL_TIME, TELEGRAM_PREVIEW_TIME};
 
 impl Telegram {
-    /// Sends it while `turn` is held.
+    /// Sends it while `turn` is held. A reply waits until it is known what became of it: the chat may be frozen by it.
     pub(super) async fn fly(self, target: Target, action: Action, turn: Option<OwnedMutexGuard<()>>) -> Outcome {
         let is_draft = matches!(action, Action::Draft { .. });
         let sent = match action {
@@ -22,11 +22,12 @@ impl Telegram {
             Action::EditPanel { id, text } | Action::ClosePanel { id, text } => self.edit_panel(target, id, &text).await.map(|()| None),
             Action::Draft { draft_id, text, can_stop } => self.draft(target, draft_id, &text, can_stop).await.map(|()| None),
         };
-        drop(turn);
-        match sent {
+        let outcome = match sent {
             Ok(id) => Outcome::Sent(id),
             Err(error) => self.came_of(target, &error, is_draft).await,
-        }
+        };
+        drop(turn);
+        outcome
     }
 
     /// Says that the bot is typing. Nobody waits for what comes of it.
