@@ -177,6 +177,87 @@ async fn whoever_may_not_talk_any_more_has_nothing_begun_and_what_runs_is_stoppe
     host.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_is_taken_back_at_once() {
+    let bot = Bot::scripted(holds("long work")).await;
+    let bob = bot.telegram.new_user("Bob");
+    bot.telegram.fault(Fault::hold("file").on("download").always());
+    let host = bot.host().await;
+    let decide = async |verb: &str| {
+        let ran = bot.work.run(&["pair", verb, &bob.to_string()], "").await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    };
+    decide("approve").await;
+    let vendor = bot.vendor.as_ref().unwrap();
+    bot.telegram.write(bob, bob, Post::text("long work")).unwrap();
+    vendor.held("long work", 1).await;
+    bot.telegram.write(bob, bob, Post::document("a.txt", "text").caption("Bob's file.")).unwrap();
+    within("a download", async {
+        while bot.telegram.held_count("file") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    decide("revoke").await;
+    bot.telegram.wait("the request to be given up", |_| (vendor.left_count("long work") == 1).then_some(())).await.unwrap();
+    bot.telegram.release("file");
+    bot.telegram.write(bob, bob, Post::text("And now?")).unwrap();
+    bot.telegram.sent(bob, "This bot is private.").await.unwrap();
+    exchange(&bot, bot.ann, Post::text("Here I am.")).await;
+    assert_eq!(asks(&bot).len(), 2, "nothing of Bob's began");
+    assert_eq!(column(&bot, "SELECT count(*) FROM inbox WHERE state = 'aside'"), ["1"]);
+    decide("approve").await;
+    exchange(&bot, bob, Post::text("Once more.")).await;
+    assert!(asks_about(&bot, "Bob's file.").is_empty());
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second() {
+    let bot = Bot::scripted(notes()).await;
+    let eve = bot.telegram.new_user("Eve");
+    let group = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Theirs", &[eve, bot.ann]).unwrap();
+    bot.nobody();
+    let host = bot.host().await;
+    let pairing = bot.work.begin(&["pair"]);
+    let code = within("a code", async {
+        loop {
+            let said = pairing.so_far();
+            if let Some(code) = said.split_whitespace().find(|word| is_code(word)) {
+                break code.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // In a group it is worth nothing, and neither is another one.
+    bot.telegram.write(group, eve, Post::text(&format!("@stella_claw_bot {code}"))).unwrap();
+    bot.telegram.write(eve, eve, Post::text("AAAA-BBBB")).unwrap();
+    bot.telegram.sent(eve, "This bot is private.").await.unwrap();
+    assert!(column(&bot, "SELECT user_id FROM people").is_empty());
+    bot.telegram.write(bot.ann, bot.ann, Post::text(&code.to_lowercase())).unwrap();
+    bot.telegram.sent(bot.ann, "You are the owner of this bot now.").await.unwrap();
+    let paired = pairing.finish("").await;
+    assert_eq!(paired.code, Some(0), "{paired:?}");
+    // It is good once, and there is no other one.
+    bot.telegram.write(eve, eve, Post::text(&code)).unwrap();
+    exchange(&bot, bot.ann, Post::text("I am the owner.")).await;
+    assert_eq!(column(&bot, "SELECT user_id || role FROM people"), [format!("{}owner", bot.ann)]);
+    let again = bot.work.run(&["pair"], "").await;
+    assert!(again.code != Some(0) && again.errors.contains("has an owner already"), "{again:?}");
+    assert!(!host.said().contains(&code), "the code is in the log");
+    host.stop().await;
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("After a restart.")).await;
+    assert_eq!(asks(&bot).len(), 2);
+    host.stop().await;
+}
+
+fn is_code(word: &str) -> bool {
+    let letters = |part: &str| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    word.split_once('-').is_some_and(|(first, second)| letters(first) && letters(second))
+}
+
 /// So many updates come from strangers.
 const FLOOD: usize = 10_000;
 /// What the host may grow by while they come. All of them at once would be more.
