@@ -84,6 +84,13 @@ pub fn alike(bot: &Bot, number: usize, fields: &Value) -> Value {
     json!({"message": message})
 }
 
+/// Without the numbers of messages in the names of files: what else the bot says in between counts, too.
+fn without_numbers(text: &str) -> String {
+    let mut pieces = text.split("incoming/");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| format!("{text}incoming/N{}", piece.trim_start_matches(|c: char| c.is_ascii_digit())))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_people_send_is_read_as_what_it_is() {
     let bot = Bot::scripted(notes()).await;
@@ -91,7 +98,7 @@ async fn whatever_people_send_is_read_as_what_it_is() {
     let host = bot.host().await;
     let ann = bot.ann;
     exchange(&bot, ann, Post::text("A plain text.")).await;
-    let own = bot.telegram.bot_messages(ann)[0].id;
+    let own = notes_in(&bot, ann)[0].id;
     exchange(&bot, ann, Post::text("What do you mean by this?").reply_to(own)).await;
     let first = bot.telegram.messages(ann)[0].id;
     exchange(&bot, ann, Post::text("I was wrong about one word.").reply_to(first).quote("plain")).await;
@@ -114,7 +121,7 @@ async fn whatever_people_send_is_read_as_what_it_is() {
     bot.telegram.edit(ann, first, "A plain sentence.").unwrap();
     noted(&bot, ann, 15).await;
     let last = asks(&bot).pop().unwrap();
-    insta::assert_snapshot!(said(&last).join("\n──\n"));
+    insta::assert_snapshot!(without_numbers(&said(&last).join("\n──\n")));
     host.stop().await;
 }
 

@@ -282,13 +282,13 @@ async fn a_flood_of_strangers_costs_counters_and_few_words() {
             2 => drop(bot.telegram.write(group, who, Post::text("@stella_claw_bot hello")).unwrap()),
             3 => forge(&bot, who, &private(who), "/model main"),
             4 => bot.telegram.react(who, who, first, &["👎"]).unwrap(),
-            5 => bot.telegram.set_standing(who, who, if n % 2 == 0 { Standing::Blocked } else { Standing::Member }).unwrap(),
+            5 => bot.telegram.set_standing(who, who, if n.is_multiple_of(2) { Standing::Blocked } else { Standing::Member }).unwrap(),
             6 => drop(bot.telegram.inject(json!({"inline_query": {"id": "1", "from": {"id": who, "first_name": "S"}, "query": "x"}}))),
             _ => {
                 let document = json!({"file_id": "F", "file_size": 10});
                 let (from, chat) = (json!({"id": who, "first_name": "S"}), private(who));
                 bot.telegram.inject(json!({"message": {"message_id": 5, "date": 1, "from": from, "chat": chat, "document": document}}));
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     bot.telegram.set_standing(who, who, Standing::Member).unwrap();
                     sent += 1;
                 }

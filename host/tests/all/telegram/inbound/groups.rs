@@ -21,7 +21,7 @@ async fn in_a_group_it_speaks_when_it_is_spoken_to() {
     write(bot.ann, Post::text("@stella_claw_bot as nobody in particular").anonymous());
     write(bob, Post::text("@stella_claw_bot a mention."));
     noted(&bot, group, 1).await;
-    let own = bot.telegram.bot_messages(group)[0].id;
+    let own = notes_in(&bot, group)[0].id;
     write(carol, Post::text("I answer you, too.").reply_to(own));
     write(bob, Post::text("A reply.").reply_to(own));
     noted(&bot, group, 2).await;
