@@ -4,7 +4,8 @@
 //! compiled where the host would look for them.
 
 mod checks;
-mod online;
+pub(in crate::cli) mod online;
+pub(in crate::cli) mod telegram;
 
 use std::fmt::Write as _;
 
@@ -50,6 +51,24 @@ impl Check {
     }
 }
 
+/// Something that was asked for does not work.
+pub(super) struct Trouble {
+    /// What a verb ends with that needs it.
+    pub code: ExitCode,
+    pub why: String,
+    pub repair: String,
+}
+
+impl Trouble {
+    fn new(code: ExitCode, why: impl Into<String>, repair: impl Into<String>) -> Self {
+        Self { code, why: why.into(), repair: repair.into() }
+    }
+
+    fn check(self, name: impl Into<String>) -> Check {
+        Check::fail(name, self.why, self.repair)
+    }
+}
+
 /// Runs the verb.
 pub(super) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let checks = examine(context, args.online).await;
@@ -78,6 +97,7 @@ async fn examine(context: &Context, online: bool) -> Vec<Check> {
     checks::disk(context, &mut report);
     let Some(config) = config else { return report };
     checks::secrets(&config, &mut report);
+    telegram::check(context, &config, online, &mut report).await;
     if let Some(runtime) = checks::components(context, &config, &mut report).await
         && online
     {

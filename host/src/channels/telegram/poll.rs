@@ -25,6 +25,8 @@ use crate::limits::{
 use crate::store::StoreError;
 use crate::{commands, crash};
 
+/// What it is called where the host says how its parts are.
+const PART: &str = "telegram";
 /// The most updates that a poll brings.
 const BATCH: u8 = 100;
 /// What goes wrong while updates without a number come again and again.
@@ -131,9 +133,16 @@ impl Telegram {
 
     /// The one place that knows whether the bot can be reached: what is wrong from now on, or that nothing is any more.
     fn reached(&self, trouble: Option<(&'static str, String)>) {
+        let health = self.host().supervisor.health();
         match trouble {
-            Some((what, error)) => tracing::error!(channel = self.0.name, error, "{what}"),
-            None => tracing::info!(channel = self.0.name, "Telegram answers again"),
+            Some((what, error)) => {
+                tracing::error!(channel = self.0.name, error, "{what}");
+                health.degraded(PART, what);
+            }
+            None => {
+                tracing::info!(channel = self.0.name, "Telegram answers again");
+                health.ok(PART);
+            }
         }
     }
 

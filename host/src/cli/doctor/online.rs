@@ -1,10 +1,12 @@
 //! Asks every model one short question.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Check;
+use super::{Check, Trouble};
 use crate::chat::{Failure, FailureKind, Message, Piece, Request, Role, TextPiece};
+use crate::cli::ExitCode;
+use crate::cli::chat::parked;
 use crate::cli::components::Components;
 use crate::cli::plugin::nobody;
 use crate::config::{Config, Model};
@@ -13,12 +15,16 @@ use crate::plugins::stop::stop;
 
 pub(super) async fn models(config: &Config, runtime: &Components, report: &mut Vec<Check>) {
     for model in config.models.values() {
-        report.push(ask(model, runtime).await);
+        let name = format!("model {}", model.alias);
+        report.push(match ask(model, runtime).await {
+            Ok(took) => Check::ok(name, format!("{} answered in {} ms", model.id, took.as_millis())),
+            Err(trouble) => trouble.check(name),
+        });
     }
 }
 
-async fn ask(model: &Model, runtime: &Components) -> Check {
-    let name = format!("model {}", model.alias);
+/// How long the model took to answer.
+pub(in crate::cli) async fn ask(model: &Model, runtime: &Components) -> Result<Duration, Trouble> {
     let began = Instant::now();
     let (stop, signal) = stop();
     let context = nobody::context(runtime.scratch.path().to_owned());
@@ -27,10 +33,11 @@ async fn ask(model: &Model, runtime: &Components) -> Check {
     let answer = tokio::time::timeout(limits::DOCTOR_MODEL_TIME, asking).await;
     stop.stop(limits::STOP_GRACE);
     match answer {
-        Ok(Ok(_)) => Check::ok(name, format!("{} answered in {} ms", model.id, began.elapsed().as_millis())),
-        Ok(Err(failure)) => Check::fail(name, failure.message.clone(), repair(model, &failure)),
+        Ok(Ok(_)) => Ok(began.elapsed()),
+        Ok(Err(failure)) => Err(Trouble::new(parked(Some(failure.kind)), failure.message.clone(), repair(model, &failure))),
         Err(_) => {
-            Check::fail(name, format!("no answer within {} s", limits::DOCTOR_MODEL_TIME.as_secs()), "try again, or use another model")
+            let why = format!("no answer within {} s", limits::DOCTOR_MODEL_TIME.as_secs());
+            Err(Trouble::new(ExitCode::Network, why, "try again, or use another model"))
         }
     }
 }
