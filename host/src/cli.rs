@@ -16,6 +16,7 @@ mod dev;
 mod doctor;
 mod exit;
 mod host;
+mod init;
 mod logs;
 mod output;
 mod pair;
@@ -168,6 +169,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::Init(args) => init::run(context, args).await,
         Verb::Run(args) => run::run(context, args).await,
         Verb::Chat(args) => chat::run(context, args).await,
         Verb::Ask(args) => ask::run(context, args).await,

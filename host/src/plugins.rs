@@ -17,7 +17,7 @@ mod check;
 mod compile;
 mod consent;
 mod convert;
-mod durable;
+pub(crate) mod durable;
 mod engine;
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,5 +1,7 @@
 //! The command line: verbs and options, without what they do.
 
+mod init;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,6 +12,8 @@ use crate::ids::ConversationId;
 use crate::limits::LOG_SHOWN;
 
 use crate::fake_telegram;
+
+pub use init::{InitArgs, Provider};
 
 /// A self-hosted agent server whose every tool and model provider is a sandboxed component.
 #[derive(Debug, Clone, Parser)]
@@ -63,6 +67,8 @@ pub enum Color {
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
+    /// Set up a model, a bot and the configuration, step by step
+    Init(InitArgs),
     /// Serve every channel, in the foreground
     Run(RunArgs),
     /// Talk in the terminal
@@ -292,7 +298,7 @@ pub enum ExportFormat {
 /// `doctor`
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
-    /// Ask every model a short question, too
+    /// Ask every model a short question, and Telegram about the bot, too
     #[arg(long)]
     pub online: bool,
     /// Print JSON

@@ -31,6 +31,12 @@ pub fn config_file(given: Option<&Path>) -> Option<PathBuf> {
     config_file_by(given, &variable, &|path| path.exists())
 }
 
+/// Where this user's configuration is, or would be: `$XDG_CONFIG_HOME/stellaclaw/config.toml` (`~/.config`).
+#[must_use]
+pub fn personal_config_file() -> Option<PathBuf> {
+    personal_by(&variable)
+}
+
 /// Where locks of this machine's processes are: `$XDG_RUNTIME_DIR`, else the folder for temporary files.
 #[must_use]
 pub fn runtime_directory() -> PathBuf {
@@ -59,9 +65,12 @@ fn work_directory_by(given: Option<&Path>, variable: Variables<'_>) -> Option<Pa
 
 fn config_file_by(given: Option<&Path>, variable: Variables<'_>, exists: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
     let named = given.map(Path::to_owned).or_else(|| variable("STELLACLAW_CONFIG").map(PathBuf::from));
-    let personal = base("XDG_CONFIG_HOME", ".config", variable).map(|base| base.join("stellaclaw/config.toml"));
-    let places = personal.into_iter().chain([PathBuf::from("/etc/stellaclaw/config.toml")]);
+    let places = personal_by(variable).into_iter().chain([PathBuf::from("/etc/stellaclaw/config.toml")]);
     named.or_else(|| places.into_iter().find(|path| exists(path)))
+}
+
+fn personal_by(variable: Variables<'_>) -> Option<PathBuf> {
+    base("XDG_CONFIG_HOME", ".config", variable).map(|base| base.join("stellaclaw/config.toml"))
 }
 
 /// A base directory. XDG says that a relative one is to be ignored.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::limits::TEMPORARY_KEPT;
 
 /// Replaces the file at `path`. When this returns, the new one is there for good.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary(path, bytes)?;
     fs::rename(&temporary, path).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);

@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod house;
+mod init;
 mod lifecycle;
 mod models;
 mod operations;

@@ -9,6 +9,7 @@ pub mod guests;
 pub mod host;
 pub mod mounts;
 pub mod patched;
+pub mod pty;
 pub mod scene;
 pub mod warm;
 pub mod wasm;

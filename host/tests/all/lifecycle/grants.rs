@@ -1,11 +1,9 @@
 //! What the operator grants and takes back while calls run, files change and somebody sits at the terminal.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
-
 use stellaclaw::plugins::Mount;
 
 use super::*;
+use crate::support::pty::Pty;
 
 /// A work directory with the first version, as a dropped-in component.
 fn dropped_in() -> (Work, PathBuf) {
@@ -145,55 +143,33 @@ async fn a_call_by_name_is_to_who_has_the_name_and_to_the_named_bytes() {
     assert!(denied.output.contains("[plugins.renamed] http"), "{denied:?}");
 }
 
-/// Runs the program on a terminal of its own, at which somebody types this.
-fn at_a_terminal(work: &Work, arguments: &[&str], typed: &str) -> (Option<i32>, String) {
-    let program = work.command(arguments);
-    let words = [program.get_program()].into_iter().chain(program.get_args()).map(|word| format!("'{}'", word.to_str().unwrap()));
-    // Its file is what `script` runs: quoting twice is asking for trouble.
-    let file = work.folder().join("at-a-terminal.sh");
-    fs::write(&file, format!("#!/bin/sh\nexec {}\n", words.collect::<Vec<_>>().join(" "))).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut script = Command::new("timeout");
-    script.args([
-        "--foreground",
-        &HANGS.as_secs().to_string(),
-        "script",
-        "--quiet",
-        "--return",
-        "--command",
-        file.to_str().unwrap(),
-        "/dev/null",
-    ]);
-    script.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh");
-    let mut child = script.current_dir(work.folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script of util-linux");
-    std::io::Write::write_all(child.stdin.as_mut().unwrap(), typed.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).replace('\r', ""))
-}
-
 #[tokio::test]
 async fn somebody_at_a_terminal_is_asked_and_only_a_yes_is_one() {
     let (work, _) = dropped_in();
     let grants = work.workdir().join("grants.toml");
-    let ask = |verb: &str, typed: &str| at_a_terminal(&work, &["plugin", verb, "swap"], typed);
+    let ask = async |verb: &str, typed: &str| {
+        let mut terminal = Pty::start(&work, &["plugin", verb, "swap"]);
+        terminal.types(typed);
+        terminal.finish().await
+    };
     for typed in ["n\n", "\n", "yes please\n"] {
-        let (code, said) = ask("grant", typed);
+        let (code, said) = ask("grant", typed).await;
         assert_eq!(code, Some(8), "{said}");
         let shown = said.find("+ http https://api.example.com").expect("what would change");
         let asked = said.find("Grant this? [y/N] ").expect("the question");
         assert!(shown < asked && said.contains("Nothing was changed."), "{said}");
         assert!(!grants.exists(), "{said}");
     }
-    let (code, said) = ask("grant", "y\n");
+    let (code, said) = ask("grant", "y\n").await;
     assert_eq!(code, Some(0), "{said}");
     assert!(fs::read_to_string(&grants).unwrap().contains("https://api.example.com"));
     assert_eq!(listed(&work, "swap").await["state"], "ready");
 
-    let (code, said) = ask("revoke", "n\n");
+    let (code, said) = ask("revoke", "n\n").await;
     assert_eq!(code, Some(8), "{said}");
     assert!(said.contains("Take this back? [y/N] ") && said.contains("! it goes on serving without these"), "{said}");
     assert_eq!(listed(&work, "swap").await["state"], "ready");
-    let (code, said) = ask("revoke", "yes\n");
+    let (code, said) = ask("revoke", "yes\n").await;
     assert_eq!(code, Some(0), "{said}");
     assert!(listed(&work, "swap").await["state"]["waiting"].is_object());
 }

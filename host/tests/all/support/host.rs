@@ -168,10 +168,24 @@ impl Work {
 
     /// Starts a verb.
     pub fn begin(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
+        Self::started(self.command(arguments), arguments.join(" "))
+    }
+
+    /// Starts a script of a shell that knows the program as `stellaclaw`. What it starts gets its signals, too.
+    pub fn shell(&self, script: &str) -> Running {
+        let programs = self.folder.path().join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        std::os::unix::fs::symlink(warm::program(), programs.join("stellaclaw")).unwrap();
+        let mut command = Command::new("timeout");
+        command.arg((HANGS * 5).as_secs().to_string()).args(["sh", "-e", "-c", script]).current_dir(self.folder.path());
+        command.env_clear().env("HOME", self.folder.path()).env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+        command.env("STELLACLAW_WORKDIR", self.workdir());
+        Self::started(command, "sh".to_owned())
+    }
+
+    fn started(mut command: Command, what: String) -> Running {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Guarded::spawn(&mut command);
-        let what = arguments.join(" ");
         let output = Heard::listen(format!("what `{what}` wrote"), child.child.stdout.take().unwrap());
         let errors = Heard::listen(format!("what `{what}` said"), child.child.stderr.take().unwrap());
         Running { child, output, errors, what }
@@ -331,6 +345,13 @@ impl Running {
         input.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// Writes the last of its input.
+    pub fn close(&mut self, input: &str) {
+        let pipe = self.child.child.stdin.take();
+        // Who does not want its input may close it.
+        drop(pipe.map(|mut pipe| pipe.write_all(input.as_bytes())));
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.child.signal(signal);
     }
@@ -342,10 +363,7 @@ impl Running {
 
     /// Writes the rest of its input and waits for its end.
     pub async fn finish(mut self, input: &str) -> Ran {
-        let mut pipe = self.child.child.stdin.take().unwrap();
-        // Who does not want its input may close it.
-        drop(pipe.write_all(input.as_bytes()));
-        drop(pipe);
+        self.close(input);
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.child.try_wait().unwrap() {
