@@ -3,8 +3,9 @@
 //! Two stages: `raw` mirrors the TOML and knows the keys; `resolve` turns it into [`Config`]. Nothing else sees the raw
 //! form. A conversation stores a model's alias, never a copy of what is here. Secrets are named, never read, here.
 //!
-//! [`environment`] reads the environment variables, except those that hold a secret.
+//! [`environment`] reads the environment variables, except those that hold a secret; [`Current`] is what counts in a running host.
 
+mod current;
 pub mod environment;
 mod error;
 mod raw;
@@ -22,6 +23,7 @@ use url::Url;
 use crate::chat::{Batching, Modality, Replay};
 use crate::limits;
 
+pub use current::Current;
 pub use error::{ConfigError, Problem};
 pub(crate) use resolve::{is_host_of, is_name, parse_origin};
 

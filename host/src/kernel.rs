@@ -14,16 +14,17 @@ use tokio::time::Instant;
 use crate::channels::telegram::{self, Telegram};
 use crate::channels::terminal::{self, Socket, Terminal};
 use crate::clock::{self, Moment};
-use crate::config::Config;
+use crate::config::{Config, Current};
 use crate::crash;
 use crate::delivery::{Channel, Channels, Delivery};
 use crate::halt;
+use crate::health::Health;
 use crate::ids::BootId;
 use crate::limits::{CLOCK_DRIFT, FIRST_MAINTENANCE, MAINTENANCE, SEEN, STOP_BOUND};
 use crate::operator;
 use crate::plugins::{self, Plugins};
 use crate::router::Router;
-use crate::secrets::{Redactor, SecretError};
+use crate::secrets::{Redactor, Secret, SecretError};
 use crate::session::ledger::Ledger;
 use crate::session::{Deps, Opening};
 use crate::store::{self, Recovered, Store, StoreError, Wake, Wakes};
@@ -59,7 +60,10 @@ pub enum StartError {
 
 /// A running host.
 pub struct Kernel {
+    config: Current,
     plugins: Plugins,
+    router: Router,
+    telegram: Option<Telegram>,
     store: Store,
     boot: BootId,
     supervisor: Supervisor,
@@ -81,7 +85,8 @@ impl Kernel {
         raise_open_files();
         let for_store = workdir.clone();
         let opening = tokio::task::spawn_blocking(move || Store::open(&for_store, options));
-        let plugins = Plugins::start(&plugins::Setup { workdir: workdir.root().to_owned(), config: config.clone(), bundled: true })?;
+        let current = Current::new(config.clone());
+        let plugins = Plugins::start(&plugins::Setup { workdir: workdir.root().to_owned(), config: current.clone(), bundled: true })?;
         let (store, opened) = opening.await.map_err(|error| StoreError::Broken(error.to_string()))??;
         report(&opened);
         let supervisor = Supervisor::default();
@@ -90,16 +95,14 @@ impl Kernel {
         let now = clock::now();
         let recovered = store.at(|| "recover@start".to_owned()).recover(env!("CARGO_PKG_VERSION"), now).await?;
         let boot = recovered.boot;
-        let history = config.session.history;
         let ledger = Ledger::load(&store, now).await?;
-        let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect();
-        let redactor = Redactor::new(&secrets);
+        let redactor = Redactor::new(&secrets_of(&config));
         plugins.watch(&redactor)?;
         let deps = Deps {
             redactor: redactor.clone(),
             store: store.clone(),
             plugins: plugins.clone(),
-            config: config.clone(),
+            config: current.clone(),
             workdir: workdir.clone(),
             boot,
             ledger,
@@ -107,7 +110,7 @@ impl Kernel {
         };
         let router = Router::new(deps, supervisor.clone());
         let terminal = Terminal::default();
-        let telegram = telegram(&config, &store, &workdir)?;
+        let telegram = telegram(&current, &store, &workdir)?;
         let mut channels: Channels = HashMap::from([(terminal::CHANNEL.to_owned(), Arc::new(terminal.clone()) as Arc<dyn Channel>)]);
         if let Some(telegram) = &telegram {
             channels.insert(telegram.name().to_owned(), Arc::new(telegram.clone()));
@@ -122,14 +125,14 @@ impl Kernel {
         }
         resume(&store, &router, &recovered, opened.lost.is_some()).await?;
         pump(wakes, &router, &delivery, &supervisor);
-        maintain(&store, boot, history, &workdir, &supervisor);
+        maintain(&store, boot, &current, &workdir, &supervisor);
         if let Some(telegram) = &telegram {
             telegram.serve(router.clone(), delivery.clone(), &supervisor, recovered.last_seen).await?;
         }
         let path = workdir.socket();
-        let socket =
-            terminal.serve(path.clone(), router, delivery, telegram, &supervisor).map_err(|source| StartError::Socket { path, source })?;
-        Ok(Self { plugins, store, boot, supervisor, redactor, _socket: socket, _lock: lock })
+        let served = terminal.serve(path.clone(), router.clone(), delivery, telegram.clone(), &supervisor);
+        let socket = served.map_err(|source| StartError::Socket { path, source })?;
+        Ok(Self { config: current, plugins, router, telegram, store, boot, supervisor, redactor, _socket: socket, _lock: lock })
     }
 
     #[must_use]
@@ -146,6 +149,40 @@ impl Kernel {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// How its parts are.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        self.supervisor.health()
+    }
+
+    /// Goes on with another configuration; the log names what of it waits for the next start. A request or a call that runs
+    /// ends with what it began with, unless it was taken back.
+    ///
+    /// # Errors
+    ///
+    /// The configuration counts, but the store kept what runs for somebody who may not talk any more from being ended.
+    pub async fn reconfigure(&self, config: Config) -> Result<(), StoreError> {
+        self.redactor.learn(&secrets_of(&config));
+        for key in self.config.replace(config) {
+            tracing::warn!("{key} takes effect at the next start");
+        }
+        let plugins = self.plugins.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || plugins.reconfigured()).await {
+            tracing::error!(%error, "the plugins could not be looked at with the new configuration; they are with the next look");
+        }
+        match &self.telegram {
+            Some(telegram) => telegram.reconfigured().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when the router and the store's writer do, whatever they say.
+    pub async fn answers(&self) {
+        if let Err(error) = self.router.try_store().await {
+            tracing::debug!(%error, "the store answers with an error");
+        }
     }
 
     /// Waits for a reason to end the process.
@@ -175,11 +212,17 @@ fn raise_open_files() {
     }
 }
 
+/// The secrets that a configuration names. One that cannot be read is for those who use it to report.
+fn secrets_of(config: &Config) -> Vec<Secret> {
+    config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect()
+}
+
 /// The bot, if there is one.
-fn telegram(config: &Config, store: &Store, workdir: &WorkDir) -> Result<Option<Telegram>, StartError> {
+fn telegram(current: &Current, store: &Store, workdir: &WorkDir) -> Result<Option<Telegram>, StartError> {
+    let config = current.get();
     let Some(settings) = &config.telegram else { return Ok(None) };
     let token = settings.token.read()?;
-    Ok(Some(Telegram::new(settings.clone(), token, store.clone(), workdir.clone())?))
+    Ok(Some(Telegram::new(current.clone(), settings, token, store.clone(), workdir.clone())?))
 }
 
 /// Says what opening the store found.
@@ -246,8 +289,8 @@ fn pump(wakes: Wakes, router: &Router, delivery: &Delivery, supervisor: &Supervi
 }
 
 /// Notes that the host lives, and forgets what need not be kept.
-fn maintain(store: &Store, boot: BootId, history: Option<Duration>, workdir: &WorkDir, supervisor: &Supervisor) {
-    let (store, workdir, mut stopping) = (store.clone(), workdir.clone(), supervisor.stopping());
+fn maintain(store: &Store, boot: BootId, config: &Current, workdir: &WorkDir, supervisor: &Supervisor) {
+    let (store, config, workdir, mut stopping) = (store.clone(), config.clone(), workdir.clone(), supervisor.stopping());
     supervisor.spawn(async move {
         let mut seen = tokio::time::interval(SEEN);
         let first = crash::first_maintenance().unwrap_or(FIRST_MAINTENANCE);
@@ -260,7 +303,7 @@ fn maintain(store: &Store, boot: BootId, history: Option<Duration>, workdir: &Wo
                     let before = std::mem::replace(&mut clocks, (Instant::now(), clock::now()));
                     match drift(before, clocks) > CLOCK_DRIFT {
                         true => tracing::warn!("the wall clock jumped; what is old is decided next time"),
-                        false => forget(&store, history, &workdir).await,
+                        false => forget(&store, config.get().session.history, &workdir).await,
                     }
                 }
                 () = stopping.wait() => return,

@@ -52,7 +52,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
-use crate::config::{self, Config};
+use crate::config::{self, Current};
 use crate::secrets::Redactor;
 use crate::{chat, limits};
 use accepted::Accepted;
@@ -86,7 +86,7 @@ pub use status::{Kind, PluginStatus, Source, State};
 pub struct Setup {
     /// The work directory: `cache/`, `components/`, `plugins/`, `data/` and `grants.toml` are below it.
     pub workdir: PathBuf,
-    pub config: Arc<Config>,
+    pub config: Current,
     /// Offer the components that are part of this program.
     pub bundled: bool,
 }
@@ -128,8 +128,7 @@ struct Inner {
     rounds: Mutex<Rounds>,
     snapshot: RwLock<Arc<Snapshot>>,
     granting: Granting,
-    /// Without the secrets that are granted.
-    guarded: Guarded,
+    workdir: PathBuf,
     /// The host's own, which learns what calls use. None before [`Plugins::watch`].
     redactor: OnceLock<Redactor>,
     /// Time that sandboxes have lived, all together.
@@ -172,8 +171,8 @@ impl Plugins {
             accepted,
             rounds,
             snapshot: RwLock::default(),
-            granting: Granting::default(),
-            guarded: Guarded::of(&setup.config, &setup.workdir),
+            granting: Granting::new(setup.config.clone()),
+            workdir: setup.workdir.clone(),
             redactor: OnceLock::new(),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
             busy_nanos: AtomicU64::new(0),
@@ -192,6 +191,12 @@ impl Plugins {
     pub fn watch(&self, redactor: &Redactor) -> Result<(), StartError> {
         self.inner.redactor.get_or_init(|| redactor.clone());
         watch::start(&self.inner, redactor.clone()).map_err(StartError::Threads)
+    }
+
+    /// Serves as the configuration says that was put in the place of the one before. Looks at files: not for a thread that
+    /// others wait for.
+    pub fn reconfigured(&self) {
+        self.inner.catch_up();
     }
 
     /// What no mount may show, as of now.

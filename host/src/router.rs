@@ -158,7 +158,7 @@ impl Router {
         let new = NewConversation {
             channel: wanted.channel,
             address: wanted.address,
-            model: deps.config.default_model.clone(),
+            model: deps.config.get().default_model.clone(),
             expires_at: wanted.passing.then(|| crate::clock::Moment(now.0 + i64::try_from(ASK_KEPT.as_millis()).unwrap_or(i64::MAX))),
         };
         let (mut conversation, created) = deps.store.get_or_create(new, now).await?;
@@ -247,13 +247,13 @@ impl Router {
     /// The component that serves a model; empty when the configuration has no such model.
     #[must_use]
     pub fn provider_of(&self, alias: &str) -> String {
-        self.0.deps.config.models.get(alias).map(|model| model.provider.clone()).unwrap_or_default()
+        self.0.deps.config.get().models.get(alias).map(|model| model.provider.clone()).unwrap_or_default()
     }
 
     /// The models that `/model` offers, by their aliases.
     #[must_use]
     pub fn models(&self) -> Vec<String> {
-        self.0.deps.config.models.keys().cloned().collect()
+        self.0.deps.config.get().models.keys().cloned().collect()
     }
 
     /// The components that serve.

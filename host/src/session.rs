@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 pub use actor::run;
 
 use crate::clock::Moment;
-use crate::config::{self, Config};
+use crate::config::{self, Current};
 use crate::ids::BootId;
 use crate::plugins::{Plugins, SessionInfo, SessionKind};
 use crate::secrets::Redactor;
@@ -47,7 +47,7 @@ use crate::workdir::WorkDir;
 pub struct Deps {
     pub store: Store,
     pub plugins: Plugins,
-    pub config: Arc<Config>,
+    pub config: Current,
     pub workdir: WorkDir,
     /// Takes the values of secrets out of what tools answer.
     pub redactor: Redactor,
@@ -88,21 +88,22 @@ pub enum Exit {
 impl Deps {
     /// The configured model, as the configuration is now.
     fn model(&self, alias: &str) -> Option<config::Model> {
-        self.config.models.get(alias).cloned()
+        self.config.get().models.get(alias).cloned()
     }
 
     fn policy(&self, alias: &str) -> turn::Policy {
-        let limits = &self.config.limits;
+        let config = self.config.get();
+        let limits = &config.limits;
         turn::Policy {
             model: alias.to_owned(),
-            price: self.config.models.get(alias).and_then(|model| model.price),
-            ask_tries: self.config.session.ask_tries,
+            price: config.models.get(alias).and_then(|model| model.price),
+            ask_tries: config.session.ask_tries,
             turn_attempts: crate::limits::TURN_ATTEMPTS,
             turn_steps: limits.turn_steps,
             turn_time: limits.turn_time,
             turn_spend: state::Spend { cost_micros: limits.turn_spend_micros, unpriced_tokens: limits.turn_tokens },
             day_spend: state::Spend { cost_micros: limits.day_spend_micros, unpriced_tokens: limits.day_tokens },
-            resume_within: self.config.session.resume_within,
+            resume_within: config.session.resume_within,
         }
     }
 

@@ -105,7 +105,7 @@ async fn compile(component: &[u8]) -> Duration {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
     std::fs::write(folder.path().join("plugins/ten.wasm"), component).expect("a component");
-    let setup = plugins::Setup { workdir: folder.path().to_owned(), config: rig::config("version = \"0.5\"\n"), bundled: false };
+    let setup = plugins::Setup { workdir: folder.path().to_owned(), config: rig::config("version = \"0.5\"\n").into(), bundled: false };
     let started = Instant::now();
     let host = Plugins::start(&setup).expect("a runtime");
     host.wait_ready().await;

@@ -45,7 +45,7 @@ pub fn config(text: &str) -> Arc<Config> {
 
 /// Components that are all compiled.
 pub async fn plugins(workdir: &Path, config: Arc<Config>) -> Plugins {
-    let setup = plugins::Setup { workdir: workdir.to_owned(), config, bundled: true };
+    let setup = plugins::Setup { workdir: workdir.to_owned(), config: config.into(), bundled: true };
     let plugins = Plugins::start(&setup).expect("a runtime");
     plugins.wait_ready().await;
     plugins

@@ -40,6 +40,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use url::Url;
 
 use self::access::Access;
 use self::albums::Albums;
@@ -50,7 +51,7 @@ use self::plan::Shelf;
 use self::present::Stage;
 use self::send::Target;
 use crate::clock::{self, Moment};
-use crate::config;
+use crate::config::{self, Current};
 use crate::delivery::{Channel, Delivery, Outcome, Part, Reply};
 use crate::ids::ConversationId;
 use crate::limits::TELEGRAM_SILENCE;
@@ -68,7 +69,9 @@ struct Inner {
     /// The channel's name in rows: `tg:<bot id>`.
     name: String,
     api: Api,
-    config: config::Telegram,
+    config: Current,
+    /// The server, as it is while the host runs.
+    server: Url,
     store: Store,
     workdir: WorkDir,
     /// Held by whoever polls for this bot.
@@ -141,19 +144,20 @@ pub fn channel_name(token: &str) -> Result<String, StartError> {
 }
 
 impl Telegram {
-    /// The bot of a token. Nothing is asked of Telegram yet.
+    /// The bot of a token, with the `settings` of now. Nothing is asked of Telegram yet.
     ///
     /// # Errors
     ///
     /// The token does not look like one, or there is no client for the configured server.
-    pub fn new(config: config::Telegram, token: Secret, store: Store, workdir: WorkDir) -> Result<Self, StartError> {
+    pub fn new(config: Current, settings: &config::Telegram, token: Secret, store: Store, workdir: WorkDir) -> Result<Self, StartError> {
         let name = channel_name(token.expose())?;
-        let lock = config::environment::runtime_directory().join(poll::lock_name(config.api_base_url.as_str(), token.expose()));
-        let api = Api::new(&config.api_base_url, token, config.proxy.as_ref())?;
+        let lock = config::environment::runtime_directory().join(poll::lock_name(settings.api_base_url.as_str(), token.expose()));
+        let api = Api::new(&settings.api_base_url, token, settings.proxy.as_ref())?;
         let inner = Inner {
             name,
             api,
             config,
+            server: settings.api_base_url.clone(),
             store,
             workdir,
             lock,
@@ -202,6 +206,12 @@ impl Telegram {
 
     fn api(&self) -> &Api {
         &self.0.api
+    }
+
+    /// What the configuration says of the bot now.
+    #[expect(clippy::expect_used, reason = "a replaced configuration keeps the bot that is served")]
+    fn settings(&self) -> config::Telegram {
+        self.0.config.get().telegram.clone().expect("it is served")
     }
 
     fn workdir(&self) -> &WorkDir {

@@ -1,7 +1,6 @@
 //! The plugin runtime of a verb that has no session.
 
 use std::os::unix::fs::symlink;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -25,7 +24,7 @@ impl Components {
             // One that is newer than this release is refused untouched.
             WorkDir::existing(&context.workdir)?;
             let scratch = Scratch::new().context("failed to make a temporary directory")?;
-            let setup = Setup { workdir: context.workdir.clone(), config: Arc::new(config.clone()), bundled: true };
+            let setup = Setup { workdir: context.workdir.clone(), config: config.clone().into(), bundled: true };
             let plugins = Plugins::start(&setup).context("failed to start the plugin runtime")?;
             return Ok(Self { plugins, scratch });
         }
@@ -49,7 +48,7 @@ impl Components {
     }
 
     fn within(scratch: Scratch, config: Config, bundled: bool) -> anyhow::Result<Self> {
-        let setup = Setup { workdir: scratch.path().to_owned(), config: Arc::new(config), bundled };
+        let setup = Setup { workdir: scratch.path().to_owned(), config: config.into(), bundled };
         let plugins = Plugins::start(&setup).context("failed to start the plugin runtime")?;
         Ok(Self { plugins, scratch })
     }

@@ -16,7 +16,6 @@ mod target;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
@@ -197,7 +196,7 @@ fn component(context: &Context, config: &Config, entry: &Plugin, what: &str) -> 
     let Some(path) = entry.path.clone().or_else(|| places.into_iter().find(|path| path.symlink_metadata().is_ok())) else {
         return Ok(None);
     };
-    let setup = Setup { workdir: context.workdir.clone(), config: Arc::new(config.clone()), bundled: true };
+    let setup = Setup { workdir: context.workdir.clone(), config: config.clone().into(), bundled: true };
     if let Some(named) = named_digest(&setup, what)? {
         let there = file_digest(&path).map_err(|reason| anyhow!("{what}: {reason}"))?;
         if there != named {

@@ -1,5 +1,8 @@
 //! `run`: the host, in the foreground, until it is told to stop.
 
+mod notify;
+
+use std::convert::Infallible;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -7,13 +10,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::RunArgs;
 use super::{Context, ExitCode, doctor, is_held};
+use crate::config::{Config, environment};
 use crate::kernel::{Kernel, StartError};
 use crate::observe;
 use crate::supervise::Fatal;
 
-/// Serves until SIGTERM or SIGINT; a second one does not wait for anything.
+/// The configuration's name among the parts of the host.
+const CONFIGURATION: &str = "configuration";
+
+/// Serves until SIGTERM or SIGINT; a second one does not wait for anything. SIGHUP reads the configuration again.
 pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<ExitCode> {
     let (mut terminate, mut interrupt) = signals()?;
+    let hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
     let setup = context.setup()?;
     let root = setup.workdir.root().to_owned();
     let logs = setup.workdir.logs().join(observe::NAME);
@@ -23,20 +31,22 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     }
     let opened = context.logs.to_folder(&setup.workdir.logs());
     opened.with_context(|| format!("failed to open {}", logs.display())).map_err(|error| ExitCode::Disk.error(error))?;
-    for check in doctor::exposed(context, &setup.config) {
-        tracing::warn!(what = check.name, repair = check.repair, "{}", check.why);
-    }
+    tell_exposed(context, &setup.config);
     let kernel = match Kernel::start(setup).await {
         Err(StartError::Locked) => return Err(locked(&root)),
         started => started?,
     };
     context.logs.redact(kernel.redactor().clone());
     tracing::info!(workdir = %root.display(), version = env!("CARGO_PKG_VERSION"), "serving");
+    notify::ready(&format!("serving {}", root.display()));
     let code = tokio::select! {
         fatal = kernel.failed() => return Err(fatal_exit(&fatal).error(fatal)),
         _ = terminate.recv() => ExitCode::Terminated,
         _ = interrupt.recv() => ExitCode::Interrupted,
+        never = follow(context, &kernel, hangup, &root) => match never {},
+        never = notify::keep_alive(&kernel) => match never {},
     };
+    notify::stopping();
     tracing::info!("stopping; a second signal does not wait");
     tokio::select! {
         stopped = kernel.shutdown() => stopped.context("failed to stop the host")?,
@@ -45,6 +55,49 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     }
     // Asked to stop and stopped: that is success for a service manager.
     Ok(if code == ExitCode::Terminated { ExitCode::Ok } else { code })
+}
+
+/// Reads the configuration again whenever somebody asks for it. Several who ask meanwhile are one.
+async fn follow(context: &Context, kernel: &Kernel, mut hangup: Signal, root: &Path) -> Infallible {
+    while hangup.recv().await.is_some() {
+        notify::reloading();
+        let serving = match reload(context, kernel).await {
+            Ok(()) => format!("serving {}", root.display()),
+            Err(reason) => format!("serving {} as configured before: {reason}", root.display()),
+        };
+        notify::ready(&serving);
+    }
+    std::future::pending().await
+}
+
+/// Goes on with the configuration as it is in its file now, or, when anything in it is wrong, with the one before; then why.
+async fn reload(context: &Context, kernel: &Kernel) -> Result<(), String> {
+    let file = context.config_file.clone();
+    let loaded = tokio::task::spawn_blocking(move || environment::load(file.as_deref())).await;
+    let refused = match loaded {
+        Ok(Ok(config)) => {
+            tell_exposed(context, &config);
+            if let Err(error) = kernel.reconfigure(config).await {
+                tracing::error!(%error, "what runs for those who may not talk any more could not be ended");
+            }
+            tracing::info!("the configuration was read again and counts from now on");
+            kernel.health().ok(CONFIGURATION);
+            return Ok(());
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(reason = refused, "the configuration could not be read again; the one before goes on");
+    let reason = refused.lines().next().unwrap_or_default().to_owned();
+    kernel.health().warned(CONFIGURATION, &format!("the file was refused, and what was read before counts: {reason}"));
+    Err(reason)
+}
+
+/// Says which files are open to others.
+fn tell_exposed(context: &Context, config: &Config) {
+    for check in doctor::exposed(context, config) {
+        tracing::warn!(what = check.name, repair = check.repair, "{}", check.why);
+    }
 }
 
 fn locked(root: &Path) -> anyhow::Error {

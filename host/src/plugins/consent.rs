@@ -76,7 +76,7 @@ impl Proposal {
     ///
     /// See [`ConsentError`].
     pub fn grant(setup: &Setup, name: &str, ask: &Ask) -> Result<Self, ConsentError> {
-        let shelves = Shelves::new(&setup.config, &setup.workdir);
+        let shelves = Shelves::new(&setup.config.get(), &setup.workdir);
         let found = Library::new(true).find(&shelves, &shelves.list(&Listing::new()).0);
         // The first of a name has it.
         let found = found.into_iter().find(|found| found.name == name).ok_or_else(|| ConsentError::NotFound(name.to_owned()))?;
@@ -115,9 +115,9 @@ impl Proposal {
     ///
     /// See [`ConsentError`].
     pub fn revoke(setup: &Setup, name: &str) -> Result<Self, ConsentError> {
-        let path = Shelves::new(&setup.config, &setup.workdir).grants;
+        let path = Shelves::new(&setup.config.get(), &setup.workdir).grants;
         let file = GrantsFile::load(&path)?;
-        let is_configured = setup.config.plugins.get(name).is_some_and(|entry| entry.path.is_some());
+        let is_configured = setup.config.get().plugins.get(name).is_some_and(|entry| entry.path.is_some());
         let meant = if is_configured { Source::Configured } else { Source::DroppedIn };
         let granted = file.get(meant, name).or_else(|| file.iter().find(|granted| granted.name == name));
         let Some(granted) = granted.cloned() else {
@@ -185,9 +185,10 @@ impl fmt::Display for Proposal {
 }
 
 fn not_in_config(setup: &Setup, name: &str) -> Result<(), ConsentError> {
-    match setup.config.plugins.get(name) {
+    let config = setup.config.get();
+    match config.plugins.get(name) {
         Some(entry) if !grants::is_silent(entry) => {
-            let file = setup.config.source.as_deref().map(|path| path.display().to_string());
+            let file = config.source.as_deref().map(|path| path.display().to_string());
             Err(ConsentError::InConfig { name: name.to_owned(), file: file.unwrap_or_else(|| "the configuration".to_owned()) })
         }
         _ => Ok(()),
@@ -311,7 +312,7 @@ fn kept(setup: &Setup, digest: &str) -> Option<Surface> {
 /// What serves when nothing is granted any more. Without a grant nobody is asked which bytes those are.
 fn afterwards(setup: &Setup, granted: &Granted) -> String {
     let name = &granted.name;
-    let shelves = Shelves::new(&setup.config, &setup.workdir);
+    let shelves = Shelves::new(&setup.config.get(), &setup.workdir);
     let found = Library::new(true).find(&shelves, &shelves.list(&Listing::new()).0);
     let found = found.into_iter().find(|found| found.name == *name).filter(|found| found.source == granted.source);
     let Some(path) = found.as_ref().and_then(|found| found.path.as_deref()) else {
@@ -334,12 +335,13 @@ fn afterwards(setup: &Setup, granted: &Granted) -> String {
 ///
 /// `grants.toml` cannot be read.
 pub fn named_digest(setup: &Setup, name: &str) -> Result<Option<String>, GrantsError> {
-    let entry = setup.config.plugins.get(name);
+    let config = setup.config.get();
+    let entry = config.plugins.get(name);
     if let Some(entry) = entry.filter(|entry| !grants::is_silent(entry)) {
         return Ok(entry.sha256.clone());
     }
     let source = if entry.is_some_and(|entry| entry.path.is_some()) { Source::Configured } else { Source::DroppedIn };
-    let granted = GrantsFile::load(&Shelves::new(&setup.config, &setup.workdir).grants)?;
+    let granted = GrantsFile::load(&Shelves::new(&setup.config.get(), &setup.workdir).grants)?;
     Ok(granted.get(source, name).map(|granted| granted.sha256.clone()))
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use wasmtime::component::Component;
@@ -39,7 +40,7 @@ pub fn examine(name: &str, wasm: &[u8], toml: &str, data: &Path) -> Result<Exami
 }
 
 fn load(name: &str, wasm: &[u8], settings: Value, data: &Path) -> Examined {
-    let config = Config::embedded(false);
+    let config = Arc::new(Config::embedded(false));
     // A bundled one: those bytes are run as they are, not copied and read back first.
     let found = Found {
         name: name.to_owned(),

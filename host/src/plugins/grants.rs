@@ -190,6 +190,21 @@ impl Grant {
         Ok(grant)
     }
 
+    /// Does it allow all that `other` does?
+    pub fn covers(&self, other: &Self) -> bool {
+        let files = |one: &FsGrant| self.fs.iter().any(|own| own.mount == one.mount && (own.writable || !one.writable));
+        let secret = |(slot, one): (&String, &SlotSecret)| {
+            self.secrets
+                .get(slot)
+                .is_some_and(|own| own.source == one.source && one.origins.iter().all(|origin| own.origins.contains(origin)))
+        };
+        (self.tied || !other.tied)
+            && other.fs.iter().all(files)
+            && other.http.iter().all(|origin| self.http.contains(origin))
+            && other.secrets.iter().all(secret)
+            && other.sign.is_subset(&self.sign)
+    }
+
     /// Each grant on a line, for `inspect`.
     pub fn lines(&self) -> Vec<String> {
         let secrets = self.secrets.iter().map(|(slot, secret)| {

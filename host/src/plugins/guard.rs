@@ -14,7 +14,7 @@ impl Inner {
             SecretSource::File(path) => Some(path),
             SecretSource::Env(_) => None,
         });
-        self.guarded.clone().with_secrets(files).with_real(real)
+        Guarded::of(&self.granting.config(), &self.workdir).with_secrets(files).with_real(real)
     }
 }
 

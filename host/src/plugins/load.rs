@@ -70,6 +70,8 @@ pub(super) struct Serving {
     pub by: By,
     /// What `grants.toml` said then.
     pub granted: Option<Arc<Granted>>,
+    /// The configuration then.
+    pub config: Arc<Config>,
     pub settings: Arc<str>,
     pub limits: CallLimits,
     pub policy: ToolPolicy,
@@ -88,7 +90,7 @@ pub(super) struct Last {
 
 /// One round: what it needs to know, and what it has given away.
 pub(super) struct Loader<'a> {
-    pub config: &'a Config,
+    pub config: &'a Arc<Config>,
     pub granted: &'a GrantsFile,
     pub accepted: &'a Accepted,
     pub library: &'a mut Library,
@@ -127,7 +129,7 @@ impl Loader<'_> {
         }
         // Also one that cannot serve has its name: nobody else gets what was granted to it.
         self.names.insert(name.to_owned(), label.clone());
-        let (entry, by) = self.entry(source, name);
+        let (entry, by) = entry(self.config, self.granted, source, name);
         if entry.as_ref().is_some_and(|entry| entry.enabled == Some(false)) {
             return refused(format!("switched off: [plugins.{name}] enabled = false"));
         }
@@ -274,6 +276,7 @@ impl Loader<'_> {
             grant: Arc::new(grant),
             by: origin.by,
             granted: self.granted.get(origin.source, origin.name).filter(|_| origin.by == By::GrantsFile).cloned().map(Arc::new),
+            config: self.config.clone(),
             settings,
             limits,
             policy: ToolPolicy { tools: entry.tools, wall_time: entry.limits.wall_time, default_time: self.config.limits.tool_time },
@@ -284,21 +287,6 @@ impl Loader<'_> {
         Ok((serving, missing))
     }
 
-    /// The operator's entry; where it grants nothing, with the grants of `grants.toml`.
-    fn entry(&self, source: Source, name: &str) -> (Option<config::Plugin>, By) {
-        let entry = self.config.plugins.get(name);
-        if entry.is_some_and(|entry| !grants::is_silent(entry)) {
-            return (entry.cloned(), By::Config);
-        }
-        match self.granted.get(source, name) {
-            None => (entry.cloned(), if source == Source::Bundled { By::Manifest } else { By::Nobody }),
-            Some(granted) => {
-                let config::Plugin { sha256, fs, http, private, secrets, sign, .. } = granted.to_plugin();
-                (Some(config::Plugin { sha256, fs, http, private, secrets, sign, ..entry.cloned().unwrap_or_default() }), By::GrantsFile)
-            }
-        }
-    }
-
     fn settings(&mut self, origin: &Origin<'_>, digest: &str, beside: Option<&Value>, surface: &Surface) -> Result<String, String> {
         let is_empty = |value: &&Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
         let written = origin.entry.as_ref().map(|entry| &entry.settings).filter(|settings| !is_empty(settings));
@@ -307,6 +295,21 @@ impl Loader<'_> {
         let checked = self.fits.check(digest, surface, &settings);
         checked.map_err(|problems| format!("[plugins.{}.settings]: {problems}", origin.name))?;
         Ok(settings.to_string())
+    }
+}
+
+/// The operator's entry; where it grants nothing, with the grants of `grants.toml`.
+pub(super) fn entry(config: &Config, granted: &GrantsFile, source: Source, name: &str) -> (Option<config::Plugin>, By) {
+    let entry = config.plugins.get(name);
+    if entry.is_some_and(|entry| !grants::is_silent(entry)) {
+        return (entry.cloned(), By::Config);
+    }
+    match granted.get(source, name) {
+        None => (entry.cloned(), if source == Source::Bundled { By::Manifest } else { By::Nobody }),
+        Some(granted) => {
+            let config::Plugin { sha256, fs, http, private, secrets, sign, .. } = granted.to_plugin();
+            (Some(config::Plugin { sha256, fs, http, private, secrets, sign, ..entry.cloned().unwrap_or_default() }), By::GrantsFile)
+        }
     }
 }
 

@@ -94,9 +94,14 @@ impl Shelves {
     pub fn new(config: &Config, workdir: &Path) -> Self {
         Self {
             dirs: config.plugin_dirs.iter().map(|dir| workdir.join(dir)).collect(),
-            configured: config.plugins.iter().filter_map(|(name, entry)| Some((name.clone(), entry.path.clone()?))).collect(),
+            configured: configured(config),
             grants: workdir.join("grants.toml"),
         }
+    }
+
+    /// The components of another configuration; the directories stay.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.configured = configured(config);
     }
 
     /// The files that there are, and what is wrong with their places. A directory that cannot be read has the files of
@@ -125,6 +130,10 @@ impl Shelves {
         listing.extend(paths.into_iter().filter_map(|path| stamp(&path).map(|stamp| (path, stamp))));
         (listing, problems)
     }
+}
+
+fn configured(config: &Config) -> Vec<(String, PathBuf)> {
+    config.plugins.iter().filter_map(|(name, entry)| Some((name.clone(), entry.path.clone()?))).collect()
 }
 
 /// How the file at `path` looks now; none: there is no such file. A link that leads nowhere is there, too.

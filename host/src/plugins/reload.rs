@@ -62,6 +62,8 @@ pub(super) struct Rounds {
     keeps: bool,
     /// The foreign bytes that are meant, or were at the end of the last round.
     meant: BTreeSet<String>,
+    /// No round has looked at the names in it.
+    is_new_config: bool,
 }
 
 /// What came out of a round.
@@ -73,13 +75,14 @@ struct Outcome {
 
 impl Rounds {
     pub fn new(setup: &Setup, accepted: Accepted, data: PathBuf) -> Result<Self, GrantsError> {
-        let shelves = Shelves::new(&setup.config, &setup.workdir);
+        let config = setup.config.get();
+        let shelves = Shelves::new(&config, &setup.workdir);
         let granted_at = stamp(&shelves.grants);
         let (listing, problems) = shelves.list(&Listing::new());
         problems.iter().for_each(|problem| tracing::warn!("{problem}"));
         let served = accepted.served();
         Ok(Self {
-            config: setup.config.clone(),
+            config,
             granted: GrantsFile::load(&shelves.grants)?,
             granted_at,
             library: Library::new(setup.bundled),
@@ -91,6 +94,7 @@ impl Rounds {
             unwritten: false,
             keeps: false,
             meant: BTreeSet::new(),
+            is_new_config: true,
             shelves,
             listing,
             accepted,
@@ -126,10 +130,17 @@ impl Rounds {
         self.library.again
     }
 
+    fn reconfigure(&mut self, config: Arc<Config>) {
+        if !Arc::ptr_eq(&self.config, &config) {
+            self.shelves.reconfigure(&config);
+            (self.config, self.is_new_config) = (config, true);
+        }
+    }
+
     /// Looks at everything. `cache`: code that is in it is linked at once.
     fn round(&mut self, before: &Snapshot, cache: Option<(&Engines, &Cache)>) -> Outcome {
         let found = self.library.find(&self.shelves, &self.listing);
-        if cache.is_some() {
+        if std::mem::take(&mut self.is_new_config) {
             warn_of_names(&self.config, &self.granted, &found);
         }
         let besides: Vec<_> = found.iter().map(|found| found.beside.clone().ok()).collect();
@@ -279,6 +290,11 @@ impl Inner {
         // Before anything serves by them, and whatever a round waits for: a call that begins in between is refused rather than
         // let through.
         self.granting.publish(granted);
+        self.catch_up();
+    }
+
+    /// Makes a round with what is configured and granted by now.
+    pub fn catch_up(self: &Arc<Self>) {
         // A look that hangs holds the rounds. What is taken back is taken back all the same, and the next round has the rest.
         match self.rounds.try_lock() {
             Ok(rounds) => self.round_of(rounds, None),
@@ -287,9 +303,10 @@ impl Inner {
         }
     }
 
-    /// Is something granted, or taken back, since the last round?
+    /// Is something granted, taken back or configured anew since the last round?
     pub fn is_behind(&self) -> bool {
-        self.rounds().granted != *self.granting.now()
+        let rounds = self.rounds();
+        rounds.granted != *self.granting.now() || !Arc::ptr_eq(&rounds.config, &self.granting.config())
     }
 
     /// From now on this process keeps the work directory in order.
@@ -311,6 +328,7 @@ impl Inner {
 
     fn round_of(self: &Arc<Self>, mut rounds: MutexGuard<'_, Rounds>, cache: Option<(&Engines, &Cache)>) {
         rounds.granted = (*self.granting.now()).clone();
+        rounds.reconfigure(self.granting.config());
         let before = self.snapshot();
         let Outcome { plugins, forgotten } = rounds.round(&before, cache);
         for plugin in before.plugins.iter().filter(|old| !plugins.iter().any(|new| (new.source, &new.name) == (old.source, &old.name))) {

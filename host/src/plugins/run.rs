@@ -247,8 +247,8 @@ impl Inner {
                 return Ok(gone(if stop.is_stopped() { Ended::Stopped } else { Ended::TimedOut }, false));
             }
             // A catalogue is made without any grant.
-            let granted = serving.granted.as_deref().filter(|_| spec.session.is_some());
-            if !inner.granting.holds(granted) {
+            let began_with = spec.session.is_some().then_some((&*owned, serving));
+            if !inner.granting.holds(began_with) {
                 let waited = format!("what is granted to {} has changed while the call waited; make it again", owned.name);
                 return Err(error(ErrorKind::Unavailable, waited));
             }
@@ -260,7 +260,7 @@ impl Inner {
             let begin = Instant::now();
             let result = tokio::select! {
                 biased;
-                () = inner.granting.withdrawn(granted) => {
+                () = inner.granting.withdrawn(began_with) => {
                     let ended = format!("what was granted to {} was taken back while the call ran, which ended it", owned.name);
                     return Err(error(ErrorKind::Denied, ended));
                 }

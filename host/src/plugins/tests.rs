@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 
 use super::stop::{StopSignal, stop};
 use super::*;
-use crate::config::{FsGrant, FsMount};
+use crate::config::{Config, FsGrant, FsMount};
 use crate::ids::{CallId, ConversationId, SessionId};
 use crate::store::Store;
 
@@ -72,7 +72,7 @@ fn start(entry: config::Plugin) -> Plugins {
 
 fn start_with(plugins: BTreeMap<String, config::Plugin>, plugin_dirs: Vec<PathBuf>, bundled: bool) -> Plugins {
     let config = Arc::new(Config { plugins, plugin_dirs, ..Config::embedded(false) });
-    let setup = Setup { workdir: WORKDIR.path().to_owned(), config, bundled };
+    let setup = Setup { workdir: WORKDIR.path().to_owned(), config: config.into(), bundled };
     TOKIO.block_on(async {
         let plugins = Plugins::start(&setup).unwrap();
         plugins.wait_ready().await;

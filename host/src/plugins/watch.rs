@@ -31,29 +31,31 @@ use crate::secrets::Redactor;
 /// Starts the threads. They end when the plugins are gone.
 pub(super) fn start(inner: &Arc<Inner>, redactor: Redactor) -> std::io::Result<()> {
     inner.keep();
-    let (shelves, settle, granted_at, secrets) = {
+    let (grants, settle, granted_at, secrets) = {
         let rounds = inner.rounds();
-        (rounds.shelves().clone(), Settle::new(rounds.listing().clone()), rounds.granted_at(), rounds.secret_sources())
+        (rounds.shelves().grants.clone(), Settle::new(rounds.listing().clone()), rounds.granted_at(), rounds.secret_sources())
     };
     learn(&redactor, secrets);
     let looking = Arc::new(Looking::default());
-    let grants = Grants { path: shelves.grants.clone(), redactor, unread: false };
+    let grants = Grants { path: grants, redactor, unread: false };
     let (weak, watched) = (Arc::downgrade(inner), looking.clone());
     thread::Builder::new().name("grants".into()).spawn(move || keep_granted(&weak, grants, granted_at, &watched))?;
     let inner = Arc::downgrade(inner);
     let (wake, woken) = sync_channel(1);
-    let eyes = Eyes::new(wake, &shelves);
-    thread::Builder::new().name("plugins".into()).spawn(move || keep_up(&inner, &shelves, settle, eyes, &woken, &looking)).map(drop)
+    let eyes = Eyes::new(wake);
+    thread::Builder::new().name("plugins".into()).spawn(move || keep_up(&inner, settle, eyes, &woken, &looking)).map(drop)
 }
 
-fn keep_up(inner: &Weak<Inner>, shelves: &Shelves, mut settle: Settle, mut eyes: Eyes, woken: &Receiver<()>, looking: &Looking) {
+fn keep_up(inner: &Weak<Inner>, mut settle: Settle, mut eyes: Eyes, woken: &Receiver<()>, looking: &Looking) {
     let began = Instant::now();
     let mut known = Vec::new();
     let mut unread = Backoff::default();
     loop {
         let Some(inner) = inner.upgrade() else { return };
         looking.begin();
-        eyes.follow(shelves);
+        // Another configuration has other components.
+        let shelves = inner.rounds().shelves().clone();
+        eyes.follow(&shelves);
         // Foreign files may run into a fault of whatever reads them.
         let looked = panic::catch_unwind(AssertUnwindSafe(|| {
             let (seen, problems) = shelves.list(settle.settled());
@@ -181,20 +183,21 @@ struct Eyes {
     watcher: Option<RecommendedWatcher>,
     /// By path, with the directory that it stood for.
     watched: HashMap<PathBuf, (u64, u64)>,
+    /// The names of configured components.
+    configured: Arc<Mutex<BTreeSet<OsString>>>,
     has_warned: bool,
 }
 
 impl Eyes {
-    fn new(wake: SyncSender<()>, shelves: &Shelves) -> Self {
-        let configured: BTreeSet<OsString> =
-            shelves.configured.iter().filter_map(|(_, path)| path.file_name().map(OsString::from)).collect();
+    fn new(wake: SyncSender<()>) -> Self {
+        let mut eyes = Self::default();
+        let configured = eyes.configured.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| concerns(&event, &configured)) {
+            if event.map_or(true, |event| concerns(&event, &configured.lock().unwrap_or_else(PoisonError::into_inner))) {
                 // One that is there already says the same.
                 let _ = wake.try_send(());
             }
         });
-        let mut eyes = Self::default();
         match watcher {
             Ok(watcher) => eyes.watcher = Some(watcher),
             Err(error) => eyes.warn(&error),
@@ -204,6 +207,8 @@ impl Eyes {
 
     /// Watches the directories that there are now.
     fn follow(&mut self, shelves: &Shelves) {
+        let names = shelves.configured.iter().filter_map(|(_, path)| path.file_name().map(OsString::from)).collect();
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = names;
         let parents = shelves.configured.iter().filter_map(|(_, path)| path.parent().map(Path::to_owned));
         for dir in shelves.dirs.iter().cloned().chain(parents).collect::<BTreeSet<_>>() {
             let there = std::fs::metadata(&dir).ok().filter(std::fs::Metadata::is_dir).map(|found| (found.dev(), found.ino()));
@@ -259,10 +264,9 @@ mod tests {
     async fn without_watches_changes_are_found_by_looking() {
         let dir = tempfile::tempdir().unwrap();
         let config = Arc::new(Config { plugin_dirs: vec!["plugins".into()], ..Config::embedded(false) });
-        let plugins = Plugins::start(&Setup { workdir: dir.path().to_owned(), config: config.clone(), bundled: false }).unwrap();
-        let shelves = Shelves::new(&config, dir.path());
+        let plugins = Plugins::start(&Setup { workdir: dir.path().to_owned(), config: config.clone().into(), bundled: false }).unwrap();
         let (weak, (_, woken)) = (Arc::downgrade(&plugins.inner), sync_channel(1));
-        let looking = thread::spawn(move || keep_up(&weak, &shelves, Settle::default(), Eyes::default(), &woken, &Looking::default()));
+        let looking = thread::spawn(move || keep_up(&weak, Settle::default(), Eyes::default(), &woken, &Looking::default()));
         let began = Instant::now();
         let until = async |is_so: &dyn Fn(&[crate::plugins::PluginStatus]) -> bool| {
             while !is_so(&plugins.list()) {

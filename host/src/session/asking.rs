@@ -145,12 +145,13 @@ fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog
         .map(|tool| ToolSpec { name: tool.name.clone(), description: tool.description.clone(), parameters: tool.parameters.clone() })
         .collect();
     let mounts: Vec<_> = caller.places.mounts.iter().map(|mount| (mount.name.clone(), mount.writable)).collect();
+    let config = deps.config.get();
     let system = system::prompt(&Surroundings {
         kind: caller.info.kind,
         shared: caller.places.shared.is_some(),
         mounts: &mounts,
         tools: !tools.is_empty(),
-        instructions: deps.config.session.instructions.as_deref(),
+        instructions: config.session.instructions.as_deref(),
     });
     let model = RenderModel {
         provider: &model.provider,

@@ -50,7 +50,8 @@ impl Actor {
     }
 
     async fn change_model(&mut self, row: &CommandRow, alias: Option<String>) -> Result<(), StoreError> {
-        let models = &self.deps.config.models;
+        let config = self.deps.config.get();
+        let models = &config.models;
         let known = || models.values().map(|model| (model.alias.as_str(), model.id.as_str()));
         match alias {
             Some(alias) if models.contains_key(&alias) => {

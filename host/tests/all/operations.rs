@@ -1,5 +1,8 @@
 //! What an operator relies on: health, logs, and the verbs that steer a host from outside a conversation.
 
+mod notify;
+mod reloading;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;

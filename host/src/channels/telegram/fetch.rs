@@ -244,7 +244,7 @@ impl Telegram {
 
     /// What a file may weigh: a Bot API server of one's own gives out larger ones.
     fn limit(&self) -> u64 {
-        let is_public = self.0.config.api_base_url.as_str().trim_end_matches('/') == TELEGRAM_URL;
+        let is_public = self.0.server.as_str().trim_end_matches('/') == TELEGRAM_URL;
         if is_public { TELEGRAM_FILE_IN_BYTES } else { TELEGRAM_LOCAL_FILE_BYTES }
     }
 }

@@ -39,9 +39,21 @@ impl Telegram {
     /// Reads who may talk, again.
     pub(super) async fn look_who_may_talk(&self) -> Result<(), StoreError> {
         let decided = self.0.store.people(&self.0.name).await?;
-        let config = &self.0.config;
+        let config = self.settings();
         self.state().access = Access::new(&config.owners, &config.people, &config.groups, &decided);
         Ok(())
+    }
+
+    /// Lets those talk whom the configuration names now. What runs for somebody who may not any more is ended.
+    ///
+    /// # Errors
+    ///
+    /// What the store can fail with.
+    pub async fn reconfigured(&self) -> Result<(), StoreError> {
+        let _nothing_is_taken = self.0.admission.lock().await;
+        self.state().requested.clear();
+        self.look_who_may_talk().await?;
+        self.end_refused_work(&self.host().router).await
     }
 
     /// What an owner or the operator decided about somebody.

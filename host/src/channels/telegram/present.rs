@@ -250,7 +250,7 @@ impl Show {
         if self.stage.sent.swap(false, Ordering::Acquire) {
             self.screen.message_sent();
         }
-        let previews = self.telegram.0.config.preview;
+        let previews = self.telegram.settings().preview;
         let drafts = !self.telegram.state().is_draftless;
         let around = Around { now, clock: clock::now(), budget, frozen: frozen.is_some(), finals, previews, drafts };
         // A copy: nobody who looks holds up the session.

@@ -2,8 +2,6 @@
 //!
 //! Only these write `grants.toml`. A running host sees the change by itself.
 
-use std::sync::Arc;
-
 use anyhow::anyhow;
 
 use super::super::args::{GrantArgs, RevokeArgs};
@@ -31,7 +29,7 @@ pub(in crate::cli) fn revoke(context: &Context, args: &RevokeArgs) -> anyhow::Re
 }
 
 fn setup(context: &Context) -> anyhow::Result<Setup> {
-    let config = Arc::new(context.config()?);
+    let config = context.config()?.into();
     let workdir = WorkDir::open(&context.workdir)?;
     Ok(Setup { workdir: workdir.root().to_owned(), config, bundled: true })
 }

@@ -21,7 +21,7 @@ impl Own {
         fs::copy(&*HOSTILE, dir.path().join("plugins/hostile.wasm")).unwrap();
         copy_code_of_hostile(dir.path());
         let config = Arc::new(Config { plugin_dirs: vec!["plugins".into()], ..Config::embedded(false) });
-        let setup = Setup { workdir: dir.path().to_owned(), config, bundled: false };
+        let setup = Setup { workdir: dir.path().to_owned(), config: config.into(), bundled: false };
         let redactor = Redactor::default();
         let plugins = TOKIO.block_on(async {
             let plugins = Plugins::start(&setup).unwrap();

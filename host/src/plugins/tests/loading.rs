@@ -101,7 +101,7 @@ fn what_served_last_serves_only_at_its_path_and_unless_others_are_named() {
         let entry = config::Plugin { path: Some(path.to_owned()), trust_path: sha256.is_none(), sha256, ..config::Plugin::default() };
         let config =
             Arc::new(Config { plugins: [("hostile".to_owned(), entry)].into(), plugin_dirs: Vec::new(), ..Config::embedded(false) });
-        let setup = Setup { workdir: workdir.path().to_owned(), config, bundled: false };
+        let setup = Setup { workdir: workdir.path().to_owned(), config: config.into(), bundled: false };
         TOKIO.block_on(async {
             let plugins = Plugins::start(&setup).unwrap();
             plugins.wait_ready().await;
@@ -140,7 +140,7 @@ fn a_second_start_compiles_nothing() {
     assert!(TOKIO.block_on(HOST.ready("hostile")));
     let config =
         Arc::new(Config { plugins: [("hostile".to_owned(), entry(true))].into(), plugin_dirs: Vec::new(), ..Config::embedded(false) });
-    let setup = Setup { workdir: WORKDIR.path().to_owned(), config, bundled: false };
+    let setup = Setup { workdir: WORKDIR.path().to_owned(), config: config.into(), bundled: false };
     let again = TOKIO.block_on(async { Plugins::start(&setup).unwrap() });
     assert_eq!(again.list()[0].state, State::Ready, "it serves when start returns");
 }

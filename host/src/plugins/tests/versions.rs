@@ -50,7 +50,7 @@ impl Folder {
 
     /// Has the host look.
     fn look(&self, host: &Plugins) {
-        host.inner.reload(Some(Shelves::new(&self.setup.config, self.dir.path()).list(&Listing::new()).0));
+        host.inner.reload(Some(Shelves::new(&self.setup.config.get(), self.dir.path()).list(&Listing::new()).0));
         TOKIO.block_on(host.wait_ready());
     }
 
@@ -208,7 +208,7 @@ fn who_could_not_be_asked_is_asked_again() {
     // Every thread for calls has something to do.
     (0..crate::limits::CALL_THREADS_MAX).for_each(|_| begun.recv_timeout(HANGS).unwrap());
     folder.put("hidden", &component("hidden", 1));
-    host.inner.reload(Some(Shelves::new(&folder.setup.config, folder.dir.path()).list(&Listing::new()).0));
+    host.inner.reload(Some(Shelves::new(&folder.setup.config.get(), folder.dir.path()).list(&Listing::new()).0));
     // This one serves, and is asked something new; the other one is asked for the first time.
     let info = SessionInfo { helpers: vec!["image".into()], ..SessionInfo::plain() };
     assert_eq!(names(&TOKIO.block_on(host.tools(&info))), [""; 0]);
