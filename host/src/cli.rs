@@ -24,6 +24,7 @@ mod plugin;
 mod run;
 mod scratch;
 mod send;
+mod service;
 mod status;
 mod stop;
 
@@ -183,6 +184,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::StopAll => stop::stop_all(context).await,
         Verb::Resume => stop::resume(context).await,
         Verb::Conversation(verb) => conversation::run(context, verb).await,
+        Verb::Service(verb) => service::run(context, verb),
         Verb::Config(verb) => config::run(context, verb),
         Verb::Dev(DevVerb::FakeTelegram(args)) => dev::fake_telegram(args).await,
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,

@@ -95,6 +95,9 @@ pub enum Verb {
     /// Make, check and restore backups
     #[command(subcommand)]
     Backup(BackupVerb),
+    /// Have systemd keep the host running
+    #[command(subcommand)]
+    Service(ServiceVerb),
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -197,6 +200,53 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `service …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ServiceVerb {
+    /// Write a systemd unit of this user, and enable it
+    Install(InstallArgs),
+    /// Show whether it runs; ends with 0 when it does
+    Status {
+        /// The unit's name
+        #[arg(long, default_value = "stellaclaw", value_parser = unit_name)]
+        name: String,
+    },
+    /// Stop it, and remove the unit; everything else stays
+    Uninstall(UninstallArgs),
+}
+
+/// `service install`
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    /// The unit's name, for several hosts
+    #[arg(long, default_value = "stellaclaw", value_parser = unit_name)]
+    pub name: String,
+    /// Start it, or restart it, at once
+    #[arg(long)]
+    pub now: bool,
+    /// Replace a unit of that name that somebody else wrote
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `service uninstall`
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// The unit's name
+    #[arg(long, default_value = "stellaclaw", value_parser = unit_name)]
+    pub name: String,
+    /// Also one that somebody else wrote
+    #[arg(long)]
+    pub force: bool,
+}
+
+fn unit_name(text: &str) -> Result<String, String> {
+    match crate::config::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a name has a-z, 0-9, `-` and `_`, at most 64 of them".to_owned()),
+    }
 }
 
 /// `logs`

@@ -31,7 +31,7 @@ const WAYS: [&str; 3] = ["answer again", "go on, and mend it later", "stop"];
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode> {
-    let path = context.config_file.clone().or_else(environment::personal_config_file);
+    let path = context.config_file.clone().or_else(|| environment::personal(environment::CONFIG_PLACE));
     let path = path.context("there is no home directory; say where the configuration goes with --config")?;
     let path = std::path::absolute(&path).with_context(|| format!("failed to find {}", path.display()))?;
     refuse(&args, &path)?;
@@ -137,7 +137,7 @@ fn is_accepted(questions: Questions, what: &str, trouble: Trouble) -> anyhow::Re
 
 /// What to type next.
 fn next(path: &Path, has_bot: bool, owned: bool) -> String {
-    let is_usual = environment::personal_config_file().is_some_and(|usual| usual == path);
+    let is_usual = environment::personal(environment::CONFIG_PLACE).is_some_and(|usual| usual == path);
     let program = if is_usual { "stellaclaw".to_owned() } else { format!("stellaclaw --config {}", path.display()) };
     let mut lines = vec!["Next:".to_owned()];
     let mut line = |verb: &str, what: &str| lines.push(format!("  {program} {verb:<6}  {what}"));

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError};
 
+/// This user's configuration, as [`personal`] wants it.
+pub const CONFIG_PLACE: &str = "stellaclaw/config.toml";
+
 /// Makes `openrouter/auto` the default model when there is no configuration.
 pub const OPENROUTER_API_KEY: &str = "OPENROUTER_API_KEY";
 
@@ -31,10 +34,10 @@ pub fn config_file(given: Option<&Path>) -> Option<PathBuf> {
     config_file_by(given, &variable, &|path| path.exists())
 }
 
-/// Where this user's configuration is, or would be: `$XDG_CONFIG_HOME/stellaclaw/config.toml` (`~/.config`).
+/// A place among the user's own configurations: below `$XDG_CONFIG_HOME` (`~/.config`).
 #[must_use]
-pub fn personal_config_file() -> Option<PathBuf> {
-    personal_by(&variable)
+pub fn personal(place: &str) -> Option<PathBuf> {
+    personal_by(place, &variable)
 }
 
 /// Where locks of this machine's processes are: `$XDG_RUNTIME_DIR`, else the folder for temporary files.
@@ -65,12 +68,12 @@ fn work_directory_by(given: Option<&Path>, variable: Variables<'_>) -> Option<Pa
 
 fn config_file_by(given: Option<&Path>, variable: Variables<'_>, exists: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
     let named = given.map(Path::to_owned).or_else(|| variable("STELLACLAW_CONFIG").map(PathBuf::from));
-    let places = personal_by(variable).into_iter().chain([PathBuf::from("/etc/stellaclaw/config.toml")]);
+    let places = personal_by(CONFIG_PLACE, variable).into_iter().chain([PathBuf::from("/etc/stellaclaw/config.toml")]);
     named.or_else(|| places.into_iter().find(|path| exists(path)))
 }
 
-fn personal_by(variable: Variables<'_>) -> Option<PathBuf> {
-    base("XDG_CONFIG_HOME", ".config", variable).map(|base| base.join("stellaclaw/config.toml"))
+fn personal_by(place: &str, variable: Variables<'_>) -> Option<PathBuf> {
+    base("XDG_CONFIG_HOME", ".config", variable).map(|base| base.join(place))
 }
 
 /// A base directory. XDG says that a relative one is to be ignored.

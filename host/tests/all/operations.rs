@@ -2,6 +2,7 @@
 
 mod notify;
 mod reloading;
+mod service;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
