@@ -122,10 +122,12 @@ impl Actor {
             (Phase::Calling, Some(turn)) => format!("turn {}: {} tool calls open", turn.id, turn.open.len()),
             (_, Some(turn)) => format!("turn {}: waiting for the model (request {})", turn.id, turn.step),
         };
+        let stopped = halt::since(&self.deps.workdir)
+            .map_or_else(String::new, |since| format!("; everything is stopped by the operator, since {}", since.utc()));
         let today = self.deps.ledger.day(clock::now());
         let window = model.as_ref().map_or(0, |model| model.context_window);
         format!(
-            "- model: `{}` ({id})\n- workspace: {}\n- state: {state}\n- context: about {} of {window} tokens, {} entries\n- today, all conversations: {}",
+            "- model: `{}` ({id})\n- workspace: {}\n- state: {state}{stopped}\n- context: about {} of {window} tokens, {} entries\n- today, all conversations: {}",
             self.conversation.model,
             self.caller.places.workspace.display(),
             self.state.context.chars.div_ceil(4),

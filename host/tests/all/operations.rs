@@ -1,6 +1,7 @@
 //! What an operator relies on: health, logs, and the verbs that steer a host from outside a conversation.
 
 mod notify;
+mod proxy;
 mod reloading;
 mod service;
 
@@ -124,6 +125,8 @@ async fn a_stop_of_everything_ends_turns_keeps_messages_and_lasts_until_it_is_li
     assert!(client.talk("3", "and this").await.unwrap().is_empty());
     let refused = client.talk("4", "/continue").await.unwrap();
     assert!(refused[0].text.contains("stopped by the operator"), "{refused:?}");
+    let shown = client.talk("5", "/status").await.unwrap();
+    assert!(shown[0].text.contains("everything is stopped by the operator, since "), "{shown:?}");
     let status = said("status").await.output;
     assert!(status.contains("stopped since") && status.contains("stopped by the operator"), "{status}");
     assert_eq!(work.run(&["status", "--exit-code"], "").await.code, Some(0), "it does what it was told");

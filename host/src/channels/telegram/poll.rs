@@ -25,8 +25,11 @@ use crate::limits::{
 use crate::store::StoreError;
 use crate::{commands, crash};
 
-/// What it is called where the host says how its parts are.
+/// The channel's name among the parts of the host.
 const PART: &str = "telegram";
+/// Failures in a row after which it is not a passing one.
+const LASTING: u32 = 3;
+
 /// The most updates that a poll brings.
 const BATCH: u8 = 100;
 /// What goes wrong while updates without a number come again and again.
@@ -87,7 +90,7 @@ impl Telegram {
                     if self.take_all(me, &updates).await {
                         trouble.over(self);
                     } else {
-                        trouble.begins(self, UNNUMBERED, &"nothing confirms them");
+                        trouble.lasts(self, UNNUMBERED, &"nothing confirms them");
                         tokio::time::sleep(TELEGRAM_RETRY).await;
                     }
                 }
@@ -128,21 +131,6 @@ impl Telegram {
                 Err(error) => tracing::warn!(%error, updates = updates.len(), "updates wait until they can be kept"),
             }
             tokio::time::sleep(FULL_PAUSE).await;
-        }
-    }
-
-    /// The one place that knows whether the bot can be reached: what is wrong from now on, or that nothing is any more.
-    fn reached(&self, trouble: Option<(&'static str, String)>) {
-        let health = self.host().supervisor.health();
-        match trouble {
-            Some((what, error)) => {
-                tracing::error!(channel = self.0.name, error, "{what}");
-                health.degraded(PART, what);
-            }
-            None => {
-                tracing::info!(channel = self.0.name, "Telegram answers again");
-                health.ok(PART);
-            }
         }
     }
 
@@ -190,11 +178,11 @@ impl Telegram {
                 }
                 Ok(None) => {
                     let who = self.0.lock.display();
-                    trouble.begins(self, "another process on this machine polls for this bot; stop one of them", &who);
+                    trouble.lasts(self, "another process on this machine polls for this bot; stop one of them", &who);
                 }
                 Err(error) => {
                     let why = format!("{}: {error}", self.0.lock.display());
-                    trouble.begins(self, "cannot make sure that nobody else polls for this bot", &why);
+                    trouble.lasts(self, "cannot make sure that nobody else polls for this bot", &why);
                 }
             }
             tokio::time::sleep(TELEGRAM_RETRY_MAX).await;
@@ -206,22 +194,33 @@ impl Trouble {
     /// Says what is wrong, once, and waits.
     async fn wait(&mut self, telegram: &Telegram, error: &ApiError) {
         let (what, pause) = explain(error);
-        self.begins(telegram, what, error);
+        if error.is_conflict() || error.is_unauthorized() || (self.said == Some(what) && self.tries + 1 >= LASTING) {
+            self.lasts(telegram, what, error);
+        } else {
+            self.begins(telegram, what, error);
+        }
         let backoff = (TELEGRAM_RETRY * 2u32.saturating_pow(self.tries)).min(TELEGRAM_RETRY_MAX);
         self.tries = (self.tries + 1).min(10);
         tokio::time::sleep(pause.unwrap_or(backoff)).await;
     }
 
+    /// The host is not healthy meanwhile. What the error says is for the log alone.
+    fn lasts(&mut self, telegram: &Telegram, what: &'static str, error: &dyn Display) {
+        self.begins(telegram, what, error);
+        telegram.host().supervisor.health().degraded(PART, what);
+    }
+
     fn begins(&mut self, telegram: &Telegram, what: &'static str, error: &dyn Display) {
         if self.said != Some(what) {
-            telegram.reached(Some((what, error.to_string())));
+            tracing::error!(channel = telegram.0.name, %error, "{what}");
             (self.said, self.tries) = (Some(what), 0);
         }
     }
 
     fn over(&mut self, telegram: &Telegram) {
+        telegram.host().supervisor.health().ok(PART);
         if self.said.take().is_some() {
-            telegram.reached(None);
+            tracing::info!(channel = telegram.0.name, "Telegram answers again");
         }
         self.tries = 0;
     }
