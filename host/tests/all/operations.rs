@@ -15,7 +15,7 @@ use stellaclaw::channels::terminal::protocol::{Kind, Settled};
 
 use crate::support::client::Client;
 use crate::support::fake_openai::{Answer, Script};
-use crate::support::host::{Running, Work};
+use crate::support::host::{Host, Running, Work};
 use crate::support::scene::Scene;
 use crate::support::within;
 
@@ -88,6 +88,17 @@ async fn the_log_is_followed_into_the_next_file_and_shown_by_level_and_conversat
     host.stop().await;
 }
 
+/// What a host said until it serves: its socket is there before the line that says so.
+async fn begins(host: &Host) -> String {
+    let said = async {
+        while !host.said().contains("serving") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        host.said()
+    };
+    within("the host to say that it serves", said).await
+}
+
 #[tokio::test]
 async fn lines_for_the_journal_carry_their_priority_and_no_others_do() {
     let work = Work::new();
@@ -96,12 +107,13 @@ async fn lines_for_the_journal_carry_their_priority_and_no_others_do() {
     let found = fs::metadata(&stream).unwrap();
     let named = format!("{}:{}", found.dev(), found.ino());
     let host = work.start(&[("JOURNAL_STREAM", &named)]).await.unwrap();
-    let said = host.said();
+    let said = begins(&host).await;
     assert!(said.lines().any(|line| line.starts_with("<6>serving workdir=")), "{said}");
     assert!(said.lines().all(|line| line.starts_with('<')), "{said}");
     host.stop().await;
     let host = work.start(&[("JOURNAL_STREAM", &named)]).await.unwrap();
-    assert!(host.said().starts_with('{'), "its standard error is another file: {}", host.said());
+    let said = begins(&host).await;
+    assert!(said.starts_with('{'), "its standard error is another file: {said}");
     host.stop().await;
 }
 
