@@ -112,6 +112,8 @@ struct State {
     /// Those whom owners were asked about since the last decision.
     requested: HashSet<i64>,
     albums: Albums,
+    /// When somebody who may talk was last heard in a chat.
+    heard: HashMap<i64, Instant>,
     /// Updates without a number that were kept: nothing confirms them, and they come again.
     unnumbered: HashSet<[u8; 32]>,
     /// Conversations that are shown.

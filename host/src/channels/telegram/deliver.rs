@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Telegram;
 use super::api::{ApiError, FileBody};
 use super::keyboard;
@@ -45,6 +47,7 @@ impl Telegram {
         }
         let is_silent = !matches!(part.kind, OutboxKind::Final | OutboxKind::Question);
         let manner = Manner { place: target.to_send(), is_silent, is_marked: part.marked };
+        let began = Instant::now();
         // What another version has planned: its text is still the reply.
         let planned = serde_json::from_str(&part.body).unwrap_or_else(|_| Planned::Text(Words::plain(&part.body)));
         let sent = match planned {
@@ -55,7 +58,7 @@ impl Telegram {
             }
             Planned::Files { files } => self.send_files(manner, part.conversation, &files).await,
         };
-        self.outcome(&part, target, sent).await
+        self.outcome(&part, target, began, sent).await
     }
 
     async fn send_words(&self, manner: Manner, words: &Words) -> Sent {
@@ -182,12 +185,13 @@ impl Telegram {
     }
 
     /// What a sending's end means for delivery. Remembers what it says about the chat.
-    async fn outcome(&self, part: &Part, target: Target, sent: Sent) -> Outcome {
+    async fn outcome(&self, part: &Part, target: Target, began: Instant, sent: Sent) -> Outcome {
         let error = match sent {
             Ok(id) => return Outcome::Sent(id.map(|id| id.to_string())),
             Err(error) => error,
         };
         let again = self.learn(target, &error).await;
+        self.close_if_gone(target, &error, began).await;
         match error {
             ApiError::NotSent(why) | ApiError::Unreadable(why) => {
                 tracing::warn!(key = part.key, part = part.n, why, "a message was not sent");
@@ -221,8 +225,18 @@ impl Telegram {
                 }
             });
         }
+        error.is_unauthorized().then_some(TELEGRAM_UNAUTHORIZED_PAUSE)
+    }
+
+    /// Closes a chat that nothing can be sent to, unless somebody has spoken there since the sending began: then it could be
+    /// by now, and what they are answered must not be kept back.
+    async fn close_if_gone(&self, target: Target, error: &ApiError, began: Instant) {
         if error.is_unauthorized() {
-            return Some(TELEGRAM_UNAUTHORIZED_PAUSE);
+            return;
+        }
+        let _nothing_is_taken = self.0.admission.lock().await;
+        if self.state().heard.get(&target.chat()).is_some_and(|heard| *heard >= began) {
+            return;
         }
         let closed = if error.is_gone() {
             self.close_chat(Target::new(target.chat(), None), true).await
@@ -234,7 +248,6 @@ impl Telegram {
         if let Err(error) = closed {
             tracing::error!(chat = target.chat(), %error, "a conversation that cannot be reached could not be closed");
         }
-        None
     }
 }
 

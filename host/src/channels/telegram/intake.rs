@@ -9,6 +9,7 @@ mod arrival;
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use super::access::{Circumstances, Verdict};
 use super::albums::Album;
@@ -143,6 +144,8 @@ impl Telegram {
                     self.state().forums.insert(chat.id);
                 }
                 let title = chat.title.clone();
+                let place = self.moved(Target::new(chat.id, None)).chat();
+                self.state().heard.insert(place, Instant::now());
                 let is_back = self.is_owner_back(chat.id).await?;
                 let conversation = self.conversation(Target::new(chat.id, incoming.thread), title.as_deref()).await?;
                 let passed = album.map(|album| self.state().albums.passed(&album)).unwrap_or_default();

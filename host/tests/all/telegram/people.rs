@@ -105,6 +105,23 @@ async fn an_owner_who_was_not_there_yet_is_asked_when_they_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_comes_late_keeps_no_answer_back() {
+    let bot = Bot::scripted(notes()).await;
+    let bob = bot.telegram.new_user("Bob");
+    bot.telegram.fault(Fault::hold_answer("card").on("sendMessage").in_chat(bot.ann));
+    let host = bot.host().await;
+    bot.telegram.write(bob, bob, Post::text("May I?")).unwrap();
+    bot.telegram.wait("the question", |telegram| (telegram.held_count("card") == 1).then_some(())).await.unwrap();
+    // She writes, and only then the host hears that she could not be written to before.
+    bot.write("Here I am.");
+    bot.telegram.confirmed().await.unwrap();
+    bot.telegram.release("card");
+    noted(&bot, bot.ann, 1).await;
+    assert_eq!(column(&bot, "SELECT count(*) FROM conversations WHERE closed_at IS NOT NULL"), ["0"]);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_ours_when_an_owner_says_so() {
     let bot = Bot::scripted(notes()).await;
     let eve = bot.telegram.new_user("Eve");
