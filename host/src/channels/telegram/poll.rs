@@ -204,9 +204,12 @@ impl Trouble {
         tokio::time::sleep(pause.unwrap_or(backoff)).await;
     }
 
-    /// The host is not healthy meanwhile. What the error says is for the log alone.
+    /// The host is not healthy meanwhile, and says so itself, once. What the error says is for the log alone.
     fn lasts(&mut self, telegram: &Telegram, what: &'static str, error: &dyn Display) {
-        self.begins(telegram, what, error);
+        if self.said != Some(what) {
+            tracing::error!(channel = telegram.0.name, %error, "polling goes wrong");
+            (self.said, self.tries) = (Some(what), 0);
+        }
         telegram.host().supervisor.health().degraded(PART, what);
     }
 
