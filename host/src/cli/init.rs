@@ -20,12 +20,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::questions::Questions;
 use self::written::Wanted;
-use super::args::InitArgs;
+use super::args::{InitArgs, InstallArgs, ServiceVerb};
 use super::doctor::Trouble;
-use super::{Context, ExitCode, output, pair};
+use super::{Context, ExitCode, output, pair, service};
 use crate::config::{Config, environment};
 use crate::secrets::Redactor;
 
+/// There where systemd runs.
+const SYSTEMD: &str = "/run/systemd/system";
 /// What a person can do about something that does not work.
 const WAYS: [&str; 3] = ["answer again", "go on, and mend it later", "stop"];
 
@@ -42,19 +44,25 @@ pub(super) async fn run(context: &Context, args: InitArgs) -> anyhow::Result<Exi
         _ = interrupt.recv() => return Err(interrupted()),
     };
     let written = wanted.write(&path)?;
-    let paired = if wanted.bot.as_ref().is_some_and(|bot| bot.pairs) {
-        let context = Context { config_file: Some(path.clone()), logs: context.logs.clone(), workdir: context.workdir.clone(), ..*context };
-        tokio::select! {
-            paired = pair::now(&context) => paired.map(drop),
-            _ = interrupt.recv() => Err(ExitCode::Interrupted.error(anyhow!("the bot has no owner yet"))),
-        }
-    } else {
-        Ok(())
+    let context = Context { config_file: Some(path.clone()), logs: context.logs.clone(), workdir: context.workdir.clone(), ..*context };
+    let finished = tokio::select! {
+        finished = finish(&context, &wanted) => finished,
+        _ = interrupt.recv() => Err(ExitCode::Interrupted.error(anyhow!("stopped; what was written stays"))),
     };
-    let owned = paired.is_ok() && wanted.bot.as_ref().is_none_or(|bot| bot.pairs || !bot.owners.is_empty());
     let list: String = written.iter().map(|(path, what)| format!("  {}  {what}\n", path.display())).collect();
-    output::text(&format!("Written:\n{list}\n{}", next(&path, wanted.bot.is_some(), owned)))?;
-    paired.map(|()| ExitCode::Ok)
+    output::text(&format!("Written:\n{list}\n{}", next(&path, &wanted, finished.is_ok())))?;
+    finished
+}
+
+/// What needs the configuration: an owner, and a service.
+async fn finish(context: &Context, wanted: &Wanted) -> anyhow::Result<ExitCode> {
+    if wanted.bot.as_ref().is_some_and(|bot| bot.pairs) {
+        pair::now(context).await?;
+    }
+    if !wanted.service {
+        return Ok(ExitCode::Ok);
+    }
+    service::run(context, ServiceVerb::Install(InstallArgs { name: "stellaclaw".into(), now: true, force: false }))
 }
 
 /// What cannot be right, before anybody is asked.
@@ -84,7 +92,7 @@ async fn ask(context: &Context, args: &InitArgs, path: &Path, questions: Questio
     if questions.asks() {
         questions.say("Nothing is written before the last question. Ctrl-C stops.");
     }
-    let mut wanted = Wanted { model: model::wanted(args, questions)?, bot: None };
+    let mut wanted = Wanted { model: model::wanted(args, questions)?, bot: None, service: false };
     loop {
         let config = checked(context, &wanted, path, args.force)?;
         let Err(trouble) = (if args.untested { Ok(()) } else { model::answers(context, &config, questions).await? }) else { break };
@@ -106,6 +114,10 @@ async fn ask(context: &Context, args: &InitArgs, path: &Path, questions: Questio
     if let Some(bot) = &mut wanted.bot {
         bot.pairs = bot::pairs(args, questions)?;
     }
+    // Where nobody can be asked it is not missed.
+    let is_asked = questions.asks() && !args.no_service && Path::new(SYSTEMD).exists();
+    wanted.service =
+        args.service || (is_asked && questions.agrees("Have systemd start it, now and whenever you log in?", true, "--service")?);
     Ok(wanted)
 }
 
@@ -136,15 +148,19 @@ fn is_accepted(questions: Questions, what: &str, trouble: Trouble) -> anyhow::Re
 }
 
 /// What to type next.
-fn next(path: &Path, has_bot: bool, owned: bool) -> String {
+fn next(path: &Path, wanted: &Wanted, finished: bool) -> String {
     let is_usual = environment::personal(environment::CONFIG_PLACE).is_some_and(|usual| usual == path);
     let program = if is_usual { "stellaclaw".to_owned() } else { format!("stellaclaw --config {}", path.display()) };
     let mut lines = vec!["Next:".to_owned()];
     let mut line = |verb: &str, what: &str| lines.push(format!("  {program} {verb:<6}  {what}"));
-    if !owned {
+    if wanted.bot.as_ref().is_some_and(|bot| bot.owners.is_empty() && !(bot.pairs && finished)) {
         line("pair", "shows a code; who sends it to the bot owns it");
     }
-    if has_bot {
+    if wanted.service && finished {
+        line("status", "shows what the host does");
+    } else if wanted.service {
+        line("service install --now", "has systemd start it");
+    } else if wanted.bot.is_some() {
         line("run", "serves the bot");
     }
     line("chat", "talks here in the terminal");

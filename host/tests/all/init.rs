@@ -179,7 +179,7 @@ async fn a_configuration_that_is_there_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_lead_to_the_same_and_a_wrong_answer_is_asked_again() {
     let new = Newcomer::new(Answer::text("ready").after([Fault::status(401)])).await;
-    let mut person = Pty::start(&new.work, &["init", "--api-base-url", &new.telegram.api_base_url()]);
+    let mut person = Pty::start(&new.work, &["init", "--no-service", "--api-base-url", &new.telegram.api_base_url()]);
     let down = "\x1b[B";
     for wrong in [true, false] {
         person.until("Which model answers?").await;

@@ -50,6 +50,12 @@ pub struct InitArgs {
     /// The bot gets its owner later, by `stellaclaw pair`
     #[arg(long, conflicts_with_all = ["pair", "owner"])]
     pub no_pair: bool,
+    /// Have systemd start the host for you, now and whenever you log in
+    #[arg(long)]
+    pub service: bool,
+    /// Start it yourself
+    #[arg(long, conflicts_with = "service")]
+    pub no_service: bool,
     /// Write the configuration without asking the model and Telegram whether it works
     #[arg(long)]
     pub untested: bool,

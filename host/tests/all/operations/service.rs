@@ -127,3 +127,18 @@ async fn what_somebody_else_wrote_stays_and_a_systemd_that_fails_is_told() {
     assert_eq!(bare.run(&["service", "install"], "").await.code, Some(3));
     assert!(!unit(&bare, "stellaclaw").exists());
 }
+
+#[tokio::test]
+async fn who_is_set_up_can_have_the_unit_at_once() {
+    let work = machine(0);
+    let init = async |more: &[&str]| {
+        work.run(&[&["init", "--yes", "--provider", "offline", "--untested", "--no-telegram", "--force"], more].concat(), "").await
+    };
+    let without = init(&[]).await;
+    assert!(without.code == Some(0) && told(&work).is_empty(), "{without:?}");
+    let with = init(&["--service"]).await;
+    assert_eq!(with.code, Some(0), "{with:?}");
+    assert_eq!(told(&work), ["--user daemon-reload", "--user enable stellaclaw", "--user restart stellaclaw"]);
+    let text = fs::read_to_string(unit(&work, "stellaclaw")).unwrap();
+    assert!(text.contains(".config/stellaclaw/config.toml"), "{text}");
+}
