@@ -430,6 +430,8 @@ pub const TELEGRAM_ALBUM: usize = 10;
 pub const TELEGRAM_BUTTON_BYTES: usize = 64;
 /// Messages with files that are fetched at a time.
 pub const TELEGRAM_FETCHES: usize = 8;
+/// The name of a file that came with a message, without its extension: file systems have 255 bytes for all of it.
+pub const FILE_STEM_BYTES: usize = 180;
 /// Tries of one file.
 pub const TELEGRAM_FETCH_TRIES: u32 = 3;
 /// An album is whole when nothing was added to it for so long.
@@ -495,6 +497,8 @@ pub const TELEGRAM_QUOTE_CHARS: usize = 2000;
 pub const TELEGRAM_ID_BYTES: usize = 1024;
 /// Entities of a message that are looked at. Telegram keeps 100.
 pub const TELEGRAM_ENTITIES: usize = 200;
+/// A 429 that does not say for how long.
+pub const TELEGRAM_FREEZE: Duration = Duration::from_secs(5);
 /// The longest `retry_after` that is obeyed.
 pub const TELEGRAM_FREEZE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Chats whose freeze is remembered; when there are more, the half that ends first is forgotten.

@@ -153,8 +153,9 @@ impl Store {
         let (blobs, source) = (self.inner.blobs.clone(), source.to_owned());
         self.read(move |conn| {
             let query = format!("{ROW} WHERE source = ?1 AND held = 1 AND state = 'new' ORDER BY id");
-            let rows = sql::all(conn, &query, [source], inbox_row)?;
-            rows.into_iter().map(|row| Ok(InboxRow { body: blobs.resolve(row.body)?, ..row })).collect()
+            let mut rows = sql::all(conn, &query, [source], inbox_row)?;
+            rows.iter_mut().try_for_each(|row| resolve(&blobs, row))?;
+            Ok(rows)
         })
         .await
     }
@@ -239,16 +240,7 @@ impl Store {
         self.read(move |conn| {
             let query = format!("{ROW} i WHERE conversation = ?1 AND state = 'new' AND (?2 IS NULL OR kind = ?2) AND {FREE} ORDER BY id");
             let mut rows = sql::all(conn, &query, (conversation.0, kind), inbox_row)?;
-            for row in &mut rows {
-                // One damaged message must not hold up the commands beside it: it is read as what it is.
-                row.body = match blobs.resolve(std::mem::take(&mut row.body)) {
-                    Err(error @ StoreError::Damaged(_)) => {
-                        tracing::error!(row = %row.id, %error, "the body of a message is damaged");
-                        format!("damaged: {error}")
-                    }
-                    read => read?,
-                };
-            }
+            rows.iter_mut().try_for_each(|row| resolve(&blobs, row))?;
             Ok(rows)
         })
         .await
@@ -293,6 +285,18 @@ impl Store {
         })
         .await
     }
+}
+
+/// Reads a body from its blob where it is one. A damaged message must not hold up those beside it: it is read as what it is.
+fn resolve(blobs: &blobs::Blobs, row: &mut InboxRow) -> Result<(), StoreError> {
+    row.body = match blobs.resolve(std::mem::take(&mut row.body)) {
+        Err(error @ StoreError::Damaged(_)) => {
+            tracing::error!(row = %row.id, %error, "the body of a message is damaged");
+            format!("damaged: {error}")
+        }
+        read => read?,
+    };
+    Ok(())
 }
 
 impl NewInbox {

@@ -223,7 +223,8 @@ fn forms(token: &Secret) -> Vec<Secret> {
 }
 
 /// Is the server on this machine?
-fn is_here(base: &Url) -> bool {
+#[must_use]
+pub fn is_here(base: &Url) -> bool {
     match base.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -30,11 +30,17 @@ impl Telegram {
     pub(super) async fn conversation(&self, target: Target, title: Option<&str>) -> Result<ConversationId, StoreError> {
         let target = self.moved(target);
         let wanted = Wanted { channel: self.0.name.clone(), address: target.to_string(), mounts: Vec::new(), passing: false };
-        let open = self.host().router.open(wanted).await.map_err(|error| match error {
-            RouterError::Store(error) => error,
-            other => StoreError::Io { action: "open", path: format!("the conversation {target}"), reason: other.to_string() },
-        })?;
-        let known = open.conversation;
+        let known = match self.host().router.open(wanted).await {
+            Ok(open) => open.conversation,
+            Err(RouterError::Store(error)) => return Err(error),
+            // Its workspace cannot be had: that is for its session to say, and must hold up nobody else.
+            Err(error) => {
+                tracing::error!(chat = %target, %error, "a conversation cannot be prepared");
+                let known = self.0.store.conversations_at(&self.0.name, &target.to_string()).await?;
+                let failed = StoreError::Io { action: "open", path: format!("the conversation {target}"), reason: error.to_string() };
+                known.into_iter().find(|known| known.address == target.to_string()).ok_or(failed)?
+            }
+        };
         if known.closed_at.is_some() {
             self.0.store.set_closed(vec![known.id], None).await?;
         }
@@ -83,16 +89,16 @@ impl Telegram {
     pub(super) async fn close_chat(&self, target: Target, all_threads: bool) -> Result<(), StoreError> {
         let address = target.to_string();
         let mut known = self.0.store.conversations_at(&self.0.name, &address).await?;
-        known.retain(|known| known.closed_at.is_none() && (all_threads || known.address == address));
-        let ids: Vec<_> = known.iter().map(|known| known.id).collect();
-        if ids.is_empty() {
-            return Ok(());
+        known.retain(|known| all_threads || known.address == address);
+        let open: Vec<_> = known.iter().filter(|known| known.closed_at.is_none()).map(|known| known.id).collect();
+        if !open.is_empty() {
+            tracing::info!(chat = address, "the bot cannot write there any more; the conversation is closed");
+            self.0.store.set_closed(open, Some(clock::now())).await?;
         }
-        tracing::info!(chat = address, "the bot cannot write there any more; the conversation is closed");
-        self.0.store.set_closed(ids.clone(), Some(clock::now())).await?;
-        let mut open = self.0.store.unfinished(&self.0.name).await?;
-        open.retain(|(row, _)| ids.contains(&row.conversation));
-        self.end_work(&self.host().router, open.into_iter().map(|(row, _)| row).collect()).await
+        // Also of those that were closed before: a kill may have come in between.
+        let mut work = self.0.store.unfinished(&self.0.name).await?;
+        work.retain(|(row, _)| known.iter().any(|known| known.id == row.conversation));
+        self.end_work(&self.host().router, work.into_iter().map(|(row, _)| row).collect()).await
     }
 
     /// The bot is in a chat again: its conversations go on.

@@ -19,7 +19,7 @@ use super::send::{FileMethod, InputMedia, LinkPreviewOptions, Place, ReplyParame
 use super::types::SentMessage;
 use crate::delivery::{Outcome, Part};
 use crate::ids::ConversationId;
-use crate::limits::{FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_UNAUTHORIZED_PAUSE, TELEGRAM_UPLOAD_TIME};
+use crate::limits::{FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_FREEZE, TELEGRAM_UNAUTHORIZED_PAUSE, TELEGRAM_UPLOAD_TIME};
 use crate::store::{MAY_REPEAT, OutboxKind};
 
 /// How a part is sent, whatever is in it.
@@ -213,10 +213,11 @@ impl Telegram {
     /// Remembers what an error says about its chat. When the same may be tried again, if it may.
     pub(super) async fn learn(&self, target: Target, error: &ApiError) -> Option<Duration> {
         let refusal = error.refusal()?;
-        if let Some(after) = refusal.retry_after.filter(|_| error.is_too_many()) {
-            return Some(self.freeze(target, after));
+        if error.is_too_many() {
+            return Some(self.freeze(target, refusal.retry_after.unwrap_or(TELEGRAM_FREEZE)));
         }
         if let Some(to) = refusal.migrate_to {
+            let _nothing_is_taken_back = self.0.admission.lock().await;
             return Some(match self.migrate(target.chat(), to).await {
                 Ok(()) => Duration::ZERO,
                 Err(error) => {

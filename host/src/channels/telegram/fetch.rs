@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Telegram;
-use super::api::{ApiError, DownloadError};
+use super::api::{self, ApiError, DownloadError};
 use super::render::literal;
 use super::send::GetFile;
 use super::types::{File, FilePlace};
@@ -23,8 +23,8 @@ use crate::clock;
 use crate::crash;
 use crate::ids::{ConversationId, InboxId};
 use crate::limits::{
-    ALBUM_QUIET, FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_DOWNLOAD_TIME, TELEGRAM_FETCH_TRIES, TELEGRAM_FETCHES, TELEGRAM_FILE_IN_BYTES,
-    TELEGRAM_LOCAL_FILE_BYTES, TELEGRAM_NAME_CHARS, TELEGRAM_URL,
+    ALBUM_QUIET, FILE_STEM_BYTES, FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_DOWNLOAD_TIME, TELEGRAM_FETCH_TRIES, TELEGRAM_FETCHES,
+    TELEGRAM_FILE_IN_BYTES, TELEGRAM_LOCAL_FILE_BYTES, TELEGRAM_URL,
 };
 use crate::session::event::Attached;
 use crate::session::inbox::Body;
@@ -213,8 +213,8 @@ impl Telegram {
         let written = tokio::task::spawn_blocking(move || write(&workspace, &name, receiver));
         let fed = match place {
             FilePlace::Server(path) => self.feed(&path, &sender).await,
-            // Only a server of one's own has its files on this machine.
-            FilePlace::Disk(path) if self.limit() > TELEGRAM_FILE_IN_BYTES => feed_from_disk(path, sender.clone()).await,
+            // Only a server on this machine has its files here; any other could name what it likes.
+            FilePlace::Disk(path) if api::is_here(&self.0.server) => feed_from_disk(path, self.limit(), sender.clone()).await,
             FilePlace::Disk(_) => Err(Failed::ForGood("Telegram gave no address of the file".to_owned())),
         };
         let end = if fed.is_ok() { sender.send(Chunk::End).await.is_ok() } else { false };
@@ -280,8 +280,8 @@ pub(super) fn file_name(name: &str) -> String {
     let name = name.trim_start_matches('.');
     let (stem, extension) =
         name.rsplit_once('.').filter(|(_, extension)| extension.len() <= 10).map_or((name, ""), |(stem, extension)| (stem, extension));
-    let stem: String = stem.chars().take(TELEGRAM_NAME_CHARS).collect();
-    match (stem.as_str(), extension) {
+    let stem = &stem[..stem.floor_char_boundary(FILE_STEM_BYTES)];
+    match (stem, extension) {
         ("", _) => "file".to_owned(),
         (stem, "") => stem.to_owned(),
         (stem, extension) => format!("{stem}.{extension}"),
@@ -322,14 +322,17 @@ fn write(workspace: &std::path::Path, name: &str, mut chunks: mpsc::Receiver<Chu
 }
 
 /// A Bot API server on this machine has the file on its own disk.
-async fn feed_from_disk(path: std::path::PathBuf, sender: mpsc::Sender<Chunk>) -> Result<(), Failed> {
+async fn feed_from_disk(path: std::path::PathBuf, limit_bytes: u64, sender: mpsc::Sender<Chunk>) -> Result<(), Failed> {
     let read = tokio::task::spawn_blocking(move || {
         let (folder, name) = (path.parent(), path.file_name());
         let (folder, name) = folder.zip(name).ok_or(io::ErrorKind::InvalidInput)?;
-        let mut file = Dir::open_ambient_dir(folder, ambient_authority())?.open(name)?;
-        if !file.metadata()?.is_file() {
+        let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
+        // Asked before it is opened: opening a pipe waits for its writer.
+        let found = folder.metadata(name)?;
+        if !found.is_file() || found.len() > limit_bytes {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        let mut file = io::Read::take(folder.open(name)?, limit_bytes);
         let mut buffer = vec![0; 64 << 10];
         loop {
             let read = io::Read::read(&mut file, &mut buffer)?;
@@ -360,7 +363,7 @@ mod tests {
         ] {
             assert_eq!(file_name(name), kept, "{name:?}");
         }
-        assert_eq!(file_name(&format!("{}.txt", "x".repeat(1000))).chars().count(), TELEGRAM_NAME_CHARS + 4);
+        assert!(file_name(&format!("{}.txt", "ж".repeat(1000))).len() <= FILE_STEM_BYTES + 4, "file systems count bytes");
     }
 
     #[tokio::test]
@@ -370,10 +373,10 @@ mod tests {
         std::fs::create_dir(&secret).unwrap();
         std::fs::write(secret.join("file_1.txt"), "contents").unwrap();
         let (sender, mut receiver) = mpsc::channel(16);
-        assert!(feed_from_disk(secret.join("file_1.txt"), sender.clone()).await.is_ok());
+        assert!(feed_from_disk(secret.join("file_1.txt"), 100, sender.clone()).await.is_ok());
         assert!(matches!(receiver.try_recv(), Ok(Chunk::Bytes(bytes)) if &*bytes == b"contents"));
         for path in [secret.join("file_2.txt"), secret.clone(), folder.path().join("7000:AAelsewhere/file_1.txt"), "/".into()] {
-            let Err(Failed::ForGood(said) | Failed::ForNow(said)) = feed_from_disk(path.clone(), sender.clone()).await else {
+            let Err(Failed::ForGood(said) | Failed::ForNow(said)) = feed_from_disk(path.clone(), 100, sender.clone()).await else {
                 panic!("{} was read", path.display())
             };
             assert!(!said.contains("AA") && !said.contains('/'), "{said}");

@@ -269,7 +269,12 @@ impl Taken {
 fn is_for_bot(incoming: &Incoming) -> bool {
     match incoming.to {
         Addressee::Bot => true,
-        Addressee::AnyBot => incoming.forwarded.is_none() && !matches!(commands::parse(&incoming.text), None | Some(Command::Unknown(_))),
+        // The words of an inline bot are not those of who picked them.
+        Addressee::AnyBot => {
+            incoming.forwarded.is_none()
+                && incoming.via_bot.is_none()
+                && !matches!(commands::parse(&incoming.text), None | Some(Command::Unknown(_)))
+        }
         Addressee::Other | Addressee::Nobody => false,
     }
 }

@@ -17,6 +17,7 @@ use crate::commands::Button;
 use crate::delivery::Reply;
 use crate::ids::ConversationId;
 use crate::limits::{CAPTION_UNITS, MARK_UNITS, TELEGRAM_ALBUM, TELEGRAM_FILE_OUT_BYTES, TELEGRAM_PHOTO_BYTES};
+use crate::store::OutboxKind;
 use crate::workdir::WorkDir;
 
 /// One part of a reply.
@@ -105,6 +106,8 @@ impl Shelf {
 /// The parts of a reply; at least one.
 #[must_use]
 pub fn plan(reply: &Reply<'_>, shelf: Option<&Shelf>) -> Vec<Planned> {
+    // What the host says attaches nothing: there may be words of others in it.
+    let shelf = shelf.filter(|_| reply.kind != OutboxKind::Notice);
     let found = attachments::find(reply.body);
     let size = |path: &str| shelf.and_then(|shelf| shelf.file(path).ok()).map(|(_, bytes)| bytes);
     let is_sent = |path: &str| size(path).is_some_and(|bytes| (1..=TELEGRAM_FILE_OUT_BYTES).contains(&bytes));

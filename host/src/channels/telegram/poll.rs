@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 
 use super::Telegram;
 use super::api::{ApiError, Poller};
@@ -23,7 +22,7 @@ use crate::limits::{
     TELEGRAM_UNAUTHORIZED_PAUSE,
 };
 use crate::store::StoreError;
-use crate::{commands, crash};
+use crate::{clock, commands, crash};
 
 /// The channel's name among the parts of the host.
 const PART: &str = "telegram";
@@ -61,11 +60,12 @@ impl Telegram {
     async fn poll_as(&self, me: &Me, mut trouble: Trouble) {
         let mut poller = None;
         let mut limit = BATCH;
-        let mut heard = Instant::now();
+        // By the wall clock: a machine that sleeps hears nothing, either.
+        let mut heard = clock::now();
         let mut is_long_ago = self.host().was_silent;
         loop {
             let offset = match self.offset().await {
-                Ok(offset) => offset.filter(|_| !is_long_ago && heard.elapsed() < TELEGRAM_SILENCE),
+                Ok(offset) => offset.filter(|_| !is_long_ago && clock::now().since(heard) < TELEGRAM_SILENCE.as_millis() as u64),
                 Err(error) => {
                     tracing::warn!(%error, "polling waits for the store");
                     tokio::time::sleep(FULL_PAUSE).await;
@@ -84,8 +84,9 @@ impl Telegram {
                 (Ok(updates), with) => {
                     poller = Some(with);
                     limit = limit.saturating_mul(2).min(BATCH);
-                    if !updates.is_empty() || offset.is_none() {
-                        (heard, is_long_ago) = (Instant::now(), false);
+                    // Nothing says nothing about ids: whoever asks without an offset goes on so until something comes.
+                    if !updates.is_empty() {
+                        (heard, is_long_ago) = (clock::now(), false);
                     }
                     if self.take_all(me, &updates).await {
                         trouble.over(self);

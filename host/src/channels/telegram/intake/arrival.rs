@@ -28,7 +28,7 @@ impl Telegram {
             writer,
             edited,
             quoted: incoming.quoted.map(quotation),
-            forwarded: incoming.forwarded,
+            forwarded: incoming.forwarded.or_else(|| incoming.via_bot.map(|bot| format!("@{bot}"))),
             files: Vec::new(),
         };
         let body = Body { text: text.clone(), sender: sender.clone(), beside: beside.clone() };

@@ -86,7 +86,7 @@ impl Telegram {
             let has_owner = state.access.owners().next().is_some();
             let Some(pairing) = state.pairing.as_mut() else { return Ok(false) };
             match pairing.hear(text, Instant::now()) {
-                Said::TheCode if !has_owner => state.pairing = None,
+                Said::TheCode if !has_owner => {}
                 Said::TheCode | Said::TooLate => {
                     state.pairing = None;
                     return Ok(false);
@@ -100,6 +100,8 @@ impl Telegram {
         }
         let person = Person { id: writer.id.to_string(), role: Role::Owner, name: writer.name.clone(), since: clock::now() };
         let first = self.0.store.set_first_owner(&self.0.name, person).await?;
+        // Used up when that is durable: the same message may come again.
+        self.state().pairing = None;
         self.look_who_may_talk().await?;
         if first {
             tracing::info!(person = writer.id, name = writer.name, "the bot has its first owner");

@@ -30,15 +30,24 @@ impl Telegram {
         }
         let key = Uuid::new_v4().simple().to_string();
         let request = Request { subject: subject.to_string(), key: key.clone(), name: name.to_owned(), asked_at: clock::now() };
-        let is_new = self.0.store.request(&self.0.name, request).await?;
+        // One that is known may have been noted just before a kill: the question has its key, and is asked once.
+        let key = match self.0.store.request(&self.0.name, request).await? {
+            true => Some(key),
+            false => self.requested(subject).await?,
+        };
+        if let Some(key) = key.filter(|_| self.may_ask()) {
+            for owner in owners {
+                self.notify(owner, &format!("{ACCESS}{key}.{owner}"), &literal(what), buttons(&key)).await?;
+            }
+        }
         self.state().requested.insert(subject);
-        if !is_new || !self.may_ask() {
-            return Ok(());
-        }
-        for owner in owners {
-            self.notify(owner, &format!("{ACCESS}{key}.{owner}"), &literal(what), buttons(&key)).await?;
-        }
         Ok(())
+    }
+
+    /// The key of the request about somebody, if there is one.
+    async fn requested(&self, subject: i64) -> Result<Option<String>, StoreError> {
+        let requests = self.0.store.requests(&self.0.name).await?;
+        Ok(requests.into_iter().find(|request| request.subject == subject.to_string()).map(|request| request.key))
     }
 
     /// Asks an owner again, who could not be written to before: a bot writes only to who has written to it.
