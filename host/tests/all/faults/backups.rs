@@ -165,7 +165,7 @@ async fn every_end_of_a_backup_verb_has_its_code() {
     let json = scene.work.run(&["backup", "verify", &backup, "--json"], "").await;
     let json: serde_json::Value = serde_json::from_str(&json.output).unwrap();
     assert_eq!((&json["ok"], &json["workspaces"], &json["problems"]), (&true.into(), &false.into(), &serde_json::json!([])));
-    fs::write(format!("{backup}/work/STELLA_VERSION"), "999\n").unwrap();
+    fs::write(format!("{backup}/work/STELLA_VERSION"), "3\n").unwrap();
     let damaged = scene.work.run(&["backup", "verify", &backup], "").await;
     assert_eq!(damaged.code, Some(FAILED));
     assert!(damaged.output.contains("work/STELLA_VERSION: its contents have changed"), "{damaged:?}");
