@@ -70,7 +70,7 @@ async fn group(bot: &Bot, kind: ChatKind) -> i64 {
     let group = bot.telegram.new_group(kind, "Team", &[bot.ann]).unwrap();
     let card = bot.telegram.sent(bot.ann, "wants to use this bot in the group").await.unwrap();
     bot.telegram.press(bot.ann, bot.ann, card.id, "Allow").unwrap();
-    let decided = |_: &_| bot.telegram.message(bot.ann, card.id).filter(|card| card.text.contains("may talk to this bot now"));
+    let decided = |_: &_| bot.telegram.message(bot.ann, card.id).filter(|card| card.text.contains("may do so in"));
     bot.telegram.wait("the group to be allowed", decided).await.unwrap();
     group
 }
