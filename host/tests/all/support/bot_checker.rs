@@ -125,14 +125,14 @@ fn entries(store: &Connection, telegram: &FakeTelegram, broken: &mut Vec<String>
             let bare = text.strip_prefix(MARK);
             let is_file = message.file().is_some();
             let is_shown = |part: &Planned| part.place == place && part.is_file == is_file && part.shown == bare.unwrap_or(&text).trim();
-            let Some(part) = part_of(&mut parts, is_shown, message.id, bare.is_some()) else {
+            let before = last.entry(place.clone()).or_default();
+            let Some(part) = part_of(&mut parts, is_shown, message.id, *before, bare.is_some()) else {
                 match is_panel(&message) {
                     true => working += usize::from(message.text.starts_with(WORKS)),
                     false => broken.push(format!("nobody knows why {:?} is in chat {chat}", message.text)),
                 }
                 continue;
             };
-            let before = last.entry(place.clone()).or_default();
             if (part.reply, part.n) < *before {
                 broken.push(format!("{}/{} came after {before:?} in {place}", part.key, part.n));
             }
@@ -153,12 +153,19 @@ fn entries(store: &Connection, telegram: &FakeTelegram, broken: &mut Vec<String>
 }
 
 /// The part that a message shows. Of several that say the same, the one that is known to be this message, or one that was sent again
-/// and has not been seen.
-fn part_of(parts: &mut [Planned], is_shown: impl Fn(&Planned) -> bool, message: i64, is_marked: bool) -> Option<&Planned> {
+/// and has not been seen: one that does not precede the part `before` this message, if there is such a one.
+fn part_of(
+    parts: &mut [Planned],
+    is_shown: impl Fn(&Planned) -> bool,
+    message: i64,
+    before: (i64, u32),
+    is_marked: bool,
+) -> Option<&Planned> {
     let same = parts.iter_mut().filter(|part| is_shown(part));
     let part = same.min_by_key(|part| {
         let is_it = part.message == Some(message);
-        (!is_it, part.message.is_some() && !part.again, if is_marked { part.marked } else { part.plain })
+        let is_early = (part.reply, part.n) < before;
+        (!is_it, part.message.is_some() && !part.again, is_early, if is_marked { part.marked } else { part.plain })
     })?;
     *(if is_marked { &mut part.marked } else { &mut part.plain }) += 1;
     Some(part)
