@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
+use stellaclaw::clock;
 use stellaclaw::fake_telegram::{ChatKind, FakeTelegram, Odds, Options, Post, png};
 use tokio::runtime::Runtime;
 
@@ -66,7 +67,17 @@ struct Soak {
     random: u64,
     host: Host,
     done: BTreeMap<&'static str, u64>,
-    kills: usize,
+    /// When the host was killed, in milliseconds since 1970.
+    kills: Vec<i64>,
+}
+
+/// An answer to something that was said.
+struct Answer {
+    /// From the first delivery of the update until its first message.
+    took: Duration,
+    is_to_album: bool,
+    /// Meanwhile the host was killed, or a call of the chat or a poll failed.
+    is_disturbed: bool,
 }
 
 impl Soak {
@@ -111,7 +122,7 @@ impl Soak {
             }
         }
         telegram.random_faults(seed, ODDS);
-        Self { folder, telegram, places, random: seed | 1, host, done: BTreeMap::new(), kills: 0 }
+        Self { folder, telegram, places, random: seed | 1, host, done: BTreeMap::new(), kills: Vec::new() }
     }
 
     /// A number in a range (xorshift).
@@ -130,7 +141,7 @@ impl Soak {
             if began.elapsed() > kill {
                 self.host.kill();
                 self.host = Host::start(self.folder.path(), self.telegram.token());
-                self.kills += 1;
+                self.kills.push(clock::now().0);
                 kill = began.elapsed() + Duration::from_millis(self.draw(KILL_MS));
             }
             if self.telegram.waiting() < WAITING {
@@ -203,29 +214,30 @@ impl Soak {
         false
     }
 
-    /// From the delivery of an update until the first message of its answer, as far as there is one.
-    fn latencies(&self) -> Vec<Duration> {
+    /// As far as there is one for what was said.
+    fn answers(&self) -> Vec<Answer> {
         let delivered: BTreeMap<String, i64> =
             self.telegram.updates().into_iter().filter_map(|update| Some((update.id.to_string(), *update.delivered.first()?))).collect();
+        let faults: Vec<_> = self.telegram.calls_since(0).into_iter().filter(|call| call.fault.is_some()).collect();
         let store = self.store();
-        let query = "SELECT max(inbox.external_id), conversations.address, parts.remote_id FROM inbox
+        let query = "SELECT max(inbox.external_id), conversations.address, parts.remote_id, max(inbox.group_id) FROM inbox
             JOIN outbox ON outbox.key = 's' || inbox.session || '.t' || inbox.turn || '.final'
             JOIN parts ON parts.outbox = outbox.id AND parts.n = 0
             JOIN conversations ON conversations.id = inbox.conversation
             WHERE inbox.kind = 'message' AND parts.remote_id IS NOT NULL GROUP BY outbox.id";
         let mut rows = store.prepare(query).expect("a query");
-        let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)));
-        let mut times: Vec<_> = rows
-            .expect("rows")
-            .filter_map(|row| {
-                let (update, address, message) = row.ok()?;
-                let chat = address.split(':').next()?.parse().ok()?;
-                let said = self.telegram.message(chat, message.parse().ok()?)?.at;
-                Some(Duration::from_millis(u64::try_from(said - delivered.get(&update)?).unwrap_or(0)))
-            })
-            .collect();
-        times.sort_unstable();
-        times
+        let rows = rows.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<String>>(3)?.is_some()))
+        });
+        let answer = |(update, address, message, is_to_album): (String, String, String, bool)| {
+            let chat = address.split(':').next()?.parse().ok()?;
+            let (asked, said) = (*delivered.get(&update)?, self.telegram.message(chat, message.parse().ok()?)?.at);
+            let is_meanwhile = |at: i64| (asked..=said).contains(&at);
+            let is_disturbed = self.kills.iter().any(|at| is_meanwhile(*at))
+                || faults.iter().any(|call| is_meanwhile(call.at) && call.chat.is_none_or(|of| of == chat));
+            Some(Answer { took: Duration::from_millis(u64::try_from(said - asked).unwrap_or(0)), is_to_album, is_disturbed })
+        };
+        rows.expect("rows").filter_map(|row| answer(row.ok()?)).collect()
     }
 
     /// Replies of which a part was sent twice without anybody knowing whether it arrived. A third time is one too many.
@@ -250,7 +262,7 @@ impl Soak {
             asks: &[],
             effects: &effects,
             // And the one before it began.
-            crashes: self.kills + 1,
+            crashes: self.kills.len() + 1,
             doubts,
         });
         let is_given_up = |line: &String| {
@@ -271,20 +283,19 @@ impl Soak {
 
     fn report(&self, seconds: u64, seed: u64, settled: bool, (rss_start, rss_end): (u64, u64)) {
         let given_up = self.given_up();
-        let (verdict, times) = (self.verdict(&given_up), self.latencies());
-        let percent = |percent: usize| {
-            shown(times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default())
-        };
+        let (verdict, answers) = (self.verdict(&given_up), self.answers());
         let faults = self.telegram.calls_since(0).iter().filter(|call| call.fault.is_some()).count();
         let done: Vec<_> = self.done.iter().map(|(what, count)| format!("{count} {what}")).collect();
         println!("soak of {seconds} s, seed {seed}, {} conversations", self.places.len());
         println!("  done by people                      {}", done.join(", "));
-        println!("  kills of the host, faults of the server  {}, {faults}", self.kills);
+        println!("  kills of the host, faults of the server  {}, {faults}", self.kills.len());
         println!("  lost, unmarked duplicates           {}, {} (bar 0, 0)", verdict.lost, verdict.unmarked);
         println!("  effects done twice                  {} (bar 0)", verdict.reexecuted);
         println!("  marked repeats                      {}", verdict.marked);
         println!("  given up after an unknown repeat    {}", given_up.len());
-        println!("  from update to answer, p50, p99     {}, {} (of {})", percent(50), percent(99), times.len());
+        println!("  from update to answer, p50, p99     {}", percentiles(&answers, |_| true));
+        println!("  … to text, without kill and fault   {}", percentiles(&answers, |answer| !answer.is_disturbed && !answer.is_to_album));
+        println!("  … to an album, likewise             {}", percentiles(&answers, |answer| !answer.is_disturbed && answer.is_to_album));
         println!("  RSS of the first and the last host  {:.1}, {:.1} MB", rss_start as f64 / 1024.0, rss_end as f64 / 1024.0);
         for line in &verdict.broken {
             println!("  {line}");
@@ -292,6 +303,15 @@ impl Soak {
         assert!(settled, "something is still open");
         assert!(verdict.is_good(), "{} promises were broken", verdict.broken.len());
     }
+}
+
+/// The median and the 99th of a hundred of some answers' times.
+fn percentiles(answers: &[Answer], counts: impl Fn(&Answer) -> bool) -> String {
+    let mut times: Vec<_> = answers.iter().filter(|answer| counts(answer)).map(|answer| answer.took).collect();
+    times.sort_unstable();
+    let at =
+        |percent: usize| shown(times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default());
+    format!("{}, {} (of {})", at(50), at(99), times.len())
 }
 
 /// A host, until it is killed: by being dropped.
