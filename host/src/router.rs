@@ -102,6 +102,8 @@ pub struct Batch {
     pub cursor: Option<(String, String)>,
     pub strangers: Vec<Stranger>,
     pub oddities: Vec<Oddity>,
+    /// What was held and is handed out with the arrivals, as by [`Router::release`].
+    pub release: Vec<(InboxId, Body)>,
 }
 
 /// Why something was not taken.
@@ -138,6 +140,10 @@ fn row(arrival: Arrival) -> NewInbox {
         blobs: Vec::new(),
         held,
     }
+}
+
+fn bodies(rows: Vec<(InboxId, Body)>) -> Vec<(InboxId, String)> {
+    rows.into_iter().map(|(id, body)| (id, json!(body).to_string())).collect()
 }
 
 impl Router {
@@ -203,10 +209,11 @@ impl Router {
     ///
     /// What the store can fail with. Nothing is kept then, and the cursor stays.
     pub async fn accept_all(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { arrivals, cursor, strangers, oddities } = batch;
+        let Batch { arrivals, cursor, strangers, oddities, release } = batch;
         let store = self.0.deps.store.at(|| format!("accept@{}", cursor.as_ref().map_or("-", |(_, cursor)| cursor)));
         let rows = arrivals.into_iter().map(row).collect();
-        store.accept(Accept { rows, cursor, strangers, oddities, at: clock::now() }).await.map(drop)
+        let release = bodies(release);
+        store.accept(Accept { rows, cursor, strangers, oddities, release, at: clock::now() }).await.map(drop)
     }
 
     /// Everything of one source that is held, in order of arrival.
@@ -225,7 +232,7 @@ impl Router {
     /// What the store can fail with.
     pub async fn release(&self, rows: Vec<(InboxId, Body)>) -> Result<(), StoreError> {
         let store = self.0.deps.store.at(|| format!("release@{}", rows.first().map_or(0, |(id, _)| id.0)));
-        store.release(rows.into_iter().map(|(id, body)| (id, json!(body).to_string())).collect()).await
+        store.release(bodies(rows)).await
     }
 
     /// There may be something in the conversation's inbox: the store says so after each commit that puts it there.

@@ -49,6 +49,9 @@ pub struct Accept {
     pub strangers: Vec<Stranger>,
     /// What could not be understood.
     pub oddities: Vec<Oddity>,
+    /// Held rows that are released with these, as by [`Store::release`], unless all of these were here before: whoever finds
+    /// them finds the new rows, too.
+    pub release: Vec<(InboxId, String)>,
     pub at: Moment,
 }
 
@@ -56,7 +59,7 @@ impl Accept {
     /// Rows alone.
     #[must_use]
     pub fn rows(rows: Vec<NewInbox>, at: Moment) -> Self {
-        Self { rows, cursor: None, strangers: Vec::new(), oddities: Vec::new(), at }
+        Self { rows, cursor: None, strangers: Vec::new(), oddities: Vec::new(), release: Vec::new(), at }
     }
 }
 
@@ -127,10 +130,15 @@ impl Store {
     /// # Errors
     /// A row of an unknown conversation refuses all of them.
     pub async fn accept(&self, accept: Accept) -> Result<Vec<Accepted>, StoreError> {
-        let bytes = accept.rows.iter().map(NewInbox::bytes).sum();
-        let kept = self.keep(accept.rows.iter().map(NewInbox::need).collect()).await?;
+        let bytes = accept.rows.iter().map(NewInbox::bytes).sum::<usize>() + released_bytes(&accept.release);
+        let needs = accept.rows.iter().map(NewInbox::need).chain(released_needs(&accept.release)).collect();
+        let kept = self.keep(needs).await?;
         self.write(bytes, move |tx| {
-            let accepted = insert_all(tx, &accept.rows, &kept, accept.at)?;
+            let (kept, released) = kept.split_at(accept.rows.len());
+            let accepted = insert_all(tx, &accept.rows, kept, accept.at)?;
+            if accepted.iter().any(|row| row.new) {
+                release_all(tx, &accept.release, released)?;
+            }
             if let Some((channel, cursor)) = &accept.cursor {
                 sql::execute(
                     tx.conn,
@@ -205,20 +213,8 @@ impl Store {
     /// # Errors
     /// Those of any write.
     pub async fn release(&self, rows: Vec<(InboxId, String)>) -> Result<(), StoreError> {
-        let kept = self.keep(rows.iter().map(|(_, body)| Need::json(body, &[])).collect()).await?;
-        let bytes = rows.iter().map(|(_, body)| body.len() + 64).sum();
-        self.write(bytes, move |tx| {
-            for ((id, body), kept) in rows.iter().zip(&kept) {
-                let query = "UPDATE inbox SET body = ?2, held = 0 WHERE id = ?1 AND held = 1 AND state = 'new' RETURNING conversation";
-                let released = sql::one(tx.conn, query, (id.0, kept.body(body)), |row| row.get(0).map(ConversationId))?;
-                let Some(conversation) = released else { continue };
-                blobs::release(tx.conn, &owner(*id))?;
-                kept.refer(tx.conn, &owner(*id))?;
-                tx.wakes.push(Wake::Inbox(conversation));
-            }
-            Ok(())
-        })
-        .await
+        let kept = self.keep(released_needs(&rows).collect()).await?;
+        self.write(released_bytes(&rows), move |tx| release_all(tx, &rows, &kept)).await
     }
 
     /// The channel's cursor.
@@ -347,6 +343,27 @@ fn insert(tx: &mut Tx<'_>, new: &NewInbox, kept: &Kept, at: Moment) -> Result<Ac
         tx.wakes.push(Wake::Inbox(new.conversation));
     }
     Ok(Accepted { id, new: inserted > 0 })
+}
+
+fn released_needs(rows: &[(InboxId, String)]) -> impl Iterator<Item = Need> {
+    rows.iter().map(|(_, body)| Need::json(body, &[]))
+}
+
+fn released_bytes(rows: &[(InboxId, String)]) -> usize {
+    rows.iter().map(|(_, body)| body.len() + 64).sum()
+}
+
+/// See [`Store::release`].
+fn release_all(tx: &mut Tx<'_>, rows: &[(InboxId, String)], kept: &[Kept]) -> Result<(), StoreError> {
+    for ((id, body), kept) in rows.iter().zip(kept) {
+        let query = "UPDATE inbox SET body = ?2, held = 0 WHERE id = ?1 AND held = 1 AND state = 'new' RETURNING conversation";
+        let released = sql::one(tx.conn, query, (id.0, kept.body(body)), |row| row.get(0).map(ConversationId))?;
+        let Some(conversation) = released else { continue };
+        blobs::release(tx.conn, &owner(*id))?;
+        kept.refer(tx.conn, &owner(*id))?;
+        tx.wakes.push(Wake::Inbox(conversation));
+    }
+    Ok(())
 }
 
 /// New → taken by this turn.

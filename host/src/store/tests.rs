@@ -566,6 +566,30 @@ async fn a_held_message_holds_up_those_after_it_but_no_command_until_it_is_relea
 }
 
 #[tokio::test]
+async fn what_is_released_with_new_rows_is_never_found_without_them() {
+    let fixture = Fixture::new().await;
+    let id = fixture.conversation;
+    let held = NewInbox { held: true, ..message(id, "1") };
+    let row = fixture.store.accept(Accept::rows(vec![held], AT)).await.unwrap()[0].id;
+    let refused = NewInbox { conversation: ConversationId(999), ..message(id, "2") };
+    let release = vec![(row, "{}".to_owned())];
+    let accept = Accept { release: release.clone(), ..Accept::rows(vec![refused], AT) };
+    assert!(matches!(fixture.store.accept(accept).await, Err(StoreError::NotFound(_))));
+    assert_eq!(fixture.store.open_inbox(id, None).await.unwrap(), []);
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(limits::INLINE_BYTES));
+    let new = NewInbox { body: long.clone(), ..message(id, "3") };
+    fixture.store.accept(Accept { release, ..Accept::rows(vec![new], AT) }).await.unwrap();
+    let bodies: Vec<_> = fixture.store.open_inbox(id, None).await.unwrap().into_iter().map(|row| row.body).collect();
+    assert_eq!(bodies, ["{}".to_owned(), long]);
+    // The same again releases nothing: what is held by now came after it.
+    let held = NewInbox { held: true, ..message(id, "4") };
+    let row = fixture.store.accept(Accept::rows(vec![held], AT)).await.unwrap()[0].id;
+    let again = Accept { release: vec![(row, "{}".to_owned())], ..Accept::rows(vec![message(id, "3")], AT) };
+    assert!(!fixture.store.accept(again).await.unwrap()[0].new);
+    assert_eq!(fixture.store.open_inbox(id, None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_conversation_that_has_nothing_but_held_messages_does_not_wait() {
     let fixture = Fixture::new().await;
     let held = NewInbox { held: true, ..message(fixture.conversation, "1") };

@@ -59,7 +59,7 @@ impl Telegram {
 
     async fn keep(&self, taken: Taken) -> Result<bool, StoreError> {
         let Taken { mut batch, next, pressed, strangers, unnumbered } = taken;
-        self.let_go(&mut batch.arrivals).await?;
+        batch.release = self.let_go(&mut batch.arrivals).await?;
         let has_files = batch.arrivals.iter().any(|arrival| arrival.held.is_some());
         let conversations: Vec<_> = batch.arrivals.iter().map(|arrival| arrival.conversation).collect();
         batch.cursor = next.map(|next| (self.0.name.clone(), next.to_string()));

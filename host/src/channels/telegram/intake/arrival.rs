@@ -6,7 +6,7 @@ use super::Telegram;
 use crate::channels::telegram::fetch::{Held, Wanted};
 use crate::channels::telegram::update::{self, ChatKind, FileKind, FileRef, Incoming};
 use crate::commands::{self, Command};
-use crate::ids::ConversationId;
+use crate::ids::{ConversationId, InboxId};
 use crate::router::Arrival;
 use crate::session::event::{Attached, Beside, Quoted};
 use crate::session::inbox::Body;
@@ -38,13 +38,14 @@ impl Telegram {
         Arrival { conversation, source: self.0.name.clone(), external_id: id.to_owned(), text, sender, beside, held }
     }
 
-    /// Who cancels does not wait for files: a message whose files are not here is cancelled as it is.
-    pub(super) async fn let_go(&self, arrivals: &mut [Arrival]) -> Result<(), StoreError> {
+    /// Who cancels does not wait for files: a message whose files are not here is cancelled as it is. What was held is let go
+    /// together with the cancel: a session that found it alone would answer it.
+    pub(super) async fn let_go(&self, arrivals: &mut [Arrival]) -> Result<Vec<(InboxId, Body)>, StoreError> {
         let is_cancel = |arrival: &Arrival| arrival.held.is_none() && commands::parse(&arrival.text) == Some(Command::Cancel);
         let cancels = arrivals.iter().enumerate().filter(|(_, arrival)| is_cancel(arrival));
         let cancels: Vec<_> = cancels.map(|(at, arrival)| (at, arrival.conversation)).collect();
         if cancels.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         for (at, conversation) in &cancels {
             for before in arrivals[..*at].iter_mut().filter(|before| before.conversation == *conversation) {
@@ -55,8 +56,7 @@ impl Telegram {
         }
         let mut rows = self.host().router.held(&self.0.name).await?;
         rows.retain(|row| cancels.iter().any(|(_, conversation)| *conversation == row.conversation));
-        let bodies = rows.iter().filter_map(|row| Some((row.id, serde_json::from_str::<Held>(&row.body).ok()?.unfetched()))).collect();
-        self.host().router.release(bodies).await
+        Ok(rows.iter().filter_map(|row| Some((row.id, serde_json::from_str::<Held>(&row.body).ok()?.unfetched()))).collect())
     }
 }
 
