@@ -117,6 +117,16 @@ impl StoreError {
     pub fn passes(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Busy(_) | Self::Exhausted(_))
     }
+
+    /// Is it about what this command brought, so that others are done while it never is?
+    #[must_use]
+    pub fn is_about_the_command(&self) -> bool {
+        match self {
+            Self::Conflict(_) | Self::NotFound(_) | Self::Constraint(_) | Self::Damaged(_) | Self::Io { .. } => true,
+            Self::Full(_) | Self::Busy(_) | Self::Exhausted(_) | Self::Broken(_) | Self::Closed | Self::ReadOnly => false,
+            Self::Gone(_) | Self::Newer { .. } | Self::Older { .. } => false,
+        }
+    }
 }
 
 /// How to open a store. The default is what the host uses.

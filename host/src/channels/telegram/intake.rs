@@ -23,6 +23,9 @@ use crate::router::{Arrival, Batch};
 use crate::session::event::Beside;
 use crate::store::{Oddity, StoreError, Stranger};
 
+/// The name of updates among the parts of the host: apart from polling, which is well when one of them is not.
+const PART: &str = "telegram updates";
+
 /// What a batch comes to.
 #[derive(Default)]
 struct Taken {
@@ -82,6 +85,30 @@ impl Telegram {
             self.hint(strangers);
         }
         Ok(next.is_some())
+    }
+
+    /// Keeps an update that the store will never take as what it is, and goes past it: everybody else's come after it.
+    pub(super) async fn put_aside(&self, me: &Me, raw: &str, why: &StoreError) -> Result<bool, StoreError> {
+        let mut taken = Taken::default();
+        let id = match update::decode(raw, me) {
+            Ok(update) => {
+                taken.next = Some(update.id.saturating_add(1));
+                let id = update.id.to_string();
+                taken.batch.oddities.push(self.odd(id.clone(), format!("it could not be taken: {why}"), raw));
+                id
+            }
+            Err(malformed) => {
+                let id = malformed.id.map_or_else(|| "?".to_owned(), |id| id.to_string());
+                self.malformed(malformed, raw, &mut taken);
+                id
+            }
+        };
+        let moves = self.keep(taken).await?;
+        tracing::error!(id, error = %why, "an update could not be taken; it is kept for the operator, and the others go on");
+        let reason = format!("update {id} could not be taken ({why}), and is kept in the store; whoever sent it should send it again");
+        // It serves, and a restart would not help.
+        self.host().supervisor.health().warned(PART, &reason);
+        Ok(moves)
     }
 
     /// What is no update is kept for the operator. Without a number it can come again, and is kept once.

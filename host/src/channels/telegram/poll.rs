@@ -2,6 +2,7 @@
 //!
 //! The offset is the store's cursor, moved by the transaction that takes a batch, so what was asked for with it has been
 //! taken. After days of silence ids begin somewhere else: then a poll without an offset finds out where.
+//! One update that the store will never take is kept as it is and passed over; nothing else makes the offset move.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -121,7 +122,8 @@ impl Telegram {
         Ok(self.0.store.cursor(&self.0.name).await?.and_then(|cursor| cursor.parse().ok()))
     }
 
-    /// Takes a batch, and again for as long as the store has no room: it is not confirmed before. False: nothing of it can be.
+    /// Takes a batch, and again for as long as the store has no room: it is not confirmed before. When the store will never
+    /// take it, that is because of one of the updates, and each is taken alone. False: nothing of it can be confirmed.
     async fn take_all(&self, me: &Me, updates: &[String]) -> bool {
         if updates.is_empty() {
             return true;
@@ -129,8 +131,33 @@ impl Telegram {
         loop {
             match self.take(me, updates).await {
                 Ok(moves) => return moves,
+                Err(error) if error.is_about_the_command() => {
+                    tracing::warn!(%error, updates = updates.len(), "updates cannot be taken together; each is taken alone");
+                    break;
+                }
                 Err(error) => tracing::warn!(%error, updates = updates.len(), "updates wait until they can be kept"),
             }
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
+        let mut moves = false;
+        for update in updates {
+            moves |= self.take_one(me, update).await;
+        }
+        moves
+    }
+
+    /// Takes one update, or keeps it for the operator if it cannot be taken; waits while neither can be.
+    async fn take_one(&self, me: &Me, update: &String) -> bool {
+        loop {
+            let error = match self.take(me, std::slice::from_ref(update)).await {
+                Ok(moves) => return moves,
+                Err(error) if error.is_about_the_command() => match self.put_aside(me, update, &error).await {
+                    Ok(moves) => return moves,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            tracing::warn!(%error, "an update waits until it can be kept");
             tokio::time::sleep(FULL_PAUSE).await;
         }
     }

@@ -107,6 +107,49 @@ async fn updates_too_long_to_be_read_at_once_come_in_smaller_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_the_store_never_takes_is_kept_and_said_and_holds_up_nobody() {
+    let bot = Bot::scripted(notes()).await;
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("It works.")).await;
+    bot.telegram.confirmed().await.unwrap();
+    host.stop().await;
+    let tamper = |sql: &str| {
+        let store = rusqlite::Connection::open(bot.work.database()).unwrap();
+        store.busy_timeout(crate::support::HANGS).unwrap();
+        store.execute_batch(sql).unwrap();
+    };
+    let refuse = "BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    tamper(&format!("CREATE TRIGGER unbearable BEFORE INSERT ON inbox WHEN new.body LIKE '%unbearable%' {refuse}"));
+    // At first not even what it was can be kept.
+    tamper(&format!("CREATE TRIGGER odd BEFORE INSERT ON oddities {refuse}"));
+    let others = bot.telegram.updates().len();
+    for text in ["Before.", "Something unbearable.", "After."] {
+        bot.write(text);
+    }
+    let ids: Vec<_> = bot.telegram.updates()[others..].iter().map(|update| update.id).collect();
+    let host = bot.host().await;
+    says(&host, "an update waits until it can be kept").await;
+    // The offset stands right before it, and what came earlier is answered.
+    noted(&bot, bot.ann, 2).await;
+    assert_eq!(column(&bot, "SELECT cursor FROM channels WHERE cursor IS NOT NULL"), [ids[1].to_string()]);
+    tamper("DROP TRIGGER odd");
+    noted(&bot, bot.ann, 3).await;
+    bot.telegram.confirmed().await.unwrap();
+    let kept = column(&bot, "SELECT external_id || ': ' || reason || ' ' || body FROM oddities");
+    let reason = format!("{}: it could not be taken: the store refused: not this one", ids[1]);
+    assert!(kept.len() == 1 && kept[0].starts_with(&reason) && kept[0].contains("Something unbearable."), "{kept:?}");
+    let status = bot.work.run(&["status", "--exit-code"], "").await;
+    let said = format!("telegram updates: update {} could not be taken (the store refused: not this one)", ids[1]);
+    assert!(status.code == Some(0) && status.output.contains(&said), "{status:?}");
+    exchange(&bot, bot.ann, Post::text("It still works.")).await;
+    let last = asks(&bot).pop().unwrap();
+    let taken: Vec<_> = super::said(&last);
+    let expected = ["It works.", "Before.", "After.", "It still works."];
+    assert!(taken.len() == 4 && taken.iter().zip(expected).all(|(taken, text)| taken.contains(text)), "{taken:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn updates_without_a_number_are_kept_once_and_asked_for_slowly() {
     let bot = Bot::scripted(notes()).await;
     bot.telegram.inject(json!("nonsense"));
