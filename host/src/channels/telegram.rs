@@ -54,7 +54,6 @@ use crate::clock::{self, Moment};
 use crate::config::{self, Current};
 use crate::delivery::{Channel, Delivery, Outcome, Part, Reply};
 use crate::ids::ConversationId;
-use crate::limits::TELEGRAM_SILENCE;
 use crate::router::Router;
 use crate::secrets::Secret;
 use crate::store::{Conversation, Store, StoreError};
@@ -90,8 +89,8 @@ struct Host {
     router: Router,
     delivery: Delivery,
     supervisor: Supervisor,
-    /// Nobody has polled for so long that ids may have begun anew.
-    was_silent: bool,
+    /// When Telegram last brought something, as far as that is known at the start.
+    heard: Option<Moment>,
 }
 
 #[derive(Default)]
@@ -177,22 +176,16 @@ impl Telegram {
         &self.0.name
     }
 
-    /// Serves until the host stops, after [`Telegram::recover`]. `last_seen`: when a host served before, if one did.
+    /// Serves until the host stops, after [`Telegram::recover`].
     ///
     /// # Errors
     ///
     /// What reading the store can fail with.
-    pub async fn serve(
-        &self,
-        router: Router,
-        delivery: Delivery,
-        supervisor: &Supervisor,
-        last_seen: Option<Moment>,
-    ) -> Result<(), StartError> {
+    pub async fn serve(&self, router: Router, delivery: Delivery, supervisor: &Supervisor) -> Result<(), StartError> {
         let frozen = self.0.store.frozen(&self.0.name).await?;
         self.state().freezes = Freezes::from_json(&frozen, Instant::now(), clock::now());
-        let was_silent = last_seen.is_some_and(|seen| clock::now().since(seen) > TELEGRAM_SILENCE.as_millis() as u64);
-        if self.0.host.set(Host { router, delivery, supervisor: supervisor.clone(), was_silent }).is_err() {
+        let heard = self.0.store.last_received(&self.0.name).await?;
+        if self.0.host.set(Host { router, delivery, supervisor: supervisor.clone(), heard }).is_err() {
             return Ok(());
         }
         self.present_again().await?;

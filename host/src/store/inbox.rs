@@ -217,6 +217,17 @@ impl Store {
         self.write(released_bytes(&rows), move |tx| release_all(tx, &rows, &kept)).await
     }
 
+    /// When something last arrived from a source, as far as that is still kept ([`crate::limits::INBOX_KEPT`]).
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn last_received(&self, source: &str) -> Result<Option<Moment>, StoreError> {
+        let source = source.to_owned();
+        let query = "SELECT max(received_at) FROM inbox WHERE source = ?1";
+        let last = self.read(move |conn| sql::one(conn, query, [source], |row| row.get::<_, Option<i64>>(0))).await?;
+        Ok(last.flatten().map(Moment))
+    }
+
     /// The channel's cursor.
     ///
     /// # Errors

@@ -590,6 +590,17 @@ async fn what_is_released_with_new_rows_is_never_found_without_them() {
 }
 
 #[tokio::test]
+async fn it_is_known_when_something_last_came_from_a_source() {
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.store.last_received("terminal").await.unwrap(), None);
+    for (key, at) in [("1", Moment(AT.0 + 5)), ("2", AT)] {
+        fixture.store.accept(Accept::rows(vec![message(fixture.conversation, key)], at)).await.unwrap();
+    }
+    assert_eq!(fixture.store.last_received("terminal").await.unwrap(), Some(Moment(AT.0 + 5)));
+    assert_eq!(fixture.store.last_received("tg:1").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_conversation_that_has_nothing_but_held_messages_does_not_wait() {
     let fixture = Fixture::new().await;
     let held = NewInbox { held: true, ..message(fixture.conversation, "1") };

@@ -21,9 +21,12 @@ use super::fetch::Held;
 use super::send::Target;
 use crate::clock;
 use crate::commands::Button;
-use crate::router::{Batch, Router};
+use crate::router::{Arrival, Batch, Router};
 use crate::session::inbox::Body;
 use crate::store::{InboxRow, NewOutbox, OutboxKind, Person, Role, StoreError};
+
+/// The source of what follows when somebody may not talk any more.
+const ACCESS: &str = "access";
 
 impl Telegram {
     /// Before anything that is open goes on: reads who may talk, and ends what is open of those who may not any more.
@@ -130,7 +133,12 @@ impl Telegram {
         );
         self.0.store.set_aside(waiting.into_iter().map(|row| row.id).collect()).await?;
         let id = Uuid::new_v4();
-        let arrivals = begun.into_iter().map(|conversation| self.cancel(conversation, format!("refused.{id}.{conversation}"))).collect();
+        let cancel = |conversation| {
+            let cancel = self.cancel(conversation, format!("refused.{id}.{conversation}"));
+            // Not Telegram's: it says nothing about when that was last heard of.
+            Arrival { source: ACCESS.to_owned(), ..cancel }
+        };
+        let arrivals = begun.into_iter().map(cancel).collect();
         router.accept_all(Batch { arrivals, ..Batch::default() }).await
     }
 

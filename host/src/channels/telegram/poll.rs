@@ -1,8 +1,10 @@
 //! The poll loop: durable offset, one poller, and a poll that hangs, is refused or conflicts is begun anew.
 //!
 //! The offset is the store's cursor, moved by the transaction that takes a batch, so what was asked for with it has been
-//! taken. After days of silence ids begin somewhere else: then a poll without an offset finds out where.
+//! taken. After days of silence ids begin somewhere else: then a poll without an offset finds out where ([`silence`]).
 //! One update that the store will never take is kept as it is and passed over; nothing else makes the offset move.
+
+mod silence;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -14,13 +16,13 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use sha2::{Digest as _, Sha256};
 
+use self::silence::Silence;
 use super::Telegram;
 use super::api::{ApiError, Poller};
 use super::send::{ALLOWED_UPDATES, BotCommand, CommandScope, DeleteWebhook, GetUpdates, Nothing, SetMyCommands};
 use super::types::{Me, WebhookInfo};
 use crate::limits::{
-    FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_POLL, TELEGRAM_POLL_MARGIN, TELEGRAM_RETRY, TELEGRAM_RETRY_MAX, TELEGRAM_SILENCE,
-    TELEGRAM_UNAUTHORIZED_PAUSE,
+    FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_POLL, TELEGRAM_POLL_MARGIN, TELEGRAM_RETRY, TELEGRAM_RETRY_MAX, TELEGRAM_UNAUTHORIZED_PAUSE,
 };
 use crate::store::StoreError;
 use crate::{clock, commands, crash};
@@ -61,12 +63,10 @@ impl Telegram {
     async fn poll_as(&self, me: &Me, mut trouble: Trouble) {
         let mut poller = None;
         let mut limit = BATCH;
-        // By the wall clock: a machine that sleeps hears nothing, either.
-        let mut heard = clock::now();
-        let mut is_long_ago = self.host().was_silent;
+        let mut silence = Silence::since(self.host().heard);
         loop {
             let offset = match self.offset().await {
-                Ok(offset) => offset.filter(|_| !is_long_ago && clock::now().since(heard) < TELEGRAM_SILENCE.as_millis() as u64),
+                Ok(offset) => offset.filter(|_| !silence.is_long(clock::now())),
                 Err(error) => {
                     tracing::warn!(%error, "polling waits for the store");
                     tokio::time::sleep(FULL_PAUSE).await;
@@ -87,7 +87,7 @@ impl Telegram {
                     limit = limit.saturating_mul(2).min(BATCH);
                     // Nothing says nothing about ids: whoever asks without an offset goes on so until something comes.
                     if !updates.is_empty() {
-                        (heard, is_long_ago) = (clock::now(), false);
+                        silence.ends(clock::now());
                     }
                     if self.take_all(me, &updates).await {
                         trouble.over(self);

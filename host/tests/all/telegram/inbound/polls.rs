@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stellaclaw::fake_telegram::{Fault, Post};
+use stellaclaw::fake_telegram::{FakeTelegram, Fault, Post};
 
 use super::{asks, column, exchange, noted, notes};
 use crate::support::bot::Bot;
@@ -146,6 +146,42 @@ async fn an_update_that_the_store_never_takes_is_kept_and_said_and_holds_up_nobo
     let taken: Vec<_> = super::said(&last);
     let expected = ["It works.", "Before.", "After.", "It still works."];
     assert!(taken.len() == 4 && taken.iter().zip(expected).all(|(taken, text)| taken.contains(text)), "{taken:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_six_days_a_poll_asks_from_the_beginning_also_when_the_host_was_restarted_meanwhile() {
+    const DAY: u64 = 24 * 3600 * 1000;
+    let mut bot = Bot::scripted(notes()).await;
+    let clock = bot.work.folder().join("clock");
+    bot.work.set("TEST_CLOCK", clock.to_str().unwrap());
+    bot.work.set("TEST_POLL", "1000");
+    let later = |millis: u64| {
+        // Renamed into place: whoever reads it never sees half of it.
+        std::fs::write(clock.with_extension("new"), millis.to_string()).unwrap();
+        std::fs::rename(clock.with_extension("new"), &clock).unwrap();
+    };
+    let asked_from = |telegram: &FakeTelegram, since: usize| -> Vec<serde_json::Value> {
+        telegram.calls_since(since).iter().filter(|call| call.method == "getUpdates").map(|call| call.param("offset").clone()).collect()
+    };
+    later(0);
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("The first.")).await;
+    bot.telegram.confirmed().await.unwrap();
+    host.stop().await;
+    later(2 * DAY);
+    let before = bot.telegram.calls().len();
+    let host = bot.host().await;
+    bot.telegram.wait("polls", |telegram| (asked_from(telegram, before).len() >= 2).then_some(())).await.unwrap();
+    assert!(asked_from(&bot.telegram, before).iter().all(|offset| !offset.is_null()), "two days are not long");
+    later(6 * DAY + 1);
+    let open = |telegram: &FakeTelegram| asked_from(telegram, before).last().is_some_and(serde_json::Value::is_null).then_some(());
+    bot.telegram.wait("a poll without an offset", open).await.unwrap();
+    assert!(bot.telegram.jump_ids(5));
+    exchange(&bot, bot.ann, Post::text("The second.")).await;
+    bot.telegram.confirmed().await.unwrap();
+    assert_eq!(column(&bot, "SELECT cursor FROM channels WHERE cursor IS NOT NULL"), ["6"]);
+    assert_eq!(asks(&bot).len(), 2);
     host.stop().await;
 }
 
