@@ -430,9 +430,11 @@ pub const TELEGRAM_ALBUM: usize = 10;
 pub const TELEGRAM_BUTTON_BYTES: usize = 64;
 /// Messages with files that are fetched at a time.
 pub const TELEGRAM_FETCHES: usize = 8;
+/// Of these in one conversation.
+pub const TELEGRAM_FETCHES_EACH: usize = 2;
 /// The name of a file that came with a message, without its extension: file systems have 255 bytes for all of it.
 pub const FILE_STEM_BYTES: usize = 180;
-/// Tries of one file.
+/// Tries of one file. One for which Telegram was not reached, or asked to wait, is none.
 pub const TELEGRAM_FETCH_TRIES: u32 = 3;
 /// An album is whole when nothing was added to it for so long.
 pub const ALBUM_QUIET: Duration = Duration::from_millis(1200);

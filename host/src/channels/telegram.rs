@@ -80,6 +80,8 @@ struct Inner {
     host: OnceLock<Host>,
     /// A message with files was accepted.
     arrived: Notify,
+    /// For files that wait: Telegram answers again, or somebody ended a waiting.
+    file_news: Notify,
     /// Held while updates are taken, and while access is taken back: nothing is let in by what was true before.
     admission: tokio::sync::Mutex<()>,
 }
@@ -166,6 +168,7 @@ impl Telegram {
             state: Mutex::default(),
             host: OnceLock::new(),
             arrived: Notify::new(),
+            file_news: Notify::new(),
         };
         Ok(Self(Arc::new(inner)))
     }

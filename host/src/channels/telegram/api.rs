@@ -170,7 +170,7 @@ impl Api {
     /// What a failure of the transport means. Only while connecting is it certain that the server has seen nothing: a
     /// connection that ends later may have carried the request.
     fn failed(&self, method: &str, failure: reqwest::Error) -> ApiError {
-        let not_sent = failure.is_connect() || failure.is_builder();
+        let not_sent = is_not_sent(&failure);
         let why = self.clean(&format!("{method}: {}", causes(failure)));
         if not_sent { ApiError::NotSent(why) } else { ApiError::Unknown(why) }
     }
@@ -231,6 +231,11 @@ pub fn is_here(base: &Url) -> bool {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// Was no connection made?
+fn is_not_sent(failure: &reqwest::Error) -> bool {
+    failure.is_connect() || failure.is_builder()
 }
 
 /// The address without what may be private in it.

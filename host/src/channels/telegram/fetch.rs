@@ -2,11 +2,13 @@
 //!
 //! A message with files is held in the inbox, with what comes after it in its conversation. It is released when each of its
 //! files is in the workspace, or it is known why not; an album when nothing has been added to it for a while, as one. A fetch
-//! that a crash cut off begins anew and writes the same names.
+//! that a crash cut off begins anew and writes the same names. Without a network a message waits until there is one, or until
+//! somebody ends the waiting.
+
+mod order;
 
 use std::collections::HashSet;
 use std::io;
-use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::order::{Failed, Tries};
 use super::Telegram;
 use super::api::{self, ApiError, DownloadError};
 use super::render::literal;
@@ -23,8 +26,8 @@ use crate::clock;
 use crate::crash;
 use crate::ids::{ConversationId, InboxId};
 use crate::limits::{
-    ALBUM_QUIET, FILE_STEM_BYTES, FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_DOWNLOAD_TIME, TELEGRAM_FETCH_TRIES, TELEGRAM_FETCHES,
-    TELEGRAM_FILE_IN_BYTES, TELEGRAM_LOCAL_FILE_BYTES, TELEGRAM_URL,
+    ALBUM_QUIET, FILE_STEM_BYTES, FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_DOWNLOAD_TIME, TELEGRAM_FILE_IN_BYTES,
+    TELEGRAM_LOCAL_FILE_BYTES, TELEGRAM_URL,
 };
 use crate::session::event::Attached;
 use crate::session::inbox::Body;
@@ -32,8 +35,8 @@ use crate::store::{InboxRow, NewOutbox, OutboxKind, StoreError};
 
 /// Where files go, in the workspace.
 const FOLDER: &str = "attachments/incoming";
-/// Between tries of a file.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Why files of a message are missing that nobody waits for any more.
+const CANCELLED: &str = "the message was cancelled before it was fetched";
 
 /// A message whose files are not here yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +59,7 @@ impl Held {
     /// Without its files, which nobody waits for any more.
     pub(super) fn unfetched(self) -> Body {
         let mut body = self.body;
-        let missing = Some("the message was cancelled before it was fetched".to_owned());
+        let missing = Some(CANCELLED.to_owned());
         body.beside.files = self.fetch.into_iter().map(|wanted| Attached { missing: missing.clone(), ..wanted.attached }).collect();
         body
     }
@@ -73,13 +76,17 @@ impl Telegram {
         loop {
             match self.host().router.held(&self.0.name).await {
                 Ok(rows) => {
-                    for group in rows.iter().map(group) {
-                        if running.len() < TELEGRAM_FETCHES && running.insert(group.clone()) {
-                            let telegram = self.clone();
-                            jobs.spawn(async move {
-                                telegram.fetch_group(&group).await.map_err(|error| (error, group.clone())).map(|()| group)
-                            });
-                        }
+                    for group in order::due(rows.iter().map(group), &running) {
+                        running.insert(group.clone());
+                        let telegram = self.clone();
+                        jobs.spawn(async move {
+                            if let Err(error) = telegram.fetch_group(&group).await {
+                                tracing::warn!(conversation = %group.0, %error, "a message with files waits");
+                                // Here, where it holds up nobody else.
+                                tokio::time::sleep(FULL_PAUSE).await;
+                            }
+                            group
+                        });
                     }
                 }
                 Err(error) => {
@@ -91,12 +98,7 @@ impl Telegram {
             tokio::select! {
                 () = self.0.arrived.notified() => {}
                 Some(ended) = jobs.join_next(), if !jobs.is_empty() => match ended {
-                    Ok(Ok(group)) => drop(running.remove(&group)),
-                    Ok(Err((error, group))) => {
-                        tracing::warn!(%error, "a message with files waits");
-                        tokio::time::sleep(FULL_PAUSE).await;
-                        running.remove(&group);
-                    }
+                    Ok(group) => drop(running.remove(&group)),
                     // It panicked: this task does so too, and everything that is held is begun anew.
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
@@ -136,7 +138,7 @@ impl Telegram {
             }
         };
         let mut body = held.body;
-        let fetched = held.fetch.iter().enumerate().map(|(n, wanted)| self.fetch_file(row.conversation, held.message_id, n, wanted));
+        let fetched = held.fetch.iter().enumerate().map(|(n, wanted)| self.fetch_file(row, held.message_id, n, wanted));
         body.beside.files = futures_util::future::join_all(fetched).await;
         let large: Vec<_> = body.beside.files.iter().filter(|file| file.missing.as_deref().is_some_and(is_too_large)).collect();
         if let Some(reason) = large.first().and_then(|file| file.missing.as_deref()) {
@@ -149,18 +151,18 @@ impl Telegram {
         Ok(body)
     }
 
-    async fn fetch_file(&self, conversation: ConversationId, message_id: i64, n: usize, wanted: &Wanted) -> Attached {
+    async fn fetch_file(&self, row: &InboxRow, message_id: i64, n: usize, wanted: &Wanted) -> Attached {
         let mut attached = wanted.attached.clone();
         let name = attached.name.as_deref().map(file_name).unwrap_or_else(|| wanted.default_name.clone());
         let name = if n == 0 { format!("{message_id}-{name}") } else { format!("{message_id}.{n}-{name}") };
         crash::point(|| format!("fetch.before@{message_id}.{n}"));
-        match self.fetch_to(conversation, wanted, &name).await {
+        match self.fetch_to(row, wanted, &name).await {
             Ok(bytes) => {
                 attached.size = Some(bytes);
                 attached.path = Some(format!("{FOLDER}/{name}"));
             }
             Err(reason) => {
-                tracing::warn!(%conversation, reason, "a file could not be fetched");
+                tracing::warn!(conversation = %row.conversation, reason, "a file could not be fetched");
                 attached.missing = Some(reason);
             }
         }
@@ -169,42 +171,50 @@ impl Telegram {
     }
 
     /// Its size, or why it is not there.
-    async fn fetch_to(&self, conversation: ConversationId, wanted: &Wanted, name: &str) -> Result<u64, String> {
+    async fn fetch_to(&self, row: &InboxRow, wanted: &Wanted, name: &str) -> Result<u64, String> {
         if wanted.attached.size.is_some_and(|bytes| bytes > self.limit()) {
             return Err(too_large(self.limit()));
         }
-        let mut last = String::new();
-        for attempt in 0..TELEGRAM_FETCH_TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(AGAIN * attempt).await;
+        let (mut tries, mut said) = (Tries::default(), false);
+        loop {
+            // Made before the look, so that it hears of what happens after that.
+            let news = self.0.file_news.notified();
+            if !self.is_held(row.id).await {
+                return Err(CANCELLED.to_owned());
             }
-            let place = match self.api().call::<File>("getFile", &GetFile { file_id: &wanted.file_id }, TELEGRAM_CALL_TIME).await {
-                Ok(file) => file.place().ok_or_else(|| too_large(self.limit()))?,
-                Err(error) => {
-                    last = self.refused(&error)?;
-                    // Others wait for this message: it does not wait for long.
-                    let asked = error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default();
-                    tokio::time::sleep(asked.min(TELEGRAM_CALL_TIME)).await;
-                    continue;
-                }
-            };
-            match self.copy(conversation, place, name).await {
+            let failed = match self.try_to(row.conversation, wanted, name).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(Failed::ForGood(reason)) => return Err(reason),
-                Err(Failed::ForNow(reason)) => last = reason,
+                Err(failed) => failed,
+            };
+            if let Failed::Later { reason, .. } = &failed
+                && !std::mem::replace(&mut said, true)
+            {
+                tracing::warn!(conversation = %row.conversation, reason, "a file waits until Telegram can be asked for it");
+            }
+            let pause = tries.next(failed)?;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = news => {}
             }
         }
-        Err(last)
     }
 
-    /// Why a file was refused for good; or, as a success, why it may come later.
-    fn refused(&self, error: &ApiError) -> Result<String, String> {
-        match error.refusal() {
-            // Whoever says so is the public server, or one that has its bound.
-            Some(refusal) if refusal.description.contains("file is too big") => Err(too_large(TELEGRAM_FILE_IN_BYTES)),
-            Some(refusal) if !error.is_too_many() => Err(format!("Telegram says: {}", refusal.description)),
-            _ => Ok(format!("Telegram did not answer: {error}")),
+    /// Does anybody wait for a message still?
+    async fn is_held(&self, row: InboxId) -> bool {
+        match self.host().router.held(&self.0.name).await {
+            Ok(rows) => rows.iter().any(|held| held.id == row),
+            Err(error) => {
+                tracing::debug!(%error, "whether a message is still waited for cannot be seen");
+                true
+            }
         }
+    }
+
+    async fn try_to(&self, conversation: ConversationId, wanted: &Wanted, name: &str) -> Result<u64, Failed> {
+        let asked = self.api().call::<File>("getFile", &GetFile { file_id: &wanted.file_id }, TELEGRAM_CALL_TIME).await;
+        let file = asked.map_err(|error| refused(&error))?;
+        let place = file.place().ok_or_else(|| Failed::ForGood(too_large(self.limit())))?;
+        self.copy(conversation, place, name).await
     }
 
     async fn copy(&self, conversation: ConversationId, place: FilePlace, name: &str) -> Result<u64, Failed> {
@@ -231,6 +241,7 @@ impl Telegram {
     async fn feed(&self, path: &str, sender: &mpsc::Sender<Chunk>) -> Result<(), Failed> {
         let failed = |error: DownloadError| match error {
             DownloadError::TooLarge { limit_bytes } => Failed::ForGood(too_large(limit_bytes)),
+            DownloadError::NotSent(_) | DownloadError::Refused(429) => Failed::Later { reason: error.to_string(), pause: None },
             other => Failed::ForNow(other.to_string()),
         };
         let mut download = self.api().download(path, self.limit(), TELEGRAM_DOWNLOAD_TIME).await.map_err(failed)?;
@@ -255,14 +266,22 @@ enum Chunk {
     End,
 }
 
-enum Failed {
-    ForNow(String),
-    ForGood(String),
-}
-
 /// Rows of an album belong together; every other row is alone.
 fn group(row: &InboxRow) -> Group {
     (row.conversation, row.group.clone().unwrap_or_else(|| format!("row {}", row.id)))
+}
+
+/// What an answer other than the file's place means for it.
+fn refused(error: &ApiError) -> Failed {
+    let reason = format!("Telegram did not answer: {error}");
+    match error.refusal() {
+        // Whoever says so is the public server, or one that has its bound.
+        Some(refusal) if refusal.description.contains("file is too big") => Failed::ForGood(too_large(TELEGRAM_FILE_IN_BYTES)),
+        Some(refusal) if error.is_too_many() => Failed::Later { reason, pause: refusal.retry_after },
+        Some(refusal) => Failed::ForGood(format!("Telegram says: {}", refusal.description)),
+        None if matches!(error, ApiError::NotSent(_)) => Failed::Later { reason, pause: None },
+        None => Failed::ForNow(reason),
+    }
 }
 
 fn too_large(limit_bytes: u64) -> String {

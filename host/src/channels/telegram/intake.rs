@@ -63,6 +63,7 @@ impl Telegram {
     async fn keep(&self, taken: Taken) -> Result<bool, StoreError> {
         let Taken { mut batch, next, pressed, strangers, unnumbered } = taken;
         batch.release = self.let_go(&mut batch.arrivals).await?;
+        let lets_go = !batch.release.is_empty();
         let has_files = batch.arrivals.iter().any(|arrival| arrival.held.is_some());
         let conversations: Vec<_> = batch.arrivals.iter().map(|arrival| arrival.conversation).collect();
         batch.cursor = next.map(|next| (self.0.name.clone(), next.to_string()));
@@ -78,6 +79,9 @@ impl Telegram {
         }
         if has_files {
             self.0.arrived.notify_one();
+        }
+        if lets_go {
+            self.0.file_news.notify_waiters();
         }
         conversations.into_iter().for_each(|conversation| self.present(conversation));
         pressed.iter().for_each(|query| self.answer(query, None));

@@ -132,6 +132,7 @@ impl Telegram {
             "turns are stopped and messages set aside: nobody may go on with them"
         );
         self.0.store.set_aside(waiting.into_iter().map(|row| row.id).collect()).await?;
+        self.0.file_news.notify_waiters();
         let id = Uuid::new_v4();
         let cancel = |conversation| {
             let cancel = self.cancel(conversation, format!("refused.{id}.{conversation}"));

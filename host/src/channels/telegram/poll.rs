@@ -251,6 +251,7 @@ impl Trouble {
     fn over(&mut self, telegram: &Telegram) {
         telegram.host().supervisor.health().ok(PART);
         if self.said.take().is_some() {
+            telegram.0.file_news.notify_waiters();
             tracing::info!(channel = telegram.0.name, "Telegram answers again");
         }
         self.tries = 0;

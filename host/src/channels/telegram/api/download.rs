@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use super::{Api, causes};
+use super::{Api, causes, is_not_sent};
 use crate::limits;
 
 /// A file that is being fetched.
@@ -26,6 +26,9 @@ pub enum DownloadError {
     /// It is not there, or no longer: ask for its path again.
     #[error("fetch the file: the server says {0}")]
     Refused(u16),
+    /// The server has certainly not been asked.
+    #[error("fetch the file: {0}")]
+    NotSent(String),
     #[error("fetch the file: {0}")]
     Failed(String),
 }
@@ -35,10 +38,10 @@ impl Api {
     pub async fn download(&self, path: &str, limit_bytes: u64, timeout: Duration) -> Result<Download, DownloadError> {
         let deadline = Instant::now() + timeout;
         let request = self.client.get(self.address(&["file", "bot"], path)).send();
-        let response = tokio::time::timeout_at(deadline, request)
-            .await
-            .map_err(|_| late())?
-            .map_err(|failure| DownloadError::Failed(self.clean(&causes(failure))))?;
+        let response = tokio::time::timeout_at(deadline, request).await.map_err(|_| late())?.map_err(|failure| {
+            let failed = if is_not_sent(&failure) { DownloadError::NotSent } else { DownloadError::Failed };
+            failed(self.clean(&causes(failure)))
+        })?;
         if !response.status().is_success() {
             return Err(DownloadError::Refused(response.status().as_u16()));
         }

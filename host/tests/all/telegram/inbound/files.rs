@@ -47,6 +47,54 @@ async fn a_file_that_cannot_be_fetched_holds_up_nothing_and_is_said_to_be_missin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_waits_for_the_network_and_for_telegrams_pauses_but_not_for_who_gave_it_up() {
+    let bot = Bot::scripted(notes()).await;
+    let held = bot.telegram.fault(Fault::hold("file").on("download").always());
+    let host = bot.host().await;
+    bot.telegram.write(bot.ann, bot.ann, Post::document("notes.txt", "the whole text").caption("Read this.")).unwrap();
+    within("the download to begin", async {
+        while bot.telegram.held_count("file") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    bot.telegram.confirmed().await.unwrap();
+    host.kill();
+    // More often than a file is tried.
+    bot.telegram.remove_fault(held);
+    bot.telegram.fault(Fault::too_many(1).on("getFile").times(5));
+    bot.telegram.down().await;
+    let host = bot.host().await;
+    within("the file to wait", async {
+        while !host.said().contains("a file waits until Telegram can be asked for it") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    bot.telegram.up().await.unwrap();
+    noted(&bot, bot.ann, 1).await;
+    let read = said(&asks(&bot)[0]);
+    assert!(read[0].contains("-notes.txt (text/plain, 14 bytes)]"), "{read:?}");
+    let asked = || bot.telegram.calls_of("getFile").iter().filter(|call| matches!(call.result, Some(Err(_)))).count();
+    assert_eq!(asked(), 5);
+
+    // All the places of a conversation wait for a very long time, and are free again when nobody does.
+    let flood = bot.telegram.fault(Fault::too_many(3600).on("getFile").always());
+    for name in ["a.txt", "b.txt"] {
+        bot.telegram.write(bot.ann, bot.ann, Post::document(name, "text").caption("And this.")).unwrap();
+    }
+    bot.telegram.wait("both to wait", |_| (asked() == 7).then_some(())).await.unwrap();
+    bot.telegram.remove_fault(flood);
+    bot.write("/cancel");
+    bot.telegram.sent(bot.ann, "Stopped.").await.unwrap();
+    bot.telegram.write(bot.ann, bot.ann, Post::document("c.txt", "text").caption("Then this.")).unwrap();
+    noted(&bot, bot.ann, 2).await;
+    let read = asks_about(&bot, "Then this.");
+    assert!(read[0].last().unwrap().contains("-c.txt (text/plain, 4 bytes)]"), "{read:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_that_a_crash_cut_off_begins_anew() {
     let bot = Bot::scripted(notes()).await;
     let held = bot.telegram.fault(Fault::hold("file").on("download").always());
