@@ -101,7 +101,7 @@ struct State {
     freezes: Freezes,
     edits: EditBudget,
     throttle: Throttle,
-    /// Groups that became supergroups in this run, by their old numbers.
+    /// Groups that became supergroups, by their old numbers: in this run, or with a conversation that stayed there.
     moved: HashMap<i64, i64>,
     /// Conversations that are woken when their chat thaws.
     thawing: HashSet<ConversationId>,

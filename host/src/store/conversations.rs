@@ -62,6 +62,14 @@ pub struct Conversation {
     pub closed_at: Option<Moment>,
 }
 
+impl Conversation {
+    /// Where its address went without it: there was a conversation already.
+    #[must_use]
+    pub fn moved_to(&self) -> Option<&str> {
+        self.settings["moved_to"].as_str()
+    }
+}
+
 /// What a conversation waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -197,8 +205,10 @@ impl Store {
         self.read(move |conn| sql::all(conn, &query, (channel, address, threads), conversation_row)).await
     }
 
-    /// Moves the conversations of an address and of its threads to another address, with what was decided about it. A
-    /// conversation that exists there already stays where it is.
+    /// Moves the conversations of an address and of its threads to another address, with what was decided about it. One for
+    /// which there is another there already stays where it is, and its settings say where the address went ([`moved_to`]).
+    ///
+    /// [`moved_to`]: Conversation::moved_to
     ///
     /// # Errors
     /// Those of any write.
@@ -209,6 +219,9 @@ impl Store {
             let query = "UPDATE OR IGNORE conversations SET address = ?4 || substr(address, length(?2) + 1)
                 WHERE channel = ?1 AND (address = ?2 OR substr(address, 1, length(?3)) = ?3)";
             sql::execute(tx.conn, query, (&channel, &from, &threads, &to))?;
+            let left = "UPDATE conversations SET settings = json_set(settings, '$.moved_to', ?4)
+                WHERE channel = ?1 AND (address = ?2 OR substr(address, 1, length(?3)) = ?3)";
+            sql::execute(tx.conn, left, (&channel, &from, &threads, &to))?;
             let people = "UPDATE OR REPLACE people SET user_id = ?3 WHERE channel = ?1 AND user_id = ?2";
             sql::execute(tx.conn, people, (&channel, &from, &to)).map(drop)
         })

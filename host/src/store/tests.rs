@@ -615,14 +615,16 @@ async fn a_conversation_that_has_nothing_but_held_messages_does_not_wait() {
 #[tokio::test]
 async fn an_address_moves_with_its_threads_and_what_was_decided_about_it() {
     let fixture = Fixture::new().await;
-    for address in ["-5", "-5:7", "-55", "-1005:9"] {
+    for address in ["-5", "-5:7", "-5:9", "-55", "-1005:9"] {
         conversation(&fixture.store, address).await;
     }
     let group = Person { id: "-5".into(), role: Role::Group, name: "G".into(), since: AT };
     fixture.store.set_person("terminal", group).await.unwrap();
     fixture.store.move_address("terminal", "-5", "-1005").await.unwrap();
-    let addresses: Vec<_> = fixture.store.conversations().await.unwrap().into_iter().map(|known| known.address).collect();
-    assert_eq!(addresses, ["main", "-1005", "-1005:7", "-55", "-1005:9"]);
+    let all = fixture.store.conversations().await.unwrap();
+    let addresses: Vec<_> = all.iter().map(|known| (known.address.as_str(), known.moved_to())).collect();
+    let left = ("-5:9", Some("-1005"));
+    assert_eq!(addresses, [("main", None), ("-1005", None), ("-1005:7", None), left, ("-55", None), ("-1005:9", None)]);
     assert_eq!(fixture.store.people("terminal").await.unwrap()[0].id, "-1005");
     let there = fixture.store.conversations_at("terminal", "-1005").await.unwrap();
     assert_eq!(there.iter().map(|known| known.address.as_str()).collect::<Vec<_>>(), ["-1005", "-1005:7", "-1005:9"]);

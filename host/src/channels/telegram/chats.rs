@@ -6,7 +6,7 @@ use crate::clock;
 use crate::ids::ConversationId;
 use crate::router::{Arrival, RouterError, Wanted};
 use crate::session::event::Beside;
-use crate::store::{Person, Role, StoreError};
+use crate::store::{Conversation, Person, Role, StoreError};
 
 impl Telegram {
     /// Where a chat is now.
@@ -15,6 +15,25 @@ impl Telegram {
             Some(chat) => Target::new(*chat, target.thread()),
             None => target,
         }
+    }
+
+    /// What a start has to know of groups that have another number: a conversation of theirs may have stayed at the old one.
+    pub(super) async fn remember_moves(&self) -> Result<(), StoreError> {
+        let all = self.0.store.conversations().await?;
+        let left = all.iter().filter(|known| known.channel == self.0.name);
+        let moves = left.filter_map(|known| Some((known.address.parse::<Target>().ok()?.chat(), known.moved_to()?.parse().ok()?)));
+        self.state().moved.extend(moves);
+        Ok(())
+    }
+
+    /// The conversations of a chat and its topics, also those that stayed at an old number of its group.
+    async fn known_at(&self, chat: i64) -> Result<Vec<Conversation>, StoreError> {
+        let mut known = self.0.store.conversations_at(&self.0.name, &chat.to_string()).await?;
+        let before: Vec<_> = self.state().moved.iter().filter(|(_, to)| **to == chat).map(|(from, _)| *from).collect();
+        for from in before {
+            known.extend(self.0.store.conversations_at(&self.0.name, &from.to_string()).await?);
+        }
+        Ok(known)
     }
 
     /// Is this the private chat of an owner who could not be written to until now?
@@ -63,8 +82,9 @@ impl Telegram {
         }
     }
 
-    /// A group has another number from now on: its conversations and what was decided about it go along. A conversation that
-    /// the new number has already stays beside the old one, whose replies go to the new number, too.
+    /// A group has another number from now on: its conversations and what was decided about it go along. Where the new number
+    /// has a conversation already, that is the one which people go on with, for it is theirs by now; the other one ends what it
+    /// has begun, and what it says goes to the new number, too, also after a restart.
     pub(super) async fn migrate(&self, from: i64, to: i64) -> Result<(), StoreError> {
         let known = self.0.store.conversations_at(&self.0.name, &from.to_string()).await?;
         let is_ours = self.state().access.is_our_group(from);
@@ -81,6 +101,9 @@ impl Telegram {
         self.look_who_may_talk().await?;
         if self.state().moved.insert(from, to).is_none() {
             tracing::info!(from, to, "a group became a supergroup");
+            for left in self.0.store.conversations_at(&self.0.name, &from.to_string()).await? {
+                tracing::warn!(conversation = %left.id, from, to, "the supergroup has a conversation of its own already; this one ends here");
+            }
         }
         Ok(())
     }
@@ -88,7 +111,7 @@ impl Telegram {
     /// Nothing can be sent to a chat, or to one of its topics: its conversations are closed, and what runs in them is stopped.
     pub(super) async fn close_chat(&self, target: Target, all_threads: bool) -> Result<(), StoreError> {
         let address = target.to_string();
-        let mut known = self.0.store.conversations_at(&self.0.name, &address).await?;
+        let mut known = self.known_at(target.chat()).await?;
         known.retain(|known| all_threads || known.address == address);
         let open: Vec<_> = known.iter().filter(|known| known.closed_at.is_none()).map(|known| known.id).collect();
         if !open.is_empty() {
@@ -103,7 +126,7 @@ impl Telegram {
 
     /// The bot is in a chat again: its conversations go on.
     pub(super) async fn open_chat(&self, chat: i64) -> Result<(), StoreError> {
-        let known = self.0.store.conversations_at(&self.0.name, &chat.to_string()).await?;
+        let known = self.known_at(chat).await?;
         let closed: Vec<_> = known.into_iter().filter(|known| known.closed_at.is_some()).map(|known| known.id).collect();
         if closed.is_empty() { Ok(()) } else { self.0.store.set_closed(closed, None).await }
     }

@@ -35,6 +35,7 @@ impl Telegram {
     ///
     /// What the store can fail with.
     pub async fn recover(&self, router: &Router) -> Result<(), StoreError> {
+        self.remember_moves().await?;
         self.look_who_may_talk().await?;
         self.end_refused_work(router).await
     }

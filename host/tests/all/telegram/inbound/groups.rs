@@ -1,5 +1,6 @@
 //! Groups and topics: where it speaks, when it speaks, and what happens when the place changes.
 
+use serde_json::json;
 use stellaclaw::fake_telegram::{ChatKind, Post, Standing};
 
 use super::{asks, asks_about, column, exchange, holds, noted, notes, notes_in, said};
@@ -118,6 +119,51 @@ async fn a_reply_to_the_old_number_of_a_group_follows_it_after_a_restart() {
     bot.telegram.write(to, bot.ann, Post::text("@stella_claw_bot are you there?")).unwrap();
     noted(&bot, to, 1).await;
     assert_eq!(asks_about(&bot, "are you there?")[0].len(), 2, "it is the same conversation");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_new_number_has_a_conversation_goes_on_there_and_what_was_begun_ends_there_too() {
+    let bot = Bot::scripted(holds("a long question")).await;
+    let group = bot.telegram.new_group(ChatKind::Group, "Friends", &[bot.ann]).unwrap();
+    let approve = async |chat: i64| {
+        let ran = bot.work.run(&["pair", "approve", "--", &chat.to_string()], "").await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    };
+    let host = bot.host().await;
+    approve(group).await;
+    bot.telegram.write(group, bot.ann, Post::text("@stella_claw_bot a long question")).unwrap();
+    let vendor = bot.vendor.as_ref().unwrap();
+    vendor.held("a long question", 1).await;
+    host.kill();
+    // The bot hears late of the move: somebody speaks there first.
+    let to = bot.telegram.migrate(group, bot.ann, false).unwrap();
+    let late = bot.telegram.updates();
+    let moved = late.iter().rev().find(|update| !update.body["message"]["migrate_to_chat_id"].is_null()).unwrap().body["message"].clone();
+    let offset = late.last().unwrap().id + 1;
+    let confirm = format!("{}/bot{}/getUpdates?offset={offset}", bot.telegram.api_base_url(), bot.telegram.token());
+    assert!(reqwest::get(confirm).await.unwrap().status().is_success());
+    let host = bot.host().await;
+    vendor.held("a long question", 2).await;
+    approve(to).await;
+    bot.telegram.write(to, bot.ann, Post::text("@stella_claw_bot the first here")).unwrap();
+    noted(&bot, to, 1).await;
+    bot.telegram.inject(json!({"message": moved}));
+    bot.telegram.confirmed().await.unwrap();
+    // What was decided about the old number went to the new one; what is open there goes on all the same, also in the next run.
+    host.kill();
+    let host = bot.host().await;
+    vendor.held("a long question", 3).await;
+    vendor.release("a long question");
+    bot.telegram.sent(to, "Held no more.").await.unwrap();
+    bot.telegram.write(to, bot.ann, Post::text("@stella_claw_bot and again")).unwrap();
+    noted(&bot, to, 2).await;
+    assert_eq!(asks_about(&bot, "and again")[0].len(), 2, "the conversation that people had there");
+    assert_eq!(column(&bot, "SELECT closed_at IS NULL FROM conversations WHERE address LIKE '-%'"), ["1", "1"]);
+    // Where the bot is removed, nothing of either goes on.
+    bot.telegram.set_standing(to, bot.ann, Standing::Kicked).unwrap();
+    bot.telegram.confirmed().await.unwrap();
+    assert_eq!(column(&bot, "SELECT closed_at IS NULL FROM conversations WHERE address LIKE '-%'"), ["0", "0"]);
     host.stop().await;
 }
 
