@@ -110,6 +110,8 @@ struct State {
     asked: Recent,
     /// Strangers were told that they are.
     hinted: Recent,
+    /// Those of them who were told, or never are, since the last decision: what else they write costs no look at the store.
+    told: HashSet<i64>,
     /// Those whom owners were asked about since the last decision.
     requested: HashSet<i64>,
     albums: Albums,

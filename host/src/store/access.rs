@@ -49,6 +49,8 @@ pub struct Request {
 pub struct Stranger {
     pub channel: String,
     pub id: String,
+    /// What they sent, in numbers.
+    pub count: u64,
 }
 
 /// Somebody unknown, counted.
@@ -152,10 +154,11 @@ impl Store {
     ///
     /// # Errors
     /// Those of any write.
-    pub async fn hint(&self, stranger: Stranger, at: Moment) -> Result<bool, StoreError> {
+    pub async fn hint(&self, channel: &str, stranger: &str, at: Moment) -> Result<bool, StoreError> {
+        let (channel, stranger) = (channel.to_owned(), stranger.to_owned());
         self.write(64, move |tx| {
             let query = "UPDATE strangers SET hinted_at = ?3 WHERE channel = ?1 AND user_id = ?2 AND hinted_at IS NULL";
-            Ok(sql::execute(tx.conn, query, (&stranger.channel, &stranger.id, at.0))? > 0)
+            Ok(sql::execute(tx.conn, query, (&channel, &stranger, at.0))? > 0)
         })
         .await
     }
@@ -177,18 +180,19 @@ fn set_person(tx: &mut Tx<'_>, channel: &str, person: &Person) -> Result<(), Sto
     sql::execute(tx.conn, "DELETE FROM strangers WHERE channel = ?1 AND user_id = ?2", (channel, &person.id)).map(drop)
 }
 
-/// One more for each. The table is bounded: those for whom there is no place share one row.
+/// So many more for each. The table is bounded: those for whom there is no place share one row.
 pub(super) fn count_strangers(tx: &mut Tx<'_>, strangers: &[Stranger]) -> Result<(), StoreError> {
-    let known = "UPDATE strangers SET count = count + 1 WHERE channel = ?1 AND user_id = ?2";
-    let new = "INSERT INTO strangers (channel, user_id, count) SELECT ?1, ?2, 1
-        WHERE (SELECT count(*) FROM strangers WHERE channel = ?1) < ?3";
-    let others = "INSERT INTO strangers (channel, user_id, count) VALUES (?1, ?2, 1)
-        ON CONFLICT (channel, user_id) DO UPDATE SET count = count + 1";
-    for Stranger { channel, id } in strangers {
-        let counted =
-            sql::execute(tx.conn, known, (channel, id))? > 0 || sql::execute(tx.conn, new, (channel, id, int(limits::STRANGERS)))? > 0;
+    let known = "UPDATE strangers SET count = count + ?3 WHERE channel = ?1 AND user_id = ?2";
+    let new = "INSERT INTO strangers (channel, user_id, count) SELECT ?1, ?2, ?3
+        WHERE (SELECT count(*) FROM strangers WHERE channel = ?1) < ?4";
+    let others = "INSERT INTO strangers (channel, user_id, count) VALUES (?1, ?2, ?3)
+        ON CONFLICT (channel, user_id) DO UPDATE SET count = count + ?3";
+    for Stranger { channel, id, count } in strangers {
+        let more = int(*count);
+        let counted = sql::execute(tx.conn, known, (channel, id, more))? > 0
+            || sql::execute(tx.conn, new, (channel, id, more, int(limits::STRANGERS)))? > 0;
         if !counted {
-            sql::execute(tx.conn, others, (channel, OTHERS))?;
+            sql::execute(tx.conn, others, (channel, OTHERS, more))?;
         }
     }
     Ok(())
@@ -238,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn strangers_are_counted_within_a_bound_and_told_once() {
         let Fixture { store, folder: _folder, .. } = Fixture::new().await;
-        let stranger = |n: u64| Stranger { channel: CHANNEL.into(), id: n.to_string() };
+        let stranger = |n: u64| Stranger { channel: CHANNEL.into(), id: n.to_string(), count: 2 };
         let count = async |from: u64, to: u64| {
             let accept = Accept { strangers: (from..to).map(stranger).collect(), ..Accept::rows(Vec::new(), AT) };
             store.accept(accept).await.unwrap();
@@ -247,8 +251,9 @@ mod tests {
         count(3, 4).await;
         let counted = store.strangers(CHANNEL).await.unwrap();
         assert_eq!(counted.len() as u64, limits::STRANGERS + 1);
-        assert_eq!(counted[..2], [Counted { id: OTHERS.into(), count: 50 }, Counted { id: "3".into(), count: 2 }]);
-        assert!(store.hint(stranger(3), AT).await.unwrap() && !store.hint(stranger(3), AT).await.unwrap());
-        assert!(!store.hint(stranger(limits::STRANGERS + 5), AT).await.unwrap(), "who has no counter is told nothing");
+        assert_eq!(counted[..2], [Counted { id: OTHERS.into(), count: 100 }, Counted { id: "3".into(), count: 4 }]);
+        assert!(store.hint(CHANNEL, "3", AT).await.unwrap() && !store.hint(CHANNEL, "3", AT).await.unwrap());
+        let uncounted = (limits::STRANGERS + 5).to_string();
+        assert!(!store.hint(CHANNEL, &uncounted, AT).await.unwrap(), "who has no counter is told nothing");
     }
 }

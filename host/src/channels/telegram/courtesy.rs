@@ -9,13 +9,16 @@ use super::send::{AnswerCallbackQuery, EditMessageText, LinkPreviewOptions, Send
 use super::types::SentMessage;
 use super::{Telegram, render};
 use crate::clock;
-use crate::limits::{STRANGER_HINTS, STRANGER_HINTS_TIME, TELEGRAM_CALL_TIME};
-use crate::store::{StoreError, Stranger};
+use crate::limits::{STRANGER_HINTS, STRANGER_HINTS_TIME, STRANGERS, TELEGRAM_CALL_TIME};
+use crate::store::StoreError;
 
 impl Telegram {
     /// Strangers are told once that they are one, and who can change that; never many of them in a short time, so that a flood
     /// of messages brings no flood of answers.
     pub(super) fn hint(&self, strangers: BTreeSet<i64>) {
+        if !self.state().hinted.has_room(STRANGER_HINTS, STRANGER_HINTS_TIME, Instant::now()) {
+            return;
+        }
         let telegram = self.clone();
         self.host().supervisor.spawn(async move {
             for stranger in strangers {
@@ -38,10 +41,14 @@ impl Telegram {
 
     /// Is a stranger to be told now? Then they never are again.
     async fn is_told(&self, stranger: i64) -> Result<bool, StoreError> {
-        let counted = Stranger { channel: self.0.name.clone(), id: stranger.to_string() };
-        let now = self.0.store.hint(counted, clock::now()).await?;
+        let now = self.0.store.hint(&self.0.name, &stranger.to_string(), clock::now()).await?;
+        let mut state = self.state();
+        if state.told.len() as u64 >= STRANGERS {
+            state.told.clear();
+        }
+        state.told.insert(stranger);
         if now {
-            self.state().hinted.add(Instant::now());
+            state.hinted.add(Instant::now());
         }
         Ok(now)
     }

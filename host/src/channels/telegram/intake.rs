@@ -6,7 +6,7 @@
 
 mod arrival;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -36,6 +36,8 @@ struct Taken {
     pressed: Vec<String>,
     /// People to be told that they are strangers.
     strangers: BTreeSet<i64>,
+    /// How much came from whom, that is only counted.
+    counted: BTreeMap<i64, u64>,
     /// Updates without a number, by their digests.
     unnumbered: Vec<[u8; 32]>,
 }
@@ -61,9 +63,11 @@ impl Telegram {
     }
 
     async fn keep(&self, taken: Taken) -> Result<bool, StoreError> {
-        let Taken { mut batch, next, pressed, strangers, unnumbered } = taken;
+        let Taken { mut batch, next, pressed, strangers, counted, unnumbered } = taken;
         batch.release = self.let_go(&mut batch.arrivals).await?;
         let lets_go = !batch.release.is_empty();
+        let stranger = |(id, count): (i64, u64)| Stranger { channel: self.0.name.clone(), id: id.to_string(), count };
+        batch.strangers = counted.into_iter().map(stranger).collect();
         let has_files = batch.arrivals.iter().any(|arrival| arrival.held.is_some());
         let conversations: Vec<_> = batch.arrivals.iter().map(|arrival| arrival.conversation).collect();
         batch.cursor = next.map(|next| (self.0.name.clone(), next.to_string()));
@@ -193,21 +197,23 @@ impl Telegram {
                 if self.try_code(writer, &incoming.text).await? {
                     return Ok(());
                 }
-                taken.count(self, stranger);
-                taken.strangers.insert(stranger);
+                taken.count(stranger);
+                if !self.state().told.contains(&stranger) {
+                    taken.strangers.insert(stranger);
+                }
                 let what = format!("{} (number {stranger}) wrote to this bot for the first time. May they use it?", named(writer));
                 self.ask_about(stranger, &writer.name, &what).await?;
             }
             (Verdict::StrangerInGroup(stranger), Some(writer)) => {
-                taken.count(self, stranger);
+                taken.count(stranger);
                 let what = format!("{} (number {stranger}) spoke to this bot in “{group}”. May they use it?", named(writer));
                 self.ask_about(stranger, &writer.name, &what).await?;
             }
             (Verdict::NewGroup(chat), Some(writer)) => {
-                taken.count(self, chat);
+                taken.count(chat);
                 self.ask_about(chat, &group, &new_group(&group, chat, writer)).await?;
             }
-            (Verdict::Counted(who), _) => taken.count(self, who),
+            (Verdict::Counted(who), _) => taken.count(who),
             (Verdict::NotForUs, _) => {
                 if let Some(album) = album.filter(|_| !edited) {
                     self.state().albums.pass(album, id, incoming);
@@ -232,14 +238,14 @@ impl Telegram {
     async fn button(&self, id: &str, pressed: Button, taken: &mut Taken) -> Result<(), StoreError> {
         if Self::is_about_access(&pressed.data) {
             if !self.state().access.is_known(pressed.from.id) {
-                taken.count(self, pressed.from.id);
+                taken.count(pressed.from.id);
             }
             return self.decide(&pressed).await;
         }
         match self.judge(&pressed.chat, Some(&pressed.from), true) {
             Verdict::Welcome => {}
             Verdict::Counted(who) | Verdict::Stranger(who) | Verdict::StrangerInGroup(who) | Verdict::NewGroup(who) => {
-                taken.count(self, who);
+                taken.count(who);
                 return Ok(());
             }
             Verdict::NotForUs => return Ok(()),
@@ -262,7 +268,7 @@ impl Telegram {
     /// The stop button of a draft, which there is only in private chats: the chat has the number of its person.
     async fn stopped(&self, id: &str, target: Target, taken: &mut Taken) -> Result<(), StoreError> {
         if !self.state().access.is_known(target.chat()) {
-            taken.count(self, target.chat());
+            taken.count(target.chat());
             return Ok(());
         }
         let conversation = self.conversation(target, None).await?;
@@ -279,7 +285,7 @@ impl Telegram {
             let title = chat.title.as_deref().unwrap_or("a group");
             self.ask_about(group, title, &new_group(title, group, by)).await?;
         } else if !self.state().access.is_known(by.id) {
-            taken.count(self, by.id);
+            taken.count(by.id);
         }
         Ok(())
     }
@@ -290,8 +296,8 @@ impl Telegram {
 }
 
 impl Taken {
-    fn count(&mut self, telegram: &Telegram, who: i64) {
-        self.batch.strangers.push(Stranger { channel: telegram.0.name.clone(), id: who.to_string() });
+    fn count(&mut self, who: i64) {
+        *self.counted.entry(who).or_default() += 1;
     }
 }
 

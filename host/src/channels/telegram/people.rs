@@ -40,11 +40,14 @@ impl Telegram {
         self.end_refused_work(router).await
     }
 
-    /// Reads who may talk, again.
+    /// Reads who may talk, again. Whoever may not may be asked about, and told so, once more.
     pub(super) async fn look_who_may_talk(&self) -> Result<(), StoreError> {
         let decided = self.0.store.people(&self.0.name).await?;
         let config = self.settings();
-        self.state().access = Access::new(&config.owners, &config.people, &config.groups, &decided);
+        let mut state = self.state();
+        state.access = Access::new(&config.owners, &config.people, &config.groups, &decided);
+        state.requested.clear();
+        state.told.clear();
         Ok(())
     }
 
@@ -55,7 +58,6 @@ impl Telegram {
     /// What the store can fail with.
     pub async fn reconfigured(&self) -> Result<(), StoreError> {
         let _nothing_is_taken = self.0.admission.lock().await;
-        self.state().requested.clear();
         self.look_who_may_talk().await?;
         self.end_refused_work(&self.host().router).await
     }
@@ -79,7 +81,6 @@ impl Telegram {
         };
         let person = Person { id: subject.to_owned(), role, name: name.to_owned(), since: clock::now() };
         self.0.store.set_person(&self.0.name, person.clone()).await?;
-        self.state().requested.clear();
         self.look_who_may_talk().await?;
         tracing::info!(subject, name, ?role, "access was decided about");
         if !allowed {
@@ -96,7 +97,6 @@ impl Telegram {
     pub async fn revoke(&self, subject: &str) -> Result<bool, StoreError> {
         let _nothing_is_taken = self.0.admission.lock().await;
         let known = self.0.store.remove_person(&self.0.name, subject).await?;
-        self.state().requested.clear();
         self.look_who_may_talk().await?;
         self.end_refused_work(&self.host().router).await?;
         Ok(known)

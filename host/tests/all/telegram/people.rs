@@ -204,6 +204,8 @@ async fn what_is_taken_back_is_taken_back_at_once() {
         let ran = bot.work.run(&["pair", verb, &bob.to_string()], "").await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
     };
+    bot.telegram.write(bob, bob, Post::text("May I?")).unwrap();
+    bot.telegram.sent(bob, "This bot is private.").await.unwrap();
     decide("approve").await;
     let vendor = bot.vendor.as_ref().unwrap();
     bot.telegram.write(bob, bob, Post::text("long work")).unwrap();
@@ -219,7 +221,11 @@ async fn what_is_taken_back_is_taken_back_at_once() {
     bot.telegram.wait("the request to be given up", |_| (vendor.left_count("long work") == 1).then_some(())).await.unwrap();
     bot.telegram.release("file");
     bot.telegram.write(bob, bob, Post::text("And now?")).unwrap();
-    bot.telegram.sent(bob, "This bot is private.").await.unwrap();
+    let told = |telegram: &FakeTelegram| {
+        let told = telegram.bot_messages(bob).iter().filter(|message| message.text.contains("This bot is private.")).count();
+        (told == 2).then_some(())
+    };
+    bot.telegram.wait("Bob to be told again: something was decided", told).await.unwrap();
     exchange(&bot, bot.ann, Post::text("Here I am.")).await;
     assert_eq!(asks(&bot).len(), 2, "nothing of Bob's began");
     assert_eq!(column(&bot, "SELECT count(*) FROM inbox WHERE state = 'aside'"), ["1"]);
@@ -345,12 +351,15 @@ async fn without_a_list_nobody_is_served() {
     let bot = Bot::scripted(notes()).await;
     let eve = bot.telegram.new_user("Eve");
     bot.nobody();
+    for who in [bot.ann, eve, eve, bot.ann, eve] {
+        bot.telegram.write(who, who, Post::text("Hello?")).unwrap();
+    }
     let host = bot.host().await;
     for who in [bot.ann, eve] {
-        bot.telegram.write(who, who, Post::text("Hello?")).unwrap();
         bot.telegram.sent(who, "This bot is private.").await.unwrap();
     }
     bot.telegram.confirmed().await.unwrap();
+    assert_eq!(column(&bot, "SELECT count FROM strangers ORDER BY count"), ["2", "3"]);
     assert!(asks(&bot).is_empty());
     asked_nobody(&bot);
     host.stop().await;
