@@ -391,6 +391,8 @@ pub const STOP_BOUND: Duration = Duration::from_secs(8);
 pub const LANE_GRACE: Duration = Duration::from_secs(3);
 /// One message of a person.
 pub const MESSAGE_BYTES: usize = 1 << 20;
+/// Messages of a conversation that wait or are input of its running turn. More are not taken, and its people are told so.
+pub const MAILBOX_MESSAGES: u32 = 256;
 
 // ── Channels ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ use crate::commands;
 use crate::halt;
 use crate::health::Part;
 use crate::ids::{ConversationId, InboxId};
-use crate::limits::{ASK_KEPT, CANCEL_TIME, FULL_PAUSE, MESSAGE_BYTES};
+use crate::limits::{ASK_KEPT, CANCEL_TIME, FULL_PAUSE, MAILBOX_MESSAGES, MESSAGE_BYTES};
 use crate::operator::{self, Deed, Done};
 use crate::plugins::policy::paths::{self, MountError};
 use crate::plugins::{self, Mount, Plugins};
@@ -28,7 +28,7 @@ use crate::session::inbox::Body;
 use crate::session::live::{Activity, LiveView};
 use crate::session::{self, Deps, Exit, Opening, places};
 use crate::store::{
-    Accept, Conversation, InboxKind, InboxRow, NewConversation, NewInbox, NewOutbox, Oddity, OutboxKind, Phase, Standing, StoreError,
+    Accept, Conversation, InboxKind, InboxRow, NewConversation, NewInbox, NewOutbox, Oddity, OutboxKind, Phase, Room, Standing, StoreError,
     Stranger,
 };
 use crate::supervise::{Budget, Stopping, Supervisor};
@@ -111,6 +111,8 @@ pub struct Batch {
 pub enum RouterError {
     #[error("a message is at most {MESSAGE_BYTES} bytes, this one has {0}; send it as a file in the workspace")]
     TooLong(usize),
+    #[error("{MAILBOX_MESSAGES} messages are being worked on here; this one was not taken, send it again later")]
+    Full,
     #[error("cannot mount {path}: {source}", path = path.display())]
     NoMount { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -144,6 +146,14 @@ fn row(arrival: Arrival) -> NewInbox {
 
 fn bodies(rows: Vec<(InboxId, Body)>) -> Vec<(InboxId, String)> {
     rows.into_iter().map(|(id, body)| (id, json!(body).to_string())).collect()
+}
+
+/// How much is open at most in a conversation: memory, and what a model is asked to read at once, have an end.
+fn room() -> Room {
+    let full = format!(
+        "I am working on {MAILBOX_MESSAGES} messages of this chat and take no more for now. What came after them was not taken; please send it again later."
+    );
+    Room { messages: MAILBOX_MESSAGES, full }
 }
 
 impl Router {
@@ -198,12 +208,13 @@ impl Router {
             return Err(RouterError::Aside(reason.clone()));
         }
         let store = self.0.deps.store.at(|| format!("accept@{}", arrival.external_id));
-        store.accept(Accept::rows(vec![row(arrival)], clock::now())).await?;
-        Ok(())
+        let accepted = store.accept(Accept { room: Some(room()), ..Accept::rows(vec![row(arrival)], clock::now()) }).await?;
+        if accepted.is_empty() { Err(RouterError::Full) } else { Ok(()) }
     }
 
     /// Takes what a channel was told. Durable when it returns; the same again changes nothing but counters. What is for a
-    /// conversation that was set aside waits for the next start.
+    /// conversation that was set aside waits for the next start. Messages that a conversation has no room for are not taken, and
+    /// it is told so.
     ///
     /// # Errors
     ///
@@ -213,7 +224,7 @@ impl Router {
         let store = self.0.deps.store.at(|| format!("accept@{}", cursor.as_ref().map_or("-", |(_, cursor)| cursor)));
         let rows = arrivals.into_iter().map(row).collect();
         let release = bodies(release);
-        store.accept(Accept { rows, cursor, strangers, oddities, release, at: clock::now() }).await.map(drop)
+        store.accept(Accept { rows, cursor, strangers, oddities, release, room: Some(room()), at: clock::now() }).await.map(drop)
     }
 
     /// Everything of one source that is held, in order of arrival.

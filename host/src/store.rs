@@ -46,7 +46,7 @@ pub use blobs::BlobHash;
 pub use boots::Recovered;
 pub use conversations::{Conversation, NewConversation, Phase, Session, SessionKind, Standing};
 pub use copy::restored;
-pub use inbox::{Accept, Accepted, CommandDone, CommandEffect, CommandOutcome, InboxKind, InboxRow, NewInbox};
+pub use inbox::{Accept, Accepted, CommandDone, CommandEffect, CommandOutcome, InboxKind, InboxRow, NewInbox, Room};
 pub use journal::{Append, Appended, Damage, Event, Journal, NewEvent};
 pub use kv::{KvChange, KvEntry, KvSpace};
 pub use outbox::{MAY_REPEAT, NewOutbox, Next, OutboxKind, OutboxRow, OutboxState, PartOutcome, PartRow, PartState};

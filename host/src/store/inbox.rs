@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::blobs::{self, Kept, Need};
 use super::sql::{self, words};
 use super::wakes::Wake;
-use super::{BlobHash, NewOutbox, Oddity, Session, Store, StoreError, Stranger, Tx, access, conversations, outbox, traces};
+use super::{BlobHash, NewOutbox, Oddity, OutboxKind, Session, Store, StoreError, Stranger, Tx, access, conversations, outbox, traces};
 use crate::clock::Moment;
 use crate::ids::{ConversationId, InboxId, OutboxId, SessionId, TurnId};
 
@@ -52,18 +52,27 @@ pub struct Accept {
     /// Held rows that are released with these, as by [`Store::release`], unless all of these were here before: whoever finds
     /// them finds the new rows, too.
     pub release: Vec<(InboxId, String)>,
+    /// None: there is room for whatever comes.
+    pub room: Option<Room>,
     pub at: Moment,
+}
+
+/// How many messages of a conversation may be open at once, and what its people are told when no more do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    pub messages: u32,
+    pub full: String,
 }
 
 impl Accept {
     /// Rows alone.
     #[must_use]
     pub fn rows(rows: Vec<NewInbox>, at: Moment) -> Self {
-        Self { rows, cursor: None, strangers: Vec::new(), oddities: Vec::new(), release: Vec::new(), at }
+        Self { rows, cursor: None, strangers: Vec::new(), oddities: Vec::new(), release: Vec::new(), room: None, at }
     }
 }
 
-/// What became of a row, in the order of the rows given.
+/// What became of a row, in the order of the rows given; of one that there was no room for, nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
     pub id: InboxId,
@@ -135,7 +144,12 @@ impl Store {
         let kept = self.keep(needs).await?;
         self.write(bytes, move |tx| {
             let (kept, released) = kept.split_at(accept.rows.len());
-            let accepted = insert_all(tx, &accept.rows, kept, accept.at)?;
+            let mut accepted = Vec::with_capacity(accept.rows.len());
+            for (row, kept) in accept.rows.iter().zip(kept) {
+                if accept.room.as_ref().map_or(Ok(true), |room| has_room(tx, row, room, accept.at))? {
+                    accepted.push(insert(tx, row, kept, accept.at)?);
+                }
+            }
             if accepted.iter().any(|row| row.new) {
                 release_all(tx, &accept.release, released)?;
             }
@@ -354,6 +368,24 @@ fn insert(tx: &mut Tx<'_>, new: &NewInbox, kept: &Kept, at: Moment) -> Result<Ac
         tx.wakes.push(Wake::Inbox(new.conversation));
     }
     Ok(Accepted { id, new: inserted > 0 })
+}
+
+/// May the row wait with the others of its conversation? If not its people are told so, once until there is room again: the
+/// notice is named after the last message that waits.
+fn has_room(tx: &mut Tx<'_>, new: &NewInbox, room: &Room, at: Moment) -> Result<bool, StoreError> {
+    let known = "SELECT 1 FROM inbox WHERE source = ?1 AND external_id = ?2";
+    if new.kind == InboxKind::Command || sql::one(tx.conn, known, (&new.source, &new.external_id), |_| Ok(()))?.is_some() {
+        return Ok(true);
+    }
+    // Those that a running turn has taken, too: whatever waits would join it.
+    // Each state has an index of its own.
+    let open = |state| format!("SELECT id FROM inbox WHERE conversation = ?1 AND state = '{state}' AND kind = 'message'");
+    let waiting = format!("SELECT count(*), max(id) FROM ({} UNION ALL {})", open("new"), open("taken"));
+    let waiting = sql::one(tx.conn, &waiting, [new.conversation.0], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    let Some((_, Some(last))) = waiting.filter(|(count, _)| *count >= room.messages) else { return Ok(true) };
+    let notice = NewOutbox::new(format!("full.{last}"), new.conversation, OutboxKind::Notice, room.full.clone());
+    outbox::insert_all(tx, &[notice], &[Kept::default()], at)?;
+    Ok(false)
 }
 
 fn released_needs(rows: &[(InboxId, String)]) -> impl Iterator<Item = Need> {

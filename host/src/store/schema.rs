@@ -72,6 +72,7 @@ CREATE TABLE inbox (
     UNIQUE (source, external_id)
 ) STRICT;
 CREATE INDEX inbox_new ON inbox (conversation, id) WHERE state = 'new';
+CREATE INDEX inbox_taken ON inbox (conversation) WHERE state = 'taken';
 CREATE INDEX inbox_held ON inbox (source) WHERE held = 1;
 
 CREATE TABLE journal (

@@ -257,6 +257,32 @@ async fn the_same_arrival_is_accepted_once_and_the_cursor_moves_with_it() {
 }
 
 #[tokio::test]
+async fn messages_that_there_is_no_room_for_are_not_taken_and_that_is_said_once() {
+    let fixture = Fixture::new().await;
+    let id = fixture.conversation;
+    let accept = async |keys: &[&str]| {
+        let rows = keys
+            .iter()
+            .map(|key| NewInbox { kind: if *key == "cancel" { InboxKind::Command } else { InboxKind::Message }, ..message(id, key) });
+        let room = Some(Room { messages: 2, full: "full".into() });
+        fixture.store.accept(Accept { room, ..Accept::rows(rows.collect(), AT) }).await.unwrap().len()
+    };
+    let told = async || fixture.store.pending_outbox(id, 9).await.unwrap().into_iter().map(|row| row.body).collect::<Vec<_>>();
+    assert_eq!(accept(&["1", "2"]).await, 2);
+    assert!(told().await.is_empty());
+    // A command passes, and what is here already is not turned away.
+    assert_eq!(accept(&["3", "cancel", "2", "4"]).await, 2);
+    assert_eq!(accept(&["5"]).await, 0);
+    assert_eq!(told().await, ["full"]);
+    let first = fixture.store.open_inbox(id, Some(InboxKind::Message)).await.unwrap().remove(0);
+    fixture.store.set_aside(vec![first.id]).await.unwrap();
+    assert_eq!(accept(&["6", "7"]).await, 1);
+    assert_eq!(told().await, ["full", "full"], "it was full again");
+    let open = fixture.store.open_inbox(id, Some(InboxKind::Message)).await.unwrap();
+    assert_eq!(open.iter().map(|row| row.external_id.as_str()).collect::<Vec<_>>(), ["2", "6"]);
+}
+
+#[tokio::test]
 async fn a_command_and_its_effect_are_one_transaction() {
     let fixture = Fixture::new().await;
     let row = fixture.accept("new").await.id;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use stellaclaw::fake_telegram::{FakeTelegram, Fault, Post};
 
-use super::{asks, column, exchange, noted, notes};
+use super::{NOTED, asks, column, exchange, noted, notes};
 use crate::support::bot::Bot;
+use crate::support::fake_openai::{Answer, Script};
 use crate::support::host::Work;
 use crate::support::within;
 
@@ -220,5 +221,30 @@ async fn a_second_host_with_the_same_token_waits_and_says_so() {
     let polls = bot.telegram.calls_of("getUpdates");
     assert!(polls.iter().all(|poll| !matches!(poll.result, Some(Err(_)))), "they met: {polls:?}");
     second.stop().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_messages_of_one_person_is_bounded_and_that_is_said() {
+    const MESSAGES: usize = 2_000;
+    // Every request waits: what comes meanwhile joins the turn.
+    let bot = Bot::scripted(Script::default().on("", [Answer::text(NOTED).held("flood")])).await;
+    bot.write("first");
+    let host = bot.host().await;
+    let vendor = bot.vendor.as_ref().unwrap();
+    vendor.held("flood", 1).await;
+    for n in 0..MESSAGES {
+        bot.write(&format!("message {n}"));
+    }
+    bot.telegram.sent(bot.ann, "take no more for now").await.unwrap();
+    bot.telegram.wait("the flood to be taken", |telegram| (telegram.waiting() == 0).then_some(())).await.unwrap();
+    let open = "SELECT count(*) FROM inbox WHERE state IN ('new', 'taken') AND kind = 'message'";
+    assert_eq!(bot.rows(open), ["256"]);
+    // What commands is taken all the same, and then there is room.
+    bot.write("/cancel");
+    bot.settle().await;
+    vendor.release("flood");
+    exchange(&bot, bot.ann, Post::text("and now?")).await;
+    assert_eq!(bot.telegram.bot_messages(bot.ann).iter().filter(|message| message.text.contains("no more for now")).count(), 1);
     host.stop().await;
 }
