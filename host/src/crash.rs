@@ -4,8 +4,8 @@
 //! name of every firing to a file, one per line, before anything else happens. `STELLACLAW_TEST_LATE_INTENT` makes sessions
 //! break their own rule, so that a test can see whether anybody would notice.
 //!
-//! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail. `TEST_CLOCK=<file>`: the
-//! milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
+//! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail; `<name>#<n>+` from the n-th time
+//! on. `TEST_CLOCK=<file>`: the milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
 //! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
 //! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start. `TEST_POLL=<milliseconds>`: a poll
 //! for updates waits so long for some, and as long again for its answer.
@@ -123,19 +123,26 @@ mod points {
     struct At {
         name: String,
         firing: u64,
+        /// Those after it, too.
+        lasts: bool,
         fired: AtomicU64,
     }
 
     impl At {
         fn parse(text: &str) -> Self {
+            let (text, lasts) = text.strip_suffix('+').map_or((text, false), |text| (text, true));
             let counted = text.rsplit_once('#').and_then(|(name, n)| Some((name, n.parse().ok()?)));
             let (name, firing) = counted.unwrap_or((text, 1));
-            Self { name: name.to_owned(), firing, fired: AtomicU64::new(0) }
+            Self { name: name.to_owned(), firing, lasts, fired: AtomicU64::new(0) }
         }
 
         /// Counts a firing; true at the one that counts.
         fn hit(&self, name: &str) -> bool {
-            self.name == name && self.fired.fetch_add(1, Ordering::Relaxed) + 1 == self.firing
+            if self.name != name {
+                return false;
+            }
+            let firing = self.fired.fetch_add(1, Ordering::Relaxed) + 1;
+            firing == self.firing || (self.lasts && firing > self.firing)
         }
     }
 
@@ -242,6 +249,8 @@ mod points {
             assert!(at.hit("answer.before@s1.t1.1"));
             assert!(!at.hit("answer.before@s1.t1.1"));
             assert!(At::parse("end.after@s1.t1").hit("end.after@s1.t1"));
+            let full = At::parse("commit.full#2+");
+            assert_eq!([1, 2, 3].map(|_| full.hit("commit.full")), [false, true, true]);
         }
 
         #[test]

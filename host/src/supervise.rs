@@ -111,6 +111,17 @@ impl Supervisor {
         tasks.spawn(task);
     }
 
+    /// Owns a task that nothing depends on: where it is when the host stops, it is dropped.
+    pub fn spawn_until_stop(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut stopping = self.stopping();
+        self.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = stopping.wait() => {}
+            }
+        });
+    }
+
     /// Ends the process as soon as whoever runs it looks.
     pub fn fail(&self, fatal: Fatal) {
         self.fatal.send_if_modified(|known| {
@@ -210,5 +221,16 @@ mod tests {
         supervisor.spawn(std::future::pending());
         supervisor.stop(Duration::from_millis(100)).await;
         was_done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn stopping_does_not_wait_for_what_nothing_depends_on() {
+        const HANGS: Duration = Duration::from_secs(10);
+        let supervisor = Supervisor::default();
+        supervisor.spawn_until_stop(std::future::pending());
+        tokio::time::timeout(HANGS, supervisor.stop(PANIC_WINDOW)).await.unwrap();
+        // Also when it begins after the stop.
+        supervisor.spawn_until_stop(std::future::pending());
+        tokio::time::timeout(HANGS, supervisor.stop(PANIC_WINDOW)).await.unwrap();
     }
 }

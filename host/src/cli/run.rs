@@ -4,19 +4,26 @@ mod notify;
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use super::args::RunArgs;
 use super::{Context, ExitCode, doctor, is_held};
 use crate::config::{Config, environment};
 use crate::kernel::{Kernel, StartError};
+use crate::limits::STOP_BOUND;
 use crate::observe;
 use crate::supervise::Fatal;
+use crate::workdir::WorkDir;
 
 /// The configuration's name among the parts of the host.
 const CONFIGURATION: &str = "configuration";
+/// How often a work directory is looked at that somebody else has.
+const LOCK_LOOK: Duration = Duration::from_millis(30);
 
 /// Serves until SIGTERM or SIGINT; a second one does not wait for anything. SIGHUP reads the configuration again.
 pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<ExitCode> {
@@ -26,9 +33,7 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     let root = setup.workdir.root().to_owned();
     let logs = setup.workdir.logs().join(observe::NAME);
     // Who is not the host does not touch its log.
-    if is_held(&setup.workdir)? {
-        return Err(locked(&root));
-    }
+    wait_for_lock(&setup.workdir).await?;
     let opened = context.logs.to_folder(&setup.workdir.logs());
     opened.with_context(|| format!("failed to open {}", logs.display())).map_err(|error| ExitCode::Disk.error(error))?;
     tell_exposed(context, &setup.config);
@@ -98,6 +103,27 @@ fn tell_exposed(context: &Context, config: &Config) {
     for check in doctor::exposed(context, config) {
         tracing::warn!(what = check.name, repair = check.repair, "{}", check.why);
     }
+}
+
+/// Waits for whoever has the work directory and does not serve it: a host that is ending, or a verb that changes something.
+async fn wait_for_lock(workdir: &WorkDir) -> anyhow::Result<()> {
+    let root = workdir.root();
+    let deadline = Instant::now() + STOP_BOUND;
+    let mut is_told = false;
+    while is_held(workdir)? {
+        if UnixStream::connect(workdir.socket()).await.is_ok() {
+            return Err(locked(root));
+        }
+        if Instant::now() > deadline {
+            let error = anyhow::anyhow!("another process has {}, and neither serves it nor ends", root.display());
+            return Err(ExitCode::Locked.error(error));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!(workdir = %root.display(), "another process has the work directory and does not serve it; waiting for its end");
+        }
+        tokio::time::sleep(LOCK_LOOK).await;
+    }
+    Ok(())
 }
 
 fn locked(root: &Path) -> anyhow::Error {

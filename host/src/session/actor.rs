@@ -53,7 +53,7 @@ pub(super) struct Actor {
     riding: FuturesOrdered<BoxFuture<'static, (Append, Result<Appended, StoreError>)>>,
     /// The current answer replaces one that was given up.
     again: bool,
-    stopping: Stopping,
+    pub(super) stopping: Stopping,
     wake: Arc<Notify>,
     /// Held while a turn that was running at two crashes takes the step again that it was in.
     careful: Option<OwnedSemaphorePermit>,

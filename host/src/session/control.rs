@@ -86,7 +86,7 @@ impl Actor {
         let store = self.deps.store.at(|| format!("command@{}", row.id));
         loop {
             match store.command_done(done.clone()).await {
-                Err(error) if error.passes() => self.wait_for_room(&error).await,
+                Err(error) if error.passes() && !self.stopping.is_stopping() => self.wait_for_room(&error).await,
                 other => {
                     self.caller.live.held_up(None);
                     return other.map(|_| ());
@@ -102,7 +102,7 @@ impl Actor {
         let notice = NewOutbox::new(key, self.conversation.id, OutboxKind::Notice, text.to_owned());
         loop {
             match self.deps.store.tell(notice.clone(), clock::now()).await {
-                Err(error) if error.passes() => self.wait_for_room(&error).await,
+                Err(error) if error.passes() && !self.stopping.is_stopping() => self.wait_for_room(&error).await,
                 other => {
                     self.caller.live.held_up(None);
                     return other.map(drop);

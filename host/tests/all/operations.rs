@@ -4,6 +4,7 @@ mod notify;
 mod proxy;
 mod reloading;
 mod service;
+mod stopping;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,4 +1,5 @@
-//! Small things that are sent beside all replies: nobody waits for them, and nothing is lost when one is.
+//! Small things that are sent beside all replies: nobody waits for them, a stop of the host neither, and nothing is lost when
+//! one is.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ impl Telegram {
             return;
         }
         let telegram = self.clone();
-        self.host().supervisor.spawn(async move {
+        self.host().supervisor.spawn_until_stop(async move {
             for stranger in strangers {
                 if !telegram.state().hinted.has_room(STRANGER_HINTS, STRANGER_HINTS_TIME, Instant::now()) {
                     return;
@@ -69,7 +70,7 @@ impl Telegram {
     /// Ends the waiting circle on a pressed button.
     pub(super) fn answer(&self, query: &str, text: Option<&str>) {
         let (telegram, query, text) = (self.clone(), query.to_owned(), text.map(str::to_owned));
-        self.host().supervisor.spawn(async move {
+        self.host().supervisor.spawn_until_stop(async move {
             let answer = AnswerCallbackQuery { callback_query_id: &query, text: text.as_deref(), show_alert: false };
             if let Err(error) = telegram.api().call::<bool>("answerCallbackQuery", &answer, TELEGRAM_CALL_TIME).await {
                 tracing::debug!(%error, "a pressed button was not answered");
@@ -80,7 +81,7 @@ impl Telegram {
     /// Puts what was decided in the place of the question.
     pub(super) fn show_decision(&self, chat: i64, message_id: i64, text: String) {
         let telegram = self.clone();
-        self.host().supervisor.spawn(async move {
+        self.host().supervisor.spawn_until_stop(async move {
             let edit = EditMessageText::<render::Entity> {
                 chat_id: chat,
                 message_id,

@@ -39,12 +39,9 @@ impl Telegram {
         if !self.state().thawing.insert(conversation) {
             return;
         }
-        let (telegram, mut stopping) = (self.clone(), host.supervisor.stopping());
-        host.supervisor.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                () = stopping.wait() => return,
-            }
+        let telegram = self.clone();
+        host.supervisor.spawn_until_stop(async move {
+            tokio::time::sleep(left).await;
             telegram.state().thawing.remove(&conversation);
             telegram.host().delivery.wake(conversation);
         });

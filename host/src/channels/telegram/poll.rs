@@ -184,7 +184,7 @@ impl Telegram {
     /// Tells Telegram the commands for its menu. Nobody waits for it.
     fn name_commands(&self) {
         let telegram = self.clone();
-        self.host().supervisor.spawn(async move {
+        self.host().supervisor.spawn_until_stop(async move {
             let commands: Vec<_> = commands::all().map(|(command, description)| BotCommand { command, description }).collect();
             for scope in [CommandScope::AllPrivateChats, CommandScope::AllGroupChats] {
                 let parameters = SetMyCommands { commands: &commands, scope };

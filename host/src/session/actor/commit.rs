@@ -51,8 +51,8 @@ impl Actor {
         }
     }
 
-    /// Waits before the next try. A command that ends the turn cannot be applied before there is room, but it can be read: what
-    /// runs is stopped at once.
+    /// Waits before the next try, or for the stop of the host. A command that ends the turn cannot be applied before there is
+    /// room, but it can be read: what runs is stopped at once.
     pub(in crate::session) async fn wait_for_room(&mut self, error: &StoreError) {
         tracing::warn!(session = %self.row.id, %error, "a session waits");
         self.caller.live.held_up(Some(error.to_string()));
@@ -61,6 +61,7 @@ impl Actor {
             self.stop_if_told().await;
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,
+                () = self.stopping.wait() => return,
                 () = self.wake.notified() => self.look = true,
             }
         }
