@@ -31,6 +31,9 @@ use crate::store::{self, Recovered, Store, StoreError, Wake, Wakes};
 use crate::supervise::{Fatal, Supervisor};
 use crate::workdir::{Lock, WorkDir, WorkDirError};
 
+/// What is secret of a bot.
+const TOKEN: &str = "channels.telegram.token";
+
 /// What a host is started from.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -158,20 +161,40 @@ impl Kernel {
     }
 
     /// Goes on with another configuration; the log names what of it waits for the next start. A request or a call that runs
-    /// ends with what it began with, unless it was taken back.
-    ///
-    /// # Errors
-    ///
-    /// The configuration counts, but the store kept what runs for somebody who may not talk any more from being ended.
-    pub async fn reconfigure(&self, config: Config) -> Result<(), StoreError> {
+    /// ends with what it began with, unless it was taken back. Who may talk is settled by [`Kernel::settle_access`] only.
+    pub async fn reconfigure(&self, config: Config) {
         self.redactor.learn(&secrets_of(&config));
-        for key in self.config.replace(config) {
+        let mut waits = self.config.replace(config);
+        if !waits.contains(&TOKEN) && self.has_new_token() {
+            waits.push(TOKEN);
+        }
+        for key in waits {
             tracing::warn!("{key} takes effect at the next start");
         }
         let plugins = self.plugins.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || plugins.reconfigured()).await {
             tracing::error!(%error, "the plugins could not be looked at with the new configuration; they are with the next look");
         }
+    }
+
+    /// Is there another token now where the bot's was? One that cannot be read is none.
+    fn has_new_token(&self) -> bool {
+        let (Some(telegram), Some(settings)) = (&self.telegram, &self.config.get().telegram) else { return false };
+        match settings.token.read() {
+            Ok(token) => !telegram.has_token(&token),
+            Err(error) => {
+                tracing::warn!(%error, "{TOKEN} cannot be read; the bot goes on with the one that it has, until the next start");
+                false
+            }
+        }
+    }
+
+    /// Lets those talk to the bot whom the configuration names now, and ends what runs for those who may not any more.
+    ///
+    /// # Errors
+    ///
+    /// The store kept that from being done, or part of it: it is to be tried again.
+    pub async fn settle_access(&self) -> Result<(), StoreError> {
         match &self.telegram {
             Some(telegram) => telegram.reconfigured().await,
             None => Ok(()),

@@ -181,6 +181,12 @@ impl Telegram {
         &self.0.name
     }
 
+    /// Is it the bot of this token?
+    #[must_use]
+    pub fn has_token(&self, token: &Secret) -> bool {
+        self.0.api.has_token(token)
+    }
+
     /// Serves until the host stops, after [`Telegram::recover`].
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::args::RunArgs;
 use super::{Context, ExitCode, doctor, is_held};
 use crate::config::{Config, environment};
 use crate::kernel::{Kernel, StartError};
-use crate::limits::STOP_BOUND;
+use crate::limits::{FULL_PAUSE, STOP_BOUND};
 use crate::observe;
 use crate::supervise::Fatal;
 use crate::workdir::WorkDir;
@@ -24,6 +24,8 @@ use crate::workdir::WorkDir;
 const CONFIGURATION: &str = "configuration";
 /// How often a work directory is looked at that somebody else has.
 const LOCK_LOOK: Duration = Duration::from_millis(30);
+/// The name there of what it changed about who may talk.
+const ACCESS: &str = "telegram access";
 
 /// Serves until SIGTERM or SIGINT; a second one does not wait for anything. SIGHUP reads the configuration again.
 pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<ExitCode> {
@@ -62,17 +64,38 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     Ok(if code == ExitCode::Terminated { ExitCode::Ok } else { code })
 }
 
-/// Reads the configuration again whenever somebody asks for it. Several who ask meanwhile are one.
+/// Reads the configuration again whenever somebody asks for it. Several who ask meanwhile are one. What it changes about who
+/// may talk is tried until it is done.
 async fn follow(context: &Context, kernel: &Kernel, mut hangup: Signal, root: &Path) -> Infallible {
-    while hangup.recv().await.is_some() {
-        notify::reloading();
-        let serving = match reload(context, kernel).await {
-            Ok(()) => format!("serving {}", root.display()),
-            Err(reason) => format!("serving {} as configured before: {reason}", root.display()),
+    let mut serving = format!("serving {}", root.display());
+    let mut is_settled = true;
+    loop {
+        let is_read = tokio::select! {
+            asked = hangup.recv() => {
+                if asked.is_none() {
+                    return std::future::pending().await;
+                }
+                notify::reloading();
+                let read = reload(context, kernel).await;
+                let before = read.as_ref().err().map(|reason| format!(" as configured before: {reason}"));
+                serving = format!("serving {}{}", root.display(), before.unwrap_or_default());
+                read.is_ok()
+            }
+            () = tokio::time::sleep(FULL_PAUSE), if !is_settled => false,
         };
-        notify::ready(&serving);
+        let was_settled = is_settled;
+        if is_read || !was_settled {
+            is_settled = settle(kernel).await;
+        }
+        if is_settled && !was_settled {
+            kernel.health().ok(ACCESS);
+        }
+        if is_settled && is_read {
+            tracing::info!("the configuration was read again and counts from now on");
+        }
+        let left = if is_settled { "" } else { "; who may talk is not as the configuration says yet" };
+        notify::ready(&format!("{serving}{left}"));
     }
-    std::future::pending().await
 }
 
 /// Goes on with the configuration as it is in its file now, or, when anything in it is wrong, with the one before; then why.
@@ -82,10 +105,7 @@ async fn reload(context: &Context, kernel: &Kernel) -> Result<(), String> {
     let refused = match loaded {
         Ok(Ok(config)) => {
             tell_exposed(context, &config);
-            if let Err(error) = kernel.reconfigure(config).await {
-                tracing::error!(%error, "what runs for those who may not talk any more could not be ended");
-            }
-            tracing::info!("the configuration was read again and counts from now on");
+            kernel.reconfigure(config).await;
             kernel.health().ok(CONFIGURATION);
             return Ok(());
         }
@@ -96,6 +116,14 @@ async fn reload(context: &Context, kernel: &Kernel) -> Result<(), String> {
     let reason = refused.lines().next().unwrap_or_default().to_owned();
     kernel.health().warned(CONFIGURATION, &format!("the file was refused, and what was read before counts: {reason}"));
     Err(reason)
+}
+
+/// Does what the configuration changed about who may talk. False: not all of it yet.
+async fn settle(kernel: &Kernel) -> bool {
+    let Err(error) = kernel.settle_access().await else { return true };
+    tracing::error!(%error, "the configuration was read, but who may talk is not as it says yet; that is tried again");
+    kernel.health().degraded(ACCESS, &format!("who may talk is not as the configuration says yet: {error}"));
+    false
 }
 
 /// Says which files are open to others.

@@ -84,6 +84,11 @@ impl Api {
         Ok(Self { shared, client })
     }
 
+    /// Is it this token with which it asks?
+    pub fn has_token(&self, token: &Secret) -> bool {
+        self.shared.token.expose() == token.expose()
+    }
+
     /// Calls a method with parameters as JSON; `timeout` is for all of it.
     pub async fn call<T: DeserializeOwned>(&self, method: &str, parameters: &impl Serialize, timeout: Duration) -> Result<T, ApiError> {
         let body =

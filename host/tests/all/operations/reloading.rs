@@ -3,17 +3,19 @@
 use std::fs;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::json;
 use stellaclaw::channels::terminal::protocol::{Settled, ToClient};
 use stellaclaw::fake_telegram::Post;
 
+use crate::hostile::assert_no_secret;
 use crate::support::bot::Bot;
 use crate::support::client::{Client, Log};
-use crate::support::fake_openai::{Answer, Script};
+use crate::support::fake_openai::{API_KEY, Answer, Script};
 use crate::support::host::{Host, Work};
 use crate::support::scene::Scene;
-use crate::support::{guests, sha256, within};
+use crate::support::{HANGS, guests, sha256, within};
 
 const READ: &str = "the configuration was read again and counts from now on";
 const REFUSED: &str = "the configuration could not be read again";
@@ -29,7 +31,7 @@ fn write(work: &Work, text: &str) {
 }
 
 /// Waits until the host has said something so often.
-async fn says(host: &Host, text: &str, times: usize) {
+pub(super) async fn says(host: &Host, text: &str, times: usize) {
     let said = async {
         while host.said().matches(text).count() < times {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -233,4 +235,66 @@ async fn who_is_named_no_more_is_not_served_and_what_runs_for_them_ends() {
     assert_eq!(vendor.asks_of("wait").len(), 1);
     host.stop().await;
     vendor.release("wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_about_who_may_talk_is_tried_until_it_is_done() {
+    let bot = Bot::scripted(Script::default().on("wait", [Answer::text("never said").held("wait")])).await;
+    let bob = bot.telegram.new_user("Bob");
+    let before = config(&bot.work);
+    write(&bot.work, &format!("{before}people = [{bob}]\n"));
+    let host = bot.host().await;
+    bot.telegram.write(bob, bob, Post::text("wait")).unwrap();
+    let vendor = bot.vendor.as_ref().unwrap();
+    vendor.held("wait", 1).await;
+    // The store does not take what would end it.
+    let store = Connection::open(bot.work.database()).unwrap();
+    store.busy_timeout(HANGS).unwrap();
+    let hinder =
+        "CREATE TRIGGER hinder BEFORE INSERT ON inbox WHEN new.external_id LIKE 'refused.%' BEGIN SELECT RAISE(FAIL, 'not now'); END";
+    store.execute_batch(hinder).unwrap();
+    write(&bot.work, &before);
+    reload(&host, "who may talk is not as it says yet; that is tried again", 2).await;
+    assert!(!host.said().contains(READ), "it is not done: {}", host.said());
+    let ill = bot.work.run(&["status", "--exit-code"], "").await;
+    assert!(ill.code == Some(1) && ill.output.contains("telegram access: who may talk is not as the configuration says"), "{ill:?}");
+    assert_eq!(vendor.left_count("wait"), 0);
+    store.execute_batch("DROP TRIGGER hinder").unwrap();
+    let left = async {
+        while vendor.left_count("wait") == 0 || bot.work.run(&["status", "--exit-code"], "").await.code != Some(0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("Bob's request to end, and the host to be well", left).await;
+    host.stop().await;
+    vendor.release("wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_replaced_is_used_and_a_token_waits_for_the_next_start() {
+    const KEY_BEFORE: &str = "sk-canary-before-0123456789";
+    const TOKEN_AFTER: &str = "7000000001:AAcanary-that-comes-later-0123456789";
+    let mut bot = Bot::scripted(Script::default().on("hello", [Answer::text("Hello to you.")])).await;
+    bot.work.set("RUST_LOG", "trace");
+    let (key, token) = (bot.work.folder().join("model.key"), bot.work.folder().join("telegram.key"));
+    fs::write(&key, KEY_BEFORE).unwrap();
+    fs::write(&token, bot.telegram.token()).unwrap();
+    let text = config(&bot.work).replace("{ env = \"FAKE_KEY\" }", "{ file = \"model.key\" }");
+    write(&bot.work, &text.replace("{ env = \"FAKE_TOKEN\" }", "{ file = \"telegram.key\" }"));
+    let host = bot.host().await;
+    bot.exchange("hello", "refused our credentials").await;
+    assert!(bot.vendor.as_ref().unwrap().asks().is_empty());
+    fs::write(&key, API_KEY).unwrap();
+    fs::write(&token, TOKEN_AFTER).unwrap();
+    reload(&host, READ, 1).await;
+    says(&host, "channels.telegram.token takes effect at the next start", 1).await;
+    bot.exchange("/continue", "Hello to you.").await;
+    // It is noticed, and the bot that is served goes on.
+    fs::remove_file(&token).unwrap();
+    reload(&host, READ, 2).await;
+    says(&host, "channels.telegram.token cannot be read", 1).await;
+    bot.exchange("hello", "Hello to you.").await;
+    host.stop().await;
+    fs::remove_file(&key).unwrap();
+    assert_no_secret(&bot.work, &[KEY_BEFORE, API_KEY, TOKEN_AFTER, "AAcanary-that-comes-later", bot.telegram.token()]);
 }
