@@ -114,8 +114,14 @@ impl Resolver<'_> {
         let url = Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none());
+        if url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+            let fix = "leave them out; a proxy that wants them goes with them into the environment, as HTTPS_PROXY";
+            self.problem(path, "a name or a password is in the address", fix.to_owned());
+            return None;
+        }
         if url.is_none() {
-            self.problem(path, format!("{text:?} is not the address of a server"), "write `https://host` or `http://host:port`".to_owned());
+            // It is not shown, it may hold a password.
+            self.problem(path, "not the address of a server", "write `https://host` or `http://host:port`".to_owned());
         }
         url
     }

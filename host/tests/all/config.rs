@@ -63,9 +63,12 @@ fn people_are_numbers_never_names() {
         ("groups = [7]", "a group has a negative number"),
         ("api_base_url = \"api.telegram.org\"", "not the address of a server"),
         ("proxy = \"ftp://x\"", "not the address of a server"),
+        ("proxy = \"http://me:hunter2-hunter2@x:3128\"", "with them into the environment, as HTTPS_PROXY"),
+        ("proxy = \"me:hunter2-hunter2@x\"", "not the address of a server"),
+        ("api_base_url = \"https://me@x\"", "a name or a password is in the address"),
     ] {
         let refused = telegram(wrong).unwrap_err();
-        assert!(refused.contains(why), "{wrong}: {refused}");
+        assert!(refused.contains(why) && !refused.contains("hunter2"), "{wrong}: {refused}");
     }
 }
 

@@ -160,9 +160,15 @@ impl Api {
         Err(Refusal { method: method.to_owned(), code, description, retry_after, migrate_to: parameters.migrate_to_chat_id.0 }.into())
     }
 
-    /// An answer that is not the Bot API's. The one such status that a proxy is known to give, and that is certain, is a
-    /// body that is too large.
+    /// An answer that is not the Bot API's. What is certain of those that a proxy is known to give: that it wants to know
+    /// who asks, and that a body is too large.
     fn foreign(&self, method: &str, status: u16) -> ApiError {
+        // Only a proxy says this, and only in place of passing the request on.
+        if status == 407 {
+            return ApiError::NotSent(format!(
+                "{method}: the proxy wants a name and a password; give it as http://NAME:PASSWORD@HOST:PORT in HTTPS_PROXY or ALL_PROXY"
+            ));
+        }
         if status == 413 {
             let description = "Request Entity Too Large".to_owned();
             return Refusal { method: method.to_owned(), code: 413, description, retry_after: None, migrate_to: None }.into();
@@ -176,7 +182,10 @@ impl Api {
     /// connection that ends later may have carried the request.
     fn failed(&self, method: &str, failure: reqwest::Error) -> ApiError {
         let not_sent = is_not_sent(&failure);
-        let why = self.clean(&format!("{method}: {}", causes(failure)));
+        let mut why = self.clean(&format!("{method}: {}", causes(failure)));
+        if why.contains(TUNNEL) {
+            why.push_str("; the proxy (channels.telegram.proxy, else HTTPS_PROXY) opens no way to the server");
+        }
         if not_sent { ApiError::NotSent(why) } else { ApiError::Unknown(why) }
     }
 
@@ -226,6 +235,9 @@ fn forms(token: &Secret) -> Vec<Secret> {
     let parts = [Some(token.expose()), half].into_iter().flatten();
     parts.flat_map(|part| [Some(part.to_owned()), encoded(part)]).flatten().filter_map(|form| Secret::new(form, "token").ok()).collect()
 }
+
+/// How the HTTP library begins what it says of a proxy that opens no way.
+const TUNNEL: &str = "tunnel error";
 
 /// Is the server on this machine?
 #[must_use]

@@ -9,14 +9,14 @@ use crate::support::bot::Bot;
 use crate::support::within;
 
 /// Carries everything to one server, whatever was asked for. Refuses to open ways to others.
-struct Proxy {
-    url: String,
+pub(super) struct Proxy {
+    pub(super) url: String,
     /// The first line of each connection.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    fn to(server: String) -> Self {
+    pub(super) fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -31,7 +31,7 @@ impl Proxy {
         Self { url, asked }
     }
 
-    fn asked(&self, beginning: &str) -> bool {
+    pub(super) fn asked(&self, beginning: &str) -> bool {
         self.asked.lock().unwrap().iter().any(|line| line.starts_with(beginning))
     }
 }
@@ -64,7 +64,7 @@ fn carry(mut client: TcpStream, server: &str, log: &Mutex<Vec<String>>) -> io::R
 }
 
 /// Has the bot's server under a name that only a proxy knows.
-fn rename(bot: &Bot, more: &str) -> String {
+pub(super) fn rename(bot: &Bot, more: &str) -> String {
     let file = bot.work.folder().join("config.toml");
     let server = bot.telegram.api_base_url();
     let text = std::fs::read_to_string(&file).unwrap().replace(&server, "http://telegram.invalid");
@@ -117,4 +117,23 @@ async fn what_is_encrypted_goes_through_https_proxy_and_a_way_that_stays_closed_
     within("the health check to see it", told).await;
     assert!(proxy.asked("CONNECT telegram.invalid:443"));
     host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_proxy_names_is_reached_without_one() {
+    let mut bot = Bot::new().await;
+    // An address that leads to this machine and is none of those that are known to.
+    let server = bot.telegram.api_base_url();
+    let file = bot.work.folder().join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace(&server, &server.replace("127.0.0.1", "0.0.0.0"));
+    std::fs::write(file, text).unwrap();
+    let proxy = Proxy::to(server.strip_prefix("http://").unwrap().to_owned());
+    bot.work.set("ALL_PROXY", &proxy.url);
+    bot.work.set("NO_PROXY", "example.com,0.0.0.0");
+    let host = bot.host().await;
+    bot.exchange("read welcome.md", "Welcome to Stellaclaw").await;
+    assert!(!proxy.asked(""), "the proxy was asked");
+    host.stop().await;
+    let without = bot.work.command(&["doctor", "--online"]).env_remove("NO_PROXY").output().unwrap();
+    assert!(proxy.asked("POST http://0.0.0.0:"), "{without:?}");
 }

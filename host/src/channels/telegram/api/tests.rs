@@ -1,3 +1,5 @@
+mod proxy;
+
 use std::io::Write as _;
 use std::sync::Mutex;
 
