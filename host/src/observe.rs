@@ -1,13 +1,15 @@
 //! What the process says about itself: log lines on standard error, and in files while it serves.
 //!
 //! Every line passes through the [`Redactor`] before it leaves; until one is set, no secret has been read. A line that
-//! cannot be written is dropped: the log never stops the work.
+//! cannot be written is dropped: the log never stops the work. Panics are lines, too.
 
 mod file;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -93,10 +95,20 @@ pub fn start(format: Format, journal: bool, filter: &str) -> Logs {
     };
     let kept = tracing_subscriber::fmt::layer().json().flatten_event(true);
     let kept = kept.with_writer(Sink { logs: logs.clone(), place: Place::File }).with_filter(filter());
-    if tracing_subscriber::registry().with(shown).with(kept).try_init().is_err() {
-        tracing::debug!("logging had been started before");
+    match tracing_subscriber::registry().with(shown).with(kept).try_init() {
+        Ok(()) => panic::set_hook(Box::new(say_panic)),
+        Err(_) => tracing::debug!("logging had been started before"),
     }
     logs
+}
+
+/// A panic is a line like any other: in its form, in the file, too, and without secrets.
+fn say_panic(info: &PanicHookInfo<'_>) {
+    let reason = info.payload_as_str().unwrap_or("for no reason that can be shown");
+    let place = info.location().map(ToString::to_string);
+    let trace = Backtrace::capture();
+    let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+    tracing::error!(reason, place, trace, "a panic");
 }
 
 /// Where lines end. One call of `write` is one whole record: the formatter buffers it.

@@ -3,6 +3,7 @@
 mod notify;
 mod proxy;
 mod reloading;
+mod secrets;
 mod service;
 mod stopping;
 
