@@ -57,6 +57,8 @@ pub enum StartError {
     Telegram(#[from] telegram::StartError),
     #[error("channels.telegram.token: {0}")]
     Token(#[from] SecretError),
+    #[error("cannot serve {path}: a socket cannot have so long a path; choose another work directory with --workdir", path = .0.display())]
+    LongPath(std::path::PathBuf),
     #[error("cannot serve {path}: {source}", path = path.display())]
     Socket { path: std::path::PathBuf, source: std::io::Error },
 }
@@ -134,7 +136,10 @@ impl Kernel {
         }
         let path = workdir.socket();
         let served = terminal.serve(path.clone(), router.clone(), delivery, telegram.clone(), &supervisor);
-        let socket = served.map_err(|source| StartError::Socket { path, source })?;
+        let socket = served.map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidInput => StartError::LongPath(path),
+            _ => StartError::Socket { path, source },
+        })?;
         Ok(Self { config: current, plugins, router, telegram, store, boot, supervisor, redactor, _socket: socket, _lock: lock })
     }
 

@@ -24,6 +24,8 @@ pub enum WorkDirError {
     Newer { path: PathBuf, found: u32, known: u32 },
     #[error("{path} says {found:?}, which is no version of this program's; choose another work directory with --workdir")]
     Foreign { path: PathBuf, found: String },
+    #[error("there is no work directory {path}; `stellaclaw run` or `stellaclaw chat` makes it, --workdir names another one")]
+    Absent { path: PathBuf },
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
@@ -62,7 +64,10 @@ impl WorkDir {
     /// It does not exist, or as [`WorkDir::open`].
     pub fn existing(root: impl Into<PathBuf>) -> Result<Self, WorkDirError> {
         let workdir = Self { root: root.into() };
-        fs::read_dir(&workdir.root).map_err(|source| io_error("read", &workdir.root, source))?;
+        fs::read_dir(&workdir.root).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => WorkDirError::Absent { path: workdir.root.clone() },
+            _ => io_error("read", &workdir.root, source),
+        })?;
         workdir.check_version()?;
         Ok(workdir)
     }

@@ -7,7 +7,7 @@ use crate::backup::BackupError;
 use crate::channels::telegram;
 use crate::config::ConfigError;
 use crate::kernel::StartError;
-use crate::plugins::GrantsError;
+use crate::plugins::{self, GrantsError};
 use crate::store::StoreError;
 use crate::workdir::WorkDirError;
 
@@ -91,7 +91,7 @@ impl ExitCode {
         if let Some(error) = cause.downcast_ref::<WorkDirError>() {
             return Some(match error {
                 WorkDirError::Newer { .. } | WorkDirError::Foreign { .. } => Self::Config,
-                WorkDirError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::NotFound,
+                WorkDirError::Absent { .. } => Self::NotFound,
                 WorkDirError::Io { .. } => Self::Disk,
             });
         }
@@ -100,10 +100,12 @@ impl ExitCode {
                 StartError::Locked => Some(Self::Locked),
                 StartError::WorkDir(error) => Self::of_cause(error),
                 StartError::Store(error) => Self::of_cause(error),
+                StartError::LongPath(_) => Some(Self::Config),
                 StartError::Socket { .. } => Some(Self::Disk),
                 StartError::Token(_) => Some(Self::Auth),
                 StartError::Telegram(telegram::StartError::Store(error)) => Self::of_cause(error),
                 StartError::Telegram(_) => Some(Self::Config),
+                StartError::Plugins(plugins::StartError::Directory { .. }) => Some(Self::Disk),
                 StartError::Plugins(_) => None,
             };
         }
@@ -144,6 +146,11 @@ mod tests {
     fn an_error_ends_with_the_code_of_its_cause() {
         let config = anyhow::Error::new(ConfigError::Invalid { problems: Vec::new() }).context("failed to start");
         let disk = anyhow::Error::new(StoreError::Full("write".into()));
+        let action = "make";
+        let unwritable = plugins::StartError::Directory { action, path: "/x".into(), source: std::io::ErrorKind::PermissionDenied.into() };
+        assert_eq!(ExitCode::of(&anyhow::Error::new(StartError::Plugins(unwritable))), ExitCode::Disk);
+        let absent = WorkDirError::Io { action, path: "/x".into(), source: std::io::ErrorKind::NotFound.into() };
+        assert_eq!(ExitCode::of(&anyhow::Error::new(StartError::WorkDir(absent))), ExitCode::Disk, "what cannot be made is no wrong name");
         let given = ExitCode::Denied.error(anyhow::anyhow!("inner").context("outer")).context("outermost");
         assert_eq!(ExitCode::of(&config), ExitCode::Config);
         assert_eq!(ExitCode::of(&disk), ExitCode::Disk);

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use self::follow::Followed;
 use super::args::{LogLevel, LogsArgs};
-use super::chat::harmless;
+use super::chat::{eprintln, harmless};
 use super::{Context, ExitCode, output};
 use crate::ids::ConversationId;
-use crate::limits;
 use crate::store::Store;
 use crate::workdir::WorkDir;
+use crate::{limits, observe};
 
 /// Shows the last lines, and follows when asked to.
 pub(super) async fn run(context: &Context, args: LogsArgs) -> anyhow::Result<ExitCode> {
@@ -24,6 +24,9 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> anyhow::Result<Exi
     wanted.find_sessions(&workdir).await;
     let (lines, mut place) = Followed::after(&workdir.logs(), args.lines, &|line| wanted.wants(line));
     if !show(context, &args, &lines)? || !args.follow {
+        if lines.is_empty() && !context.quiet {
+            eprintln(&nothing(&workdir));
+        }
         return Ok(ExitCode::Ok);
     }
     loop {
@@ -38,6 +41,14 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> anyhow::Result<Exi
         if !show(context, &args, &lines)? {
             return Ok(ExitCode::Ok);
         }
+    }
+}
+
+/// Why nothing is shown.
+fn nothing(workdir: &WorkDir) -> String {
+    match workdir.logs().join(observe::NAME).exists() {
+        true => "no line of the log is what was asked for".to_owned(),
+        false => format!("there is no log in {} yet; `stellaclaw run` writes it", workdir.logs().display()),
     }
 }
 

@@ -24,7 +24,9 @@ struct Status {
     workdir: String,
     workdir_version: u32,
     config: Option<String>,
-    default_model: String,
+    /// Why it cannot be read, while a host goes on with the one before.
+    config_problem: Option<String>,
+    default_model: Option<String>,
     /// A process holds the lock.
     running: bool,
     /// It serves verbs of other processes.
@@ -85,9 +87,16 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
     if args.exit_code {
         return health::tell(context, &health::examine(context).await, args.json);
     }
-    let config = context.config()?;
-    let workdir = if context.workdir.exists() { Some(WorkDir::existing(&context.workdir)?) } else { None };
+    let config = context.config();
+    // One that cannot be seen is none that is made at the first start.
+    let workdir = if context.workdir.try_exists().unwrap_or(true) { Some(WorkDir::existing(&context.workdir)?) } else { None };
     let running = workdir.as_ref().map(super::is_held).transpose()?.unwrap_or(false);
+    let (config, config_problem) = match config {
+        Ok(config) => (Some(config), None),
+        // It serves all the same, and how it is must be seen.
+        Err(error) if running => (None, Some(super::chain(&error.into()))),
+        Err(error) => return Err(error.into()),
+    };
     let store = match &workdir {
         Some(workdir) if workdir.database().exists() => Some(stored(&Store::open_read_only(workdir)?).await?),
         _ => None,
@@ -98,13 +107,14 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
         workdir: context.workdir.display().to_string(),
         workdir_version: SCHEMA_VERSION,
         config: context.config_file.as_ref().map(|path| path.display().to_string()),
-        default_model: config.default_model.clone(),
+        config_problem,
+        default_model: config.as_ref().map(|config| config.default_model.clone()),
         running,
         socket,
         health: health::examine(context).await,
         stopped_at_ms: workdir.as_ref().and_then(halt::since),
         store,
-        plugins: components(context, &config, workdir.as_ref().filter(|_| socket)).await,
+        plugins: components(context, config.as_ref(), workdir.as_ref().filter(|_| socket)).await,
     };
     if args.json {
         output::json(&status)?;
@@ -115,7 +125,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<E
 }
 
 /// `serving`: where a host listens. One that does not answer is no reason to say nothing.
-async fn components(context: &Context, config: &Config, serving: Option<&WorkDir>) -> Vec<Component> {
+async fn components(context: &Context, config: Option<&Config>, serving: Option<&WorkDir>) -> Vec<Component> {
     let answer = match serving {
         Some(workdir) => host::look(workdir, Look::Plugins).await.ok().flatten(),
         None => None,
@@ -124,7 +134,7 @@ async fn components(context: &Context, config: &Config, serving: Option<&WorkDir
         Some(ToClient::Plugins { plugins }) => {
             plugins.into_iter().map(|plugin| Component { name: plugin.name, state: Some(state(&plugin.state)) }).collect()
         }
-        _ => plugin::names(context, config).into_iter().map(|name| Component { name, state: None }).collect(),
+        _ => config.into_iter().flat_map(|config| plugin::names(context, config)).map(|name| Component { name, state: None }).collect(),
     }
 }
 
@@ -182,9 +192,11 @@ fn render(status: &Status) -> String {
         ("stellaclaw", format!("{}, {host}", status.version)),
         ("work directory", format!("{} (version {})", status.workdir, status.workdir_version)),
         ("configuration", status.config.clone().unwrap_or_else(|| "none, the embedded default".into())),
-        ("default model", status.default_model.clone()),
-        ("plugins", render_components(&status.plugins)),
     ];
+    let problem = status.config_problem.iter().flat_map(|problem| problem.lines());
+    lines.extend(problem.map(|line| ("", format!("cannot be used as it is now: {line}"))));
+    lines.extend(status.default_model.clone().map(|model| ("default model", model)));
+    lines.push(("plugins", render_components(&status.plugins)));
     let stopped = |since: Moment| ("turns", format!("stopped since {}; `stellaclaw resume` lets them begin again", since.utc()));
     lines.extend(status.stopped_at_ms.map(stopped));
     // Without a host nobody asks how it is.

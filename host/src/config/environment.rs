@@ -28,10 +28,11 @@ pub fn work_directory(given: Option<&Path>) -> Option<PathBuf> {
 /// The configuration file: `given`, `$STELLACLAW_CONFIG`, and then whichever exists of
 /// `$XDG_CONFIG_HOME/stellaclaw/config.toml` (`~/.config`) and `/etc/stellaclaw/config.toml`.
 ///
-/// A file that was named need not exist: that it does not is an error when it is loaded.
+/// A file that was named need not exist: that it does not is an error when it is loaded. So is one's own that cannot be seen:
+/// nobody is served as nobody has configured it.
 #[must_use]
 pub fn config_file(given: Option<&Path>) -> Option<PathBuf> {
-    config_file_by(given, &variable, &|path| path.exists())
+    config_file_by(given, &variable, &|path| path.try_exists().ok())
 }
 
 /// A place among the user's own configurations: below `$XDG_CONFIG_HOME` (`~/.config`).
@@ -66,10 +67,12 @@ fn work_directory_by(given: Option<&Path>, variable: Variables<'_>) -> Option<Pa
     named.or_else(|| base("XDG_DATA_HOME", ".local/share", variable).map(|base| base.join("stellaclaw")))
 }
 
-fn config_file_by(given: Option<&Path>, variable: Variables<'_>, exists: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+/// `exists`: none where that cannot be seen.
+fn config_file_by(given: Option<&Path>, variable: Variables<'_>, exists: &dyn Fn(&Path) -> Option<bool>) -> Option<PathBuf> {
     let named = given.map(Path::to_owned).or_else(|| variable("STELLACLAW_CONFIG").map(PathBuf::from));
-    let places = personal_by(CONFIG_PLACE, variable).into_iter().chain([PathBuf::from("/etc/stellaclaw/config.toml")]);
-    named.or_else(|| places.into_iter().find(|path| exists(path)))
+    let own = || personal_by(CONFIG_PLACE, variable).filter(|path| exists(path) != Some(false));
+    let common = || Some(PathBuf::from("/etc/stellaclaw/config.toml")).filter(|path| exists(path) == Some(true));
+    named.or_else(own).or_else(common)
 }
 
 fn personal_by(place: &str, variable: Variables<'_>) -> Option<PathBuf> {
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn the_config_is_the_first_that_is_named_or_exists() {
         let check = |given: Option<&str>, variables: &'static [(&str, &str)], existing: &'static str| {
-            let found = config_file_by(given.map(Path::new), &set(variables), &|path| path == Path::new(existing));
+            let found = config_file_by(given.map(Path::new), &set(variables), &|path| Some(path == Path::new(existing)));
             found.map(|path| path.to_str().unwrap().to_owned())
         };
         let all: &[_] = &[("STELLACLAW_CONFIG", "/b.toml"), ("XDG_CONFIG_HOME", "/x"), ("HOME", "/home/me")];
@@ -106,6 +109,9 @@ mod tests {
         );
         assert_eq!(check(None, &all[1..], "/etc/stellaclaw/config.toml").as_deref(), Some("/etc/stellaclaw/config.toml"));
         assert_eq!(check(None, &all[1..], ""), None);
+        let unseen = config_file_by(None, &set(&all[1..]), &|_| None);
+        assert_eq!(unseen.as_deref(), Some(Path::new("/x/stellaclaw/config.toml")), "one's own counts, also where it cannot be seen");
+        assert_eq!(config_file_by(None, &set(&[]), &|_| None), None);
     }
 
     #[test]

@@ -119,6 +119,27 @@ fn the_config_of_the_home_is_found() {
 }
 
 #[test]
+fn what_needs_a_work_directory_says_that_there_is_none_and_how_it_comes() {
+    let user = User::new();
+    let says = "there is no work directory ~/.local/share/stellaclaw; `stellaclaw run` or `stellaclaw chat` makes it, --workdir names another one\n";
+    for verb in [&["logs"][..], &["conv", "list"], &["conversation", "show", "c1"], &["conv", "stop", "c1"], &["stop-all"], &["resume"]] {
+        let ended = user.run(verb);
+        assert_eq!((ended.code, ended.out.as_str(), ended.err), (7, "", format!("stellaclaw: {says}")), "{verb:?}");
+    }
+    assert_eq!(user.run(&["status", "--exit-code"]).out, format!("no host runs: {says}"));
+    assert!(!user.0.path().join(".local").exists());
+    user.write("work/.keep", "");
+    let logs = user.run(&["--workdir", "work", "logs"]);
+    assert_eq!(
+        (logs.code, logs.out.as_str(), logs.err.as_str()),
+        (0, "", "there is no log in ~/work/logs yet; `stellaclaw run` writes it\n")
+    );
+    let long = "x".repeat(120);
+    let run = user.run(&["--workdir", &long, "run"]);
+    assert!(run.code == 3 && run.err.contains("choose another work directory with --workdir"), "{}", run.err);
+}
+
+#[test]
 fn a_status_before_the_first_start_makes_nothing() {
     let user = User::new();
     let status = user.json(&["status", "--json"], 0);

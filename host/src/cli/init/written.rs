@@ -101,7 +101,8 @@ impl Wanted {
             .recursive(true)
             .mode(0o700)
             .create(folder(path))
-            .with_context(|| format!("failed to make {}", folder(path).display()))?;
+            .with_context(|| format!("failed to make {}", folder(path).display()))
+            .map_err(|error| ExitCode::Disk.error(error))?;
         let mut written = Vec::new();
         for (path, secret) in self.secrets().filter_map(|kept| kept.file(folder(path))) {
             written.push(place(&path, format!("{}\n", secret.expose()).as_bytes(), "a secret that only you can read")?);

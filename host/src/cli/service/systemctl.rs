@@ -33,7 +33,14 @@ fn ask(arguments: &[&str]) -> anyhow::Result<Output> {
         output => output.with_context(|| format!("failed to run `{what}`"))?,
     };
     if !output.status.success() {
-        bail!("`{what}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let hint = match said.contains("Failed to connect to bus") {
+            true => {
+                "; this user has no systemd of their own just now: log in as them (not with su or sudo), or run `loginctl enable-linger`"
+            }
+            false => "",
+        };
+        bail!("`{what}` failed: {said}{hint}");
     }
     Ok(output)
 }

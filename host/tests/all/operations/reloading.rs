@@ -161,6 +161,11 @@ async fn a_bad_configuration_changes_nothing_and_is_said_until_it_is_mended() {
     };
     let (code, said) = health().await;
     assert!(code == Some(0) && said.contains("configuration: the file was refused") && said.contains("nonsense"), "{said}");
+    let status = work.run(&["status"], "").await;
+    assert!(
+        status.code == Some(0) && status.output.contains("cannot be used as it is now: ") && status.output.contains("running"),
+        "{status:?}"
+    );
     fs::remove_file(work.folder().join("config.toml")).unwrap();
     host.signal(Signal::HUP);
     says(&host, REFUSED, 2).await;

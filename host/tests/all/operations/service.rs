@@ -15,7 +15,7 @@ fn machine(code: i32) -> Work {
     let said = "UnitFileState=enabled\\nActiveState=active\\nSubState=running\\nStatusText=serving it\\n";
     let log = work.folder().join("systemctl.log");
     let script = format!(
-        "#!/bin/sh\necho \"$@\" >>'{}'\ncase \"$2\" in show) printf '{said}';; esac\necho 'no bus' >&2\nexit {code}\n",
+        "#!/bin/sh\necho \"$@\" >>'{}'\ncase \"$2\" in show) printf '{said}';; esac\necho 'Failed to connect to bus: no bus' >&2\nexit {code}\n",
         log.display()
     );
     fs::write(bin.join("systemctl"), script).unwrap();
@@ -108,7 +108,9 @@ async fn what_somebody_else_wrote_stays_and_a_systemd_that_fails_is_told() {
     assert!(fs::read_to_string(&path).unwrap().contains("/mine"));
     let failed = work.run(&["service", "install", "--force"], "").await;
     assert!(
-        failed.code == Some(1) && failed.errors.contains("no bus") && failed.errors.contains("systemctl --user enable stellaclaw"),
+        failed.code == Some(1)
+            && failed.errors.contains("no bus; this user has no systemd")
+            && failed.errors.contains("systemctl --user enable stellaclaw"),
         "{failed:?}"
     );
     assert!(fs::read_to_string(&path).unwrap().contains("Type=notify"), "the file is there all the same");
