@@ -4,7 +4,8 @@
 //! - A part is marked `sending` and committed before its request leaves. A process that dies in between finds it `unknown`.
 //! - An unmarked part is sent again only when it certainly did not arrive. One whose outcome is unknown is sent once more,
 //!   marked "(may repeat)", and never a third time.
-//! - A part that a channel refuses does not hold up the others.
+//! - A part that a channel refuses does not hold up the others. A reply that cannot even be planned goes as it is.
+//! - What the store has no room for is done as soon as it has: neither time nor tries are used up by waiting.
 //! - No value of a secret leaves in a message, whoever wrote it.
 //!
 //! How a reply is rendered and cut is the channel's business.
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::commands::Button;
 use crate::ids::{BootId, ConversationId};
-use crate::limits::LANE_GRACE;
+use crate::limits::{DELIVERY_PAUSE, DELIVERY_PAUSE_MAX, FULL_PAUSE, LANE_GRACE};
 use crate::secrets::Redactor;
 use crate::store::{Conversation, MAY_REPEAT, OutboxKind, Store};
 use crate::supervise::{Budget, Fatal, Supervisor};
@@ -39,6 +40,8 @@ pub enum Outcome {
     NotSent(Option<Duration>),
     /// The channel will never take it.
     Refused { code: u16, text: String },
+    /// Nothing of it arrived, and it is not to be sent as it is: these parts may go in its place.
+    Split(Vec<String>),
     /// It may or may not have arrived.
     Unknown,
 }
@@ -46,6 +49,8 @@ pub enum Outcome {
 /// A reply to plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'a> {
+    /// Unique for ever.
+    pub key: &'a str,
     pub conversation: &'a Conversation,
     pub kind: OutboxKind,
     /// Markdown.
@@ -103,7 +108,14 @@ pub type Channels = HashMap<String, Arc<dyn Channel>>;
 /// The handle: wakes lanes.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    wake: mpsc::UnboundedSender<ConversationId>,
+    wake: mpsc::UnboundedSender<Wake>,
+}
+
+/// Who may have something to deliver.
+#[derive(Debug, Clone, Copy)]
+enum Wake {
+    One(ConversationId),
+    All,
 }
 
 /// Everything a lane needs.
@@ -113,15 +125,38 @@ struct Deps {
     boot: BootId,
     redactor: Redactor,
     channels: Arc<Channels>,
+    pauses: Pauses,
+}
+
+/// How long it waits, and for what.
+#[derive(Debug, Clone, Copy)]
+struct Pauses {
+    /// See [`DELIVERY_PAUSE`].
+    again: Duration,
+    /// See [`DELIVERY_PAUSE_MAX`].
+    again_max: Duration,
+    /// See [`FULL_PAUSE`].
+    full: Duration,
+    /// See [`LANE_GRACE`].
+    grace: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { again: DELIVERY_PAUSE, again_max: DELIVERY_PAUSE_MAX, full: FULL_PAUSE, grace: LANE_GRACE }
+    }
 }
 
 impl Delivery {
-    /// Starts delivering for `channels`. Nothing moves before the first wake.
+    /// Starts delivering for `channels`, with what is pending.
     #[must_use]
     pub fn start(store: Store, boot: BootId, redactor: Redactor, channels: Channels, supervisor: &Supervisor) -> Self {
+        Self::with(Deps { store, boot, redactor, channels: Arc::new(channels), pauses: Pauses::default() }, supervisor)
+    }
+
+    fn with(deps: Deps, supervisor: &Supervisor) -> Self {
         let (wake, woken) = mpsc::unbounded_channel();
         let woken = Arc::new(tokio::sync::Mutex::new(woken));
-        let deps = Deps { store, boot, redactor, channels: Arc::new(channels) };
         let owner = supervisor.clone();
         supervisor.keep("delivery", move || run(deps.clone(), woken.clone(), owner.clone()));
         Self { wake }
@@ -129,68 +164,102 @@ impl Delivery {
 
     /// There may be something to deliver, or an address can be reached again.
     pub fn wake(&self, conversation: ConversationId) {
+        self.tell(Wake::One(conversation));
+    }
+
+    /// The same of every conversation.
+    pub fn wake_all(&self) {
+        self.tell(Wake::All);
+    }
+
+    fn tell(&self, wake: Wake) {
         // Delivery ends after everybody who wakes it.
-        let _: Result<(), _> = self.wake.send(conversation);
+        let _: Result<(), _> = self.wake.send(wake);
     }
 }
 
-/// Starts lanes, and wakes those that run. A lane ends when its conversation has nothing pending.
-async fn run(deps: Deps, woken: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<ConversationId>>>, supervisor: Supervisor) {
+/// Starts lanes, and wakes those that run.
+async fn run(deps: Deps, woken: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Wake>>>, supervisor: Supervisor) {
     let mut woken = woken.lock().await;
-    let mut lanes: HashMap<ConversationId, Arc<Notify>> = HashMap::new();
     let (ended, mut has_ended) = mpsc::unbounded_channel();
+    let mut lanes = Lanes { deps, supervisor, running: HashMap::new(), ended };
     let mut budget = Budget::default();
     // A run that follows a panic finds its work in the store.
-    for conversation in deps.store.lanes().await.unwrap_or_default() {
-        start_lane(&deps, &mut lanes, &ended, conversation, &supervisor);
-    }
+    let mut looks = true;
     loop {
+        if looks {
+            looks = !lanes.wake_all().await;
+        }
         tokio::select! {
-            conversation = woken.recv() => {
-                let Some(conversation) = conversation else { return };
-                match lanes.get(&conversation) {
-                    Some(notify) => notify.notify_one(),
-                    None => start_lane(&deps, &mut lanes, &ended, conversation, &supervisor),
-                }
-            }
+            wake = woken.recv() => match wake {
+                Some(Wake::One(conversation)) => lanes.wake(conversation),
+                Some(Wake::All) => looks = true,
+                None => return,
+            },
             Some((conversation, panicked)) = has_ended.recv() => {
                 if panicked && !budget.allows(Instant::now()) {
-                    supervisor.fail(Fatal::GaveUp { task: "delivery" });
+                    lanes.supervisor.fail(Fatal::GaveUp { task: "delivery" });
                     return;
                 }
                 // A wake that came while the lane was ending is kept in its `Notify`.
-                if let Some(notify) = lanes.remove(&conversation)
+                if let Some(notify) = lanes.running.remove(&conversation)
                     && (panicked || is_notified(&notify))
                 {
-                    start_lane(&deps, &mut lanes, &ended, conversation, &supervisor);
+                    lanes.start(conversation);
                 }
             }
+            () = tokio::time::sleep(lanes.deps.pauses.full), if looks => {}
         }
     }
 }
 
-fn start_lane(
-    deps: &Deps,
-    lanes: &mut HashMap<ConversationId, Arc<Notify>>,
-    ended: &mpsc::UnboundedSender<(ConversationId, bool)>,
-    conversation: ConversationId,
-    supervisor: &Supervisor,
-) {
-    let notify = Arc::new(Notify::new());
-    lanes.insert(conversation, notify.clone());
-    let (deps, ended, mut stopping) = (deps.clone(), ended.clone(), supervisor.stopping());
-    supervisor.spawn(async move {
-        let lane = async {
-            tokio::select! {
-                () = lane::run(&deps, conversation, &notify, stopping.clone()) => {}
-                // What is on its way may still arrive, and then it is known that it did.
-                () = async { stopping.wait().await; tokio::time::sleep(LANE_GRACE).await } => {}
+/// The lanes that run. A lane ends when its conversation has nothing that can be sent.
+struct Lanes {
+    deps: Deps,
+    supervisor: Supervisor,
+    running: HashMap<ConversationId, Arc<Notify>>,
+    /// Which has ended, and whether it panicked.
+    ended: mpsc::UnboundedSender<(ConversationId, bool)>,
+}
+
+impl Lanes {
+    /// Of all conversations with something pending. False: the store cannot say just now.
+    async fn wake_all(&mut self) -> bool {
+        match self.deps.store.lanes().await {
+            Ok(pending) => pending.into_iter().for_each(|conversation| self.wake(conversation)),
+            Err(error) if error.passes() => {
+                tracing::warn!(%error, "delivery waits");
+                return false;
             }
-        };
-        let panicked = AssertUnwindSafe(lane).catch_unwind().await.is_err();
-        // Delivery may have ended before its lane.
-        let _: Result<(), _> = ended.send((conversation, panicked));
-    });
+            Err(error) => tracing::error!(%error, "nobody knows what is to be delivered; each conversation goes on with its next message"),
+        }
+        true
+    }
+
+    fn wake(&mut self, conversation: ConversationId) {
+        match self.running.get(&conversation) {
+            Some(notify) => notify.notify_one(),
+            None => self.start(conversation),
+        }
+    }
+
+    fn start(&mut self, conversation: ConversationId) {
+        let notify = Arc::new(Notify::new());
+        self.running.insert(conversation, notify.clone());
+        let (deps, ended, mut stopping) = (self.deps.clone(), self.ended.clone(), self.supervisor.stopping());
+        self.supervisor.spawn(async move {
+            let lane = async {
+                tokio::select! {
+                    () = lane::run(&deps, conversation, &notify, stopping.clone()) => {}
+                    // What is on its way may still arrive, and then it is known that it did.
+                    () = async { stopping.wait().await; tokio::time::sleep(deps.pauses.grace).await } => {}
+                }
+            };
+            let panicked = AssertUnwindSafe(lane).catch_unwind().await.is_err();
+            // Delivery may have ended before its lane.
+            let _: Result<(), _> = ended.send((conversation, panicked));
+        });
+    }
 }
 
 /// Was the notification given and not taken? Takes it.

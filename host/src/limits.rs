@@ -282,6 +282,10 @@ pub const BLOB_KEPT: Duration = Duration::from_secs(3600);
 pub const INLINE_BYTES: usize = 16 << 10;
 /// Before a step or a delivery that found the disk full is tried again.
 pub const FULL_PAUSE: Duration = Duration::from_secs(2);
+/// Before a reply is tried again that its channel could not send and does not say when; doubled with each further try.
+pub const DELIVERY_PAUSE: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+pub const DELIVERY_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A part of a reply whose arrival nobody knows is sent this often, marked from the second time on.
 pub const PART_TRIES: u32 = 5;
 /// The wall clock may drift this much from the monotonic one between two rounds of maintenance; after more nothing is

@@ -186,6 +186,8 @@ struct Inner {
     workdir: WorkDir,
     /// Rows that were committed are gone.
     lost: bool,
+    #[cfg(test)]
+    trips: trips::Trips,
 }
 
 /// The way to the writer.
@@ -320,7 +322,17 @@ impl Store {
     fn assemble(workdir: &WorkDir, writer: Option<Queue>, shared: Arc<Shared>, lost: bool) -> Result<Self, StoreError> {
         let readers = Readers::open(&workdir.database())?;
         let blobs = Arc::new(Blobs::new(workdir.blobs()));
-        Ok(Self { inner: Arc::new(Inner { writer, readers, blobs, shared, workdir: workdir.clone(), lost }), label: None })
+        let inner = Inner {
+            writer,
+            readers,
+            blobs,
+            shared,
+            workdir: workdir.clone(),
+            lost,
+            #[cfg(test)]
+            trips: trips::Trips::default(),
+        };
+        Ok(Self { inner: Arc::new(inner), label: None })
     }
 
     /// The same store; its next jobs fire the crash points `<name>.before@<rest>` and `<name>.after@<rest>` of the label
@@ -375,7 +387,10 @@ impl Store {
         bytes: usize,
         run: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.queue(bytes, true, run).await?.wait().await
+        let done = async { self.queue(bytes, true, run).await?.wait().await };
+        #[cfg(test)]
+        let done = self.tripping(done);
+        done.await
     }
 
     /// Queues a command; its place is fixed when this resolves. `awaited`: the caller goes on only after COMMIT.
@@ -410,7 +425,10 @@ impl Store {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let result = self.inner.readers.read(read).await;
+        let result = self.inner.readers.read(read);
+        #[cfg(test)]
+        let result = self.tripping(result);
+        let result = result.await;
         if let Err(StoreError::Broken(reason)) = &result {
             self.inner.shared.break_down(reason);
         }
@@ -430,3 +448,5 @@ fn io_error(action: &'static str, path: &Path, error: &impl std::fmt::Display) -
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod trips;

@@ -204,9 +204,7 @@ impl Telegram {
         supervisor.keep("telegram", move || poller.clone().poll());
         supervisor.keep("telegram files", move || fetcher.clone().fetch());
         // Whoever looked before it served has found that nothing can be sent.
-        for conversation in self.0.store.lanes().await? {
-            self.host().delivery.wake(conversation);
-        }
+        self.host().delivery.wake_all();
         Ok(())
     }
 

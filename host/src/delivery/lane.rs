@@ -1,5 +1,6 @@
 //! One conversation's replies, in order.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,45 +10,36 @@ use tokio::time::Instant;
 use super::{Channel, Deps, Outcome, Part, Reply};
 use crate::crash;
 use crate::ids::ConversationId;
-use crate::limits::{FULL_PAUSE, PART_TRIES};
+use crate::limits::PART_TRIES;
 use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
 use crate::supervise::{Budget, Stopping};
 
-/// Between tries of a part that its channel could not send, when the channel does not say.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The longest of these pauses.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-
 /// Delivers until nothing is pending or the address cannot be reached.
 /// When the host stops, what is on its way is waited for, and nothing else begins.
-pub(super) async fn run(deps: &Deps, conversation: ConversationId, notify: &Notify, stopping: Stopping) {
+pub(super) async fn run(deps: &Deps, conversation: ConversationId, notify: &Notify, mut stopping: Stopping) {
     let mut budget = Budget::default();
     while let Err(error) = drain(deps, conversation, notify, &stopping).await {
         if matches!(deps.store.conversation(conversation).await, Ok(None)) {
             tracing::debug!(%conversation, %error, "a conversation was deleted while a reply was on its way");
             return;
         }
-        tracing::error!(%conversation, %error, "delivery of a conversation failed and is tried again");
-        if matches!(error, StoreError::Closed | StoreError::Broken(_)) || !budget.allows(Instant::now()) {
+        let pause = if error.passes() {
+            tracing::warn!(%conversation, %error, "delivery waits");
+            deps.pauses.full
+        } else if matches!(error, StoreError::Closed | StoreError::Broken(_)) {
             return;
+        } else if budget.allows(Instant::now()) {
+            tracing::error!(%conversation, %error, "delivery of a conversation failed and is tried again");
+            deps.pauses.again
+        } else {
+            tracing::error!(%conversation, %error, "delivery of a conversation failed too often and waits for its next message");
+            return;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stopping.wait() => return,
         }
-        tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// Does something to the store, and again while it has no room: what is known of a sending must not be forgotten.
-macro_rules! durably {
-    ($what:expr) => {
-        loop {
-            match $what.await {
-                Err(error) if error.passes() => {
-                    tracing::warn!(%error, "delivery waits");
-                    tokio::time::sleep(FULL_PAUSE).await;
-                }
-                other => break other,
-            }
-        }
-    };
 }
 
 async fn drain(deps: &Deps, id: ConversationId, notify: &Notify, stopping: &Stopping) -> Result<(), StoreError> {
@@ -90,18 +82,9 @@ impl Lane<'_> {
         let store = self.deps.store.at(|| format!("plan@{}", self.row.key));
         let mut parts = self.row.parts.clone();
         if parts.is_empty() {
-            let body = self.deps.redactor.text(&self.row.body);
-            let reply = Reply {
-                conversation: self.conversation,
-                kind: self.row.kind,
-                body: &body,
-                buttons: &self.row.buttons,
-                answers: self.row.answers.as_deref(),
-            };
-            let bodies = self.channel.plan(reply);
-            let next = durably!(store.plan_and_send(self.row.id, bodies.clone(), self.deps.boot))?;
-            parts = planned(bodies);
-            return self.send_from(parts, next).await;
+            let bodies = self.plan();
+            let next = self.durably(|| store.plan_and_send(self.row.id, bodies.clone(), self.deps.boot)).await?;
+            return self.send_from(planned(bodies), next).await;
         }
         // Parts of an earlier run or try: begin with the first that is not settled.
         let Some(open) = parts.iter().position(is_open) else {
@@ -109,23 +92,40 @@ impl Lane<'_> {
             return Ok(true);
         };
         let part = &mut parts[open];
+        let n = part.n;
         // Left by a lane that ended in the middle.
         if part.state == PartState::Sending {
             part.state = PartState::Unknown;
-            durably!(store.part_ended(self.row.id, part.n, PartOutcome::Unknown))?;
+            self.durably(|| store.part_ended(self.row.id, n, PartOutcome::Unknown)).await?;
         }
         // One repeat in a run of the host. The next run does not know either what became of that, and repeats it again: seen
         // twice is better than not at all.
         if part.state == PartState::Unknown && part.marked && (part.boot == Some(self.deps.boot) || part.tries >= PART_TRIES) {
             part.state = PartState::Refused;
-            durably!(store.part_ended(self.row.id, part.n, PartOutcome::Refused))?;
+            self.give_up(n).await?;
             return Box::pin(self.resume(parts)).await;
         }
         let marked = part.marked || part.state == PartState::Unknown;
         (part.marked, part.state) = (marked, PartState::Sending);
-        let n = part.n;
-        durably!(store.send_part(self.row.id, n, self.deps.boot, marked))?;
+        self.durably(|| store.send_part(self.row.id, n, self.deps.boot, marked)).await?;
         self.send_from(parts, Next::Part(n)).await
+    }
+
+    fn plan(&self) -> Vec<String> {
+        let body = self.deps.redactor.text(&self.row.body);
+        let reply = Reply {
+            key: &self.row.key,
+            conversation: self.conversation,
+            kind: self.row.kind,
+            body: &body,
+            buttons: &self.row.buttons,
+            answers: self.row.answers.as_deref(),
+        };
+        // It would be so again at every start.
+        catch_unwind(AssertUnwindSafe(|| self.channel.plan(reply))).unwrap_or_else(|_| {
+            tracing::error!(key = self.row.key, "a reply could not be planned and is sent as it is");
+            vec![body.to_string()]
+        })
     }
 
     async fn resume(&self, parts: Vec<PartRow>) -> Result<bool, StoreError> {
@@ -135,50 +135,54 @@ impl Lane<'_> {
 
     /// Sends parts that are marked `sending`, one after the other.
     async fn send_from(&self, mut parts: Vec<PartRow>, mut next: Next) -> Result<bool, StoreError> {
-        let mut pause = PAUSE;
+        let (id, boot, mut pause) = (self.row.id, self.deps.boot, self.deps.pauses.again);
         loop {
             let n = match next {
                 Next::Part(n) => n,
                 Next::Done => return Ok(true),
                 Next::Unsettled => return Box::pin(self.resume(parts)).await,
             };
+            let store = self.deps.store.at(|| format!("sent@{}.{n}", self.row.key));
+            let ended = async |outcome| self.durably(|| store.part_ended(id, n, outcome)).await;
             if self.stopping.is_stopping() {
-                durably!(self.deps.store.part_ended(self.row.id, n, PartOutcome::NotSent))?;
+                ended(PartOutcome::NotSent).await?;
                 return Ok(false);
             }
             let Some(part) = parts.iter_mut().find(|part| part.n == n) else { return Ok(true) };
-            let outcome = self.send(part).await;
-            let store = self.deps.store.at(|| format!("sent@{}.{n}", self.row.key));
-            match outcome {
+            match self.send(part).await {
                 Outcome::Sent(remote_id) => {
                     part.state = PartState::Sent;
-                    next = durably!(store.part_sent(self.row.id, n, remote_id.clone(), self.deps.boot))?;
-                    pause = PAUSE;
+                    next = self.durably(|| store.part_sent(id, n, remote_id.clone(), boot)).await?;
+                    pause = self.deps.pauses.again;
                 }
                 Outcome::NotSent(after) => {
-                    durably!(store.part_ended(self.row.id, n, PartOutcome::NotSent))?;
+                    ended(PartOutcome::NotSent).await?;
                     if !self.wait(after.unwrap_or(pause)).await {
                         return Ok(false);
                     }
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    durably!(store.send_part(self.row.id, n, self.deps.boot, part.marked))?;
+                    pause = (pause * 2).min(self.deps.pauses.again_max);
+                    self.durably(|| store.send_part(id, n, boot, part.marked)).await?;
                 }
                 Outcome::Unknown if part.marked => {
-                    durably!(store.part_ended(self.row.id, n, PartOutcome::Refused))?;
+                    self.give_up(n).await?;
                     part.state = PartState::Refused;
                     return Box::pin(self.resume(parts)).await;
                 }
                 Outcome::Unknown => {
-                    durably!(store.part_ended(self.row.id, n, PartOutcome::Unknown))?;
+                    ended(PartOutcome::Unknown).await?;
                     part.state = PartState::Unknown;
                     if !self.channel.is_reachable(self.conversation) {
                         return Ok(false);
                     }
                     return Box::pin(self.resume(parts)).await;
                 }
+                Outcome::Split(bodies) => {
+                    self.durably(|| store.split_part(id, n, bodies.clone())).await?;
+                    return Ok(true);
+                }
                 Outcome::Refused { code, text } => {
                     tracing::warn!(key = self.row.key, part = n, code, text, "a channel refused a part");
-                    durably!(store.part_ended(self.row.id, n, PartOutcome::Refused))?;
+                    ended(PartOutcome::Refused).await?;
                     part.state = PartState::Refused;
                     // Was it the address that was refused?
                     if self.is_closed().await? {
@@ -191,6 +195,27 @@ impl Lane<'_> {
         }
     }
 
+    /// Does something to the store, and again while it has no room: what is known of a sending must not be forgotten. When
+    /// the host stops, until its grace is over.
+    async fn durably<T, F: Future<Output = Result<T, StoreError>>>(&self, what: impl Fn() -> F) -> Result<T, StoreError> {
+        loop {
+            match what().await {
+                Err(error) if error.passes() => {
+                    tracing::warn!(key = self.row.key, %error, "delivery waits");
+                    tokio::time::sleep(self.deps.pauses.full).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Nobody knows whether the repetition of a part has arrived either.
+    async fn give_up(&self, n: u32) -> Result<(), StoreError> {
+        tracing::warn!(key = self.row.key, part = n, "a part may not have arrived and is not sent any more");
+        let store = self.deps.store.at(|| format!("sent@{}.{n}", self.row.key));
+        self.durably(|| store.part_ended(self.row.id, n, PartOutcome::Refused)).await
+    }
+
     async fn is_closed(&self) -> Result<bool, StoreError> {
         let conversation = self.deps.store.conversation(self.conversation.id).await?;
         Ok(conversation.is_some_and(|conversation| conversation.closed_at.is_some()))
@@ -199,7 +224,7 @@ impl Lane<'_> {
     async fn set_aside(&self) -> Result<(), StoreError> {
         tracing::warn!(key = self.row.key, conversation = %self.conversation.id, "a reply is set aside: its address is closed");
         let store = self.deps.store.at(|| format!("aside@{}", self.row.key));
-        durably!(store.finish_outbox(self.row.id, OutboxState::Aside))
+        self.durably(|| store.finish_outbox(self.row.id, OutboxState::Aside)).await
     }
 
     async fn send(&self, part: &PartRow) -> Outcome {
@@ -238,7 +263,11 @@ impl Lane<'_> {
     async fn finish(&self, parts: &[PartRow]) -> Result<(), StoreError> {
         let sent = parts.iter().any(|part| part.state == PartState::Sent);
         let state = if sent { OutboxState::Sent } else { OutboxState::Failed };
-        self.deps.store.at(|| format!("finish@{}", self.row.key)).finish_outbox(self.row.id, state).await
+        if state == OutboxState::Failed {
+            tracing::error!(key = self.row.key, conversation = %self.conversation.id, "nothing of a reply has arrived, as far as is known");
+        }
+        let store = self.deps.store.at(|| format!("finish@{}", self.row.key));
+        self.durably(|| store.finish_outbox(self.row.id, state)).await
     }
 }
 

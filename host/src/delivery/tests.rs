@@ -1,11 +1,23 @@
+mod whatever;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::clock;
+use crate::store::trips::Trip;
 use crate::store::{MAY_REPEAT, NewConversation, NewOutbox, Options, OutboxState, PartState};
 use crate::workdir::WorkDir;
+
+/// Nothing is waited for that long when all is well.
+const HANGS: Duration = Duration::from_secs(10);
+const SHORT: Pauses = Pauses {
+    again: Duration::from_millis(1),
+    again_max: Duration::from_millis(4),
+    full: Duration::from_millis(1),
+    grace: Duration::from_millis(50),
+};
 
 /// A channel that cuts replies at `|` and ends sendings as it was told; then everything is sent.
 #[derive(Default)]
@@ -21,6 +33,7 @@ struct Scripted {
 
 impl Channel for Scripted {
     fn plan(&self, reply: Reply<'_>) -> Vec<String> {
+        assert!(!reply.body.contains("poison"), "on purpose");
         reply.body.split('|').map(str::to_owned).collect()
     }
     fn is_reachable(&self, _conversation: &Conversation) -> bool {
@@ -45,6 +58,7 @@ impl Channel for Scripted {
 
 struct Rig {
     _folder: tempfile::TempDir,
+    deps: Deps,
     store: Store,
     boot: BootId,
     channel: Arc<Scripted>,
@@ -68,8 +82,12 @@ impl Rig {
         let channels = HashMap::from([("scripted".to_owned(), channel.clone() as Arc<dyn Channel>)]);
         let supervisor = Supervisor::default();
         let secret = crate::secrets::Secret::new("canary-secret-value", "test").unwrap();
-        let delivery = Delivery::start(store.clone(), boot, Redactor::new([&secret]), channels, &supervisor);
-        Self { _folder: folder, store, boot, channel, conversation, delivery, supervisor }
+        let deps = Deps { store: store.clone(), boot, redactor: Redactor::new([&secret]), channels: Arc::new(channels), pauses: SHORT };
+        let delivery = Delivery::with(deps.clone(), &supervisor);
+        let rig = Self { _folder: folder, deps, store, boot, channel, conversation, delivery, supervisor };
+        // It has looked what is pending, and finds nothing later that it was not woken for.
+        rig.deliver().await;
+        rig
     }
 
     async fn put(&self, key: &str, body: &str) -> crate::ids::OutboxId {
@@ -80,7 +98,11 @@ impl Rig {
     /// Delivers until nothing is pending. What was sent, in order.
     async fn deliver(&self) -> Vec<String> {
         self.delivery.wake(self.conversation);
-        self.channel.drained.notified().await;
+        self.drained().await
+    }
+
+    async fn drained(&self) -> Vec<String> {
+        tokio::time::timeout(HANGS, self.channel.drained.notified()).await.unwrap();
         self.channel.sent.lock().unwrap().clone()
     }
 
@@ -190,6 +212,97 @@ async fn no_secret_leaves_in_a_message() {
     rig.put("k", "the key is canary-secret-value, he said").await;
     let sent = rig.deliver().await.concat();
     assert!(!sent.contains("canary-secret-value") && sent.contains("he said"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_store_without_room_uses_up_no_tries() {
+    // More often than a lane may fail, wherever it is: while it looks, plans, sends, and ends what was refused.
+    let full = || [Trip::Fails; 3 * crate::limits::PANICS].into_iter();
+    for goes in 0..8 {
+        let refused = Outcome::Refused { code: 400, text: "no".into() };
+        let rig = Rig::new([Outcome::Sent(None), refused]).await;
+        let id = rig.put("k", "one|two").await;
+        rig.store.trip(std::iter::repeat_n(Trip::Goes, goes).chain(full()));
+        assert_eq!(rig.deliver().await, ["one", "two"], "{goes}");
+        rig.store.trip([]);
+        assert_eq!(rig.state(id).await, (OutboxState::Sent, vec![PartState::Sent, PartState::Refused]), "{goes}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_found_also_when_the_store_cannot_say_at_first() {
+    let rig = Rig::new([]).await;
+    rig.supervisor.stop(HANGS).await;
+    rig.put("k1", "one").await;
+    rig.store.trip([Trip::Fails; 3]);
+    let delivery = Delivery::with(rig.deps.clone(), &Supervisor::default());
+    assert_eq!(rig.drained().await, ["one"], "at a start");
+    rig.put("k2", "two").await;
+    rig.store.trip([Trip::Fails; 3]);
+    delivery.wake_all();
+    assert_eq!(rig.drained().await, ["one", "two"], "when a channel begins to serve");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_store_without_room() {
+    let rig = Rig::with(Scripted { held: Some(Notify::new()), ..Scripted::default() }).await;
+    let id = rig.put("k", "one").await;
+    rig.delivery.wake(rig.conversation);
+    rig.channel.began.notified().await;
+    rig.store.trip(vec![Trip::Fails; 100_000]);
+    rig.channel.held.as_ref().unwrap().notify_one();
+    tokio::time::timeout(HANGS, rig.supervisor.stop(HANGS * 3)).await.unwrap();
+    rig.store.trip([]);
+    assert_eq!(rig.state(id).await, (OutboxState::Pending, vec![PartState::Sending]), "the next run repeats it, marked");
+}
+
+#[tokio::test]
+async fn a_part_that_is_split_goes_as_its_pieces_in_its_place() {
+    let pieces = || Outcome::Split(vec!["two-a".into(), "two-b".into()]);
+    let rig = Rig::new([Outcome::Sent(None), pieces(), Outcome::Sent(None), Outcome::Unknown]).await;
+    let id = rig.put("k", "one|two|three").await;
+    assert_eq!(rig.deliver().await, ["one", "two", "two-a", "two-b", &format!("{MAY_REPEAT}\ntwo-b"), "three"]);
+    assert_eq!(rig.state(id).await, (OutboxState::Sent, vec![PartState::Sent; 4]));
+
+    // What it may have been before, they may be.
+    let rig = Rig::new([Outcome::Unknown, pieces()]).await;
+    rig.put("k", "two").await;
+    let marked = |text: &str| format!("{MAY_REPEAT}\n{text}");
+    assert_eq!(rig.deliver().await, ["two".to_owned(), marked("two"), marked("two-a"), marked("two-b")]);
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_planned_goes_as_it_is_and_holds_up_nobody() {
+    let rig = Rig::new([]).await;
+    let id = rig.put("k1", "poison|more").await;
+    rig.put("k2", "one|two").await;
+    assert_eq!(rig.deliver().await, ["poison|more", "one", "two"]);
+    assert_eq!(rig.state(id).await.0, OutboxState::Sent);
+}
+
+/// Tries that certainly did not arrive say nothing about what may have.
+#[tokio::test]
+async fn a_part_that_could_not_be_sent_for_long_is_still_repeated() {
+    let rig = Rig::new(vec![Outcome::NotSent(None); 2 * crate::limits::PART_TRIES as usize]).await;
+    let id = rig.put("k", "hello").await;
+    rig.channel.outcomes.lock().unwrap().push_back(Outcome::Unknown);
+    rig.channel.outcomes.lock().unwrap().push_back(Outcome::NotSent(Some(HANGS)));
+    rig.delivery.wake(rig.conversation);
+    let marked = format!("{MAY_REPEAT}\nhello");
+    tokio::time::timeout(HANGS, async {
+        while rig.channel.sent.lock().unwrap().last() != Some(&marked) || rig.state(id).await.1 != [PartState::Pending] {
+            tokio::time::sleep(SHORT.again).await;
+        }
+    })
+    .await
+    .unwrap();
+    // The run ends while the marked one is on its way.
+    rig.supervisor.stop(HANGS).await;
+    rig.store.send_part(id, 0, rig.boot, true).await.unwrap();
+    let boot = rig.store.recover("test", clock::now()).await.unwrap().boot;
+    let _later = Delivery::with(Deps { boot, ..rig.deps.clone() }, &Supervisor::default());
+    assert_eq!(rig.drained().await.last(), Some(&marked));
+    assert_eq!(rig.state(id).await.0, OutboxState::Sent);
 }
 
 /// Runs of the host that each died with the part on its way.

@@ -93,7 +93,7 @@ pub struct PartRow {
     pub state: PartState,
     /// The run that sent it last.
     pub boot: Option<BootId>,
-    /// How often it was sent.
+    /// How often it was sent, but for those that certainly did not arrive.
     pub tries: u32,
     /// It was sent with the mark that it may be a repeat.
     pub marked: bool,
@@ -177,6 +177,15 @@ impl Store {
         .await
     }
 
+    /// Has the reply with this key still to be delivered?
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn is_awaited(&self, key: String) -> Result<bool, StoreError> {
+        let query = "SELECT 1 FROM outbox WHERE key = ?1 AND state = 'pending'";
+        self.read(move |conn| Ok(sql::one(conn, query, [key], |_| Ok(()))?.is_some())).await
+    }
+
     /// A reply by its id, in any state.
     ///
     /// # Errors
@@ -241,7 +250,34 @@ impl Store {
                 (id.0, n, remote_id),
             )?;
             expect_one(changed, id, n, "was not being sent")?;
-            send_next(tx, id, boot)
+            // Set aside meanwhile: nothing more of it goes.
+            if is_pending(tx, id)? { send_next(tx, id, boot) } else { Ok(Next::Done) }
+        })
+        .await
+    }
+
+    /// Puts others in the place of a part that has not arrived and is not to be sent as it is. They have its mark.
+    ///
+    /// # Errors
+    /// Conflict: it was not being sent.
+    pub async fn split_part(&self, id: OutboxId, n: u32, bodies: Vec<String>) -> Result<(), StoreError> {
+        self.write(bodies.iter().map(String::len).sum(), move |tx| {
+            expect_pending(tx, id)?;
+            let query = "DELETE FROM parts WHERE outbox = ?1 AND n = ?2 AND state = 'sending' RETURNING marked, tries - 1";
+            let whole = sql::one(tx.conn, query, (id.0, n), |row| Ok((row.get::<_, bool>(0)?, row.get::<_, u32>(1)?)))?;
+            let (marked, tries) = whole.ok_or_else(|| StoreError::Conflict(format!("part {n} of reply {id} was not being sent")))?;
+            // By way of negative numbers: no two parts have the same one at any moment.
+            let by = sql::int(bodies.len() as u64) - 1;
+            sql::execute(tx.conn, "UPDATE parts SET n = -(n + ?3) WHERE outbox = ?1 AND n > ?2", (id.0, n, by))?;
+            sql::execute(tx.conn, "UPDATE parts SET n = -n WHERE outbox = ?1 AND n < 0", [id.0])?;
+            for (at, body) in (i64::from(n)..).zip(&bodies) {
+                sql::execute(
+                    tx.conn,
+                    "INSERT INTO parts (outbox, n, body, state, marked, tries) VALUES (?1, ?2, ?3, 'pending', ?4, ?5)",
+                    (id.0, at, body, marked, tries),
+                )?;
+            }
+            Ok(())
         })
         .await
     }
@@ -259,8 +295,8 @@ impl Store {
             };
             let changed = sql::execute(
                 tx.conn,
-                "UPDATE parts SET state = ?3 WHERE outbox = ?1 AND n = ?2 AND state IN ('sending', 'unknown')",
-                (id.0, n, state),
+                "UPDATE parts SET state = ?3, tries = max(tries - ?4, 0) WHERE outbox = ?1 AND n = ?2 AND state IN ('sending', 'unknown')",
+                (id.0, n, state, outcome == PartOutcome::NotSent),
             )?;
             expect_one(changed, id, n, "was not being sent")
         })
@@ -378,13 +414,18 @@ fn send_next(tx: &mut Tx<'_>, id: OutboxId, boot: BootId) -> Result<Next, StoreE
 }
 
 fn finish(tx: &mut Tx<'_>, id: OutboxId, state: OutboxState) -> Result<(), StoreError> {
+    // Whoever was sending it has ended in the middle.
+    sql::execute(tx.conn, "UPDATE parts SET state = 'unknown' WHERE outbox = ?1 AND state = 'sending'", [id.0])?;
     let changed = sql::execute(tx.conn, "UPDATE outbox SET state = ?2 WHERE id = ?1 AND state = 'pending'", (id.0, state))?;
     if changed == 1 { Ok(()) } else { Err(StoreError::Conflict(format!("reply {id} is not pending"))) }
 }
 
+fn is_pending(tx: &mut Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {
+    Ok(sql::one(tx.conn, "SELECT 1 FROM outbox WHERE id = ?1 AND state = 'pending'", [id.0], |_| Ok(()))?.is_some())
+}
+
 fn expect_pending(tx: &mut Tx<'_>, id: OutboxId) -> Result<(), StoreError> {
-    sql::one(tx.conn, "SELECT 1 FROM outbox WHERE id = ?1 AND state = 'pending'", [id.0], |_| Ok(()))?
-        .ok_or_else(|| StoreError::Conflict(format!("reply {id} is not pending")))
+    if is_pending(tx, id)? { Ok(()) } else { Err(StoreError::Conflict(format!("reply {id} is not pending"))) }
 }
 
 fn expect_one(changed: usize, id: OutboxId, n: u32, what: &str) -> Result<(), StoreError> {

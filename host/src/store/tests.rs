@@ -319,12 +319,55 @@ async fn a_reply_goes_part_by_part_and_its_key_is_sent_once() {
     assert!(matches!(fixture.store.send_part(id, 0, boot, false).await, Err(StoreError::Conflict(_))));
     let row = &fixture.store.pending_outbox(fixture.conversation, 10).await.unwrap()[0];
     let states: Vec<_> = row.parts.iter().map(|part| (part.state, part.tries, part.remote_id.as_deref())).collect();
-    assert_eq!(states, [(PartState::Sent, 1, Some("100")), (PartState::Sending, 2, None)]);
+    assert_eq!(states, [(PartState::Sent, 1, Some("100")), (PartState::Sending, 1, None)], "what has not arrived does not count");
     assert_eq!(fixture.store.part_sent(id, 1, None, boot).await.unwrap(), Next::Done);
     assert_eq!(fixture.store.outbox(id).await.unwrap().unwrap().state, OutboxState::Sent);
     assert_eq!(fixture.store.lanes().await.unwrap(), []);
     let empty = fixture.reply("s1.t2.final").await;
     assert_eq!(fixture.store.plan_and_send(empty, vec![], boot).await.unwrap(), Next::Done);
+}
+
+#[tokio::test]
+async fn a_part_is_replaced_by_others_with_its_mark_and_the_rest_follows() {
+    let fixture = Fixture::new().await;
+    let boot = fixture.store.recover("0.1.0", AT).await.unwrap().boot;
+    let id = fixture.reply("s1.t1.final").await;
+    let bodies = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    fixture.store.plan_and_send(id, bodies(&["one", "two", "three", "four"]), boot).await.unwrap();
+    assert!(matches!(fixture.store.split_part(id, 1, bodies(&["x"])).await, Err(StoreError::Conflict(_))));
+    fixture.store.part_sent(id, 0, None, boot).await.unwrap();
+    fixture.store.part_ended(id, 1, PartOutcome::Unknown).await.unwrap();
+    fixture.store.send_part(id, 1, boot, true).await.unwrap();
+    fixture.store.split_part(id, 1, bodies(&["two-a", "two-b", "two-c"])).await.unwrap();
+    let row = fixture.store.outbox(id).await.unwrap().unwrap();
+    let parts: Vec<_> = row.parts.iter().map(|part| (part.n, part.body.as_str(), part.marked, part.tries)).collect();
+    let pieces = [(1, "two-a", true, 1), (2, "two-b", true, 1), (3, "two-c", true, 1)];
+    assert_eq!(parts, [&[(0, "one", false, 1)], &pieces[..], &[(4, "three", false, 0), (5, "four", false, 0)]].concat());
+    assert!(row.parts[1..].iter().all(|part| part.state == PartState::Pending));
+}
+
+#[tokio::test]
+async fn nothing_more_of_a_reply_goes_when_its_conversation_is_condemned() {
+    let fixture = Fixture::new().await;
+    let boot = fixture.store.recover("0.1.0", AT).await.unwrap().boot;
+    let id = fixture.reply("s1.t1.final").await;
+    fixture.store.plan_and_send(id, vec!["one".into(), "two".into()], boot).await.unwrap();
+    fixture.store.condemn(fixture.conversation, true).await.unwrap();
+    assert_eq!(fixture.store.part_sent(id, 0, None, boot).await.unwrap(), Next::Done);
+    let row = fixture.store.outbox(id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.parts[0].state, row.parts[1].state), (OutboxState::Aside, PartState::Sent, PartState::Pending));
+}
+
+#[tokio::test]
+async fn a_reply_that_ends_has_nothing_on_its_way() {
+    let fixture = Fixture::new().await;
+    let boot = fixture.store.recover("0.1.0", AT).await.unwrap().boot;
+    let id = fixture.reply("s1.t1.final").await;
+    assert!(fixture.store.is_awaited("s1.t1.final".into()).await.unwrap());
+    fixture.store.plan_and_send(id, vec!["one".into()], boot).await.unwrap();
+    fixture.store.finish_outbox(id, OutboxState::Aside).await.unwrap();
+    assert_eq!(fixture.store.outbox(id).await.unwrap().unwrap().parts[0].state, PartState::Unknown);
+    assert!(!fixture.store.is_awaited("s1.t1.final".into()).await.unwrap());
 }
 
 #[tokio::test]

@@ -214,7 +214,7 @@ mod tests {
             title: String::new(),
             closed_at: None,
         };
-        let reply = Reply { conversation: &conversation, kind: OutboxKind::Final, body, buttons: &[], answers: None };
+        let reply = Reply { key: "s1.t1.final", conversation: &conversation, kind: OutboxKind::Final, body, buttons: &[], answers: None };
         plan(&reply, shelf)
     }
 
