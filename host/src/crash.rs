@@ -8,7 +8,8 @@
 //! on. `TEST_CLOCK=<file>`: the milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
 //! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
 //! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start. `TEST_POLL=<milliseconds>`: a poll
-//! for updates waits so long for some, and as long again for its answer.
+//! for updates waits so long for some, and as long again for its answer. `TEST_CALL=<milliseconds>`: a message to a chat waits so
+//! long for its answer.
 
 /// Can a point do anything in this process? Where it cannot, names need not be made.
 #[cfg(not(debug_assertions))]
@@ -71,8 +72,16 @@ pub fn poll_time() -> Option<std::time::Duration> {
     None
 }
 
+/// How long a message to a chat waits for its answer, if not as long as it otherwise would.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn call_time() -> Option<std::time::Duration> {
+    None
+}
+
 #[cfg(debug_assertions)]
-pub use points::{armed, clock_error, fault, first_maintenance, late_intent, lookup, point, poll_time};
+pub use points::{armed, call_time, clock_error, fault, first_maintenance, late_intent, lookup, point, poll_time};
 
 #[cfg(debug_assertions)]
 mod points {
@@ -92,6 +101,7 @@ mod points {
         clock: Option<PathBuf>,
         maintenance: Option<Duration>,
         poll: Option<Duration>,
+        call: Option<Duration>,
         late_intent: bool,
         hosts: Vec<Answers>,
     }
@@ -155,6 +165,7 @@ mod points {
             clock: std::env::var_os("TEST_CLOCK").map(PathBuf::from),
             maintenance: milliseconds("TEST_MAINTENANCE"),
             poll: milliseconds("TEST_POLL"),
+            call: milliseconds("TEST_CALL"),
             late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
             hosts: std::env::var("TEST_HOSTS").iter().flat_map(|all| all.split_whitespace()).filter_map(Answers::parse).collect(),
         })
@@ -209,6 +220,12 @@ mod points {
     #[must_use]
     pub fn poll_time() -> Option<Duration> {
         plan().poll
+    }
+
+    /// How long a message to a chat waits for its answer, if not as long as it otherwise would.
+    #[must_use]
+    pub fn call_time() -> Option<Duration> {
+        plan().call
     }
 
     /// Fires the point of this name.

@@ -1,7 +1,8 @@
 //! One part of a reply, sent once: by which method, and what its outcome means.
 //!
-//! - A refusal of the formatting is answered by the same text without it, a refusal of a picture by the same file as a
-//!   document, a file that cannot be sent by a sentence that says so. Each of these follows a refusal, so nothing comes twice.
+//! - A refusal of the formatting is answered by the same text without it, one of an album by its pictures one by one, one of
+//!   a picture by the same file as a document, a file that cannot be sent by a sentence that says so. Each of these follows a
+//!   refusal, so nothing comes twice.
 //! - Everything but answers and questions is silent, and no link is previewed.
 //! - A part waits for the bot's limit, and for a moment for the preview of its conversation that is on its way.
 //! - 429 freezes the chat for as long as it says; a chat that is gone closes its conversation.
@@ -13,10 +14,11 @@ use tokio::time::Instant;
 use super::Telegram;
 use super::api::{ApiError, FileBody};
 use super::keyboard;
-use super::plan::{Outgoing, Planned, Shelf, Words, caption};
+use super::plan::{self, Outgoing, Planned, Shelf, Words, caption};
 use super::render::Entity;
 use super::send::{FileMethod, InputMedia, LinkPreviewOptions, Place, ReplyParameters, SendFile, SendMediaGroup, SendMessage, Target};
 use super::types::SentMessage;
+use crate::crash;
 use crate::delivery::{Outcome, Part};
 use crate::ids::ConversationId;
 use crate::limits::{FULL_PAUSE, TELEGRAM_CALL_TIME, TELEGRAM_FREEZE, TELEGRAM_UNAUTHORIZED_PAUSE, TELEGRAM_UPLOAD_TIME};
@@ -52,11 +54,17 @@ impl Telegram {
         let planned = serde_json::from_str(&part.body).unwrap_or_else(|_| Planned::Text(Words::plain(&part.body)));
         let sent = match planned {
             Planned::Text(words) => self.send_words(manner, &words).await,
-            Planned::Answer { markdown } => {
-                let file = FileBody::from_bytes("answer.md", markdown).with_media_type(Some("text/markdown"));
-                self.send_file(manner, FileMethod::Document, file, "").await
-            }
-            Planned::Files { files } => self.send_files(manner, part.conversation, &files).await,
+            Planned::Answer { markdown } => self.send_answer(manner, markdown).await,
+            Planned::Files { files } => match &files[..] {
+                [file] => self.send_one(manner, part.conversation, file).await,
+                files => match self.send_as(manner, part.conversation, files, None).await {
+                    Err(error) if is_about_the_content(&error) || matches!(error, ApiError::Unreadable(_)) => {
+                        tracing::info!(%error, files = names(files), "an album is sent one by one");
+                        return Outcome::Split(plan::apart(files));
+                    }
+                    sent => sent,
+                },
+            },
         };
         self.outcome(&part, target, began, sent).await
     }
@@ -85,32 +93,43 @@ impl Telegram {
             reply_parameters: words.answers.map(ReplyParameters::to),
             reply_markup: keyboard.as_ref(),
         };
-        first(self.api().call::<SentMessage>("sendMessage", &message, TELEGRAM_CALL_TIME).await.map(|sent| vec![sent]))
+        let time = crash::call_time().unwrap_or(TELEGRAM_CALL_TIME);
+        first(self.api().call::<SentMessage>("sendMessage", &message, time).await.map(|sent| vec![sent]))
     }
 
-    /// One file, or an album of several.
-    async fn send_files(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing]) -> Sent {
-        let sent = match self.send_as(manner, conversation, files, None).await {
-            Err(error) if files.iter().any(|file| file.method != FileMethod::Document) && is_about_the_content(&error) => {
-                tracing::info!(%error, files = names(files), "files are sent as documents");
-                self.send_as(manner, conversation, files, Some(FileMethod::Document)).await
+    /// The whole answer, as a file. Without it there is only the beginning, and that is said.
+    async fn send_answer(&self, manner: Manner, markdown: String) -> Sent {
+        let file = FileBody::from_bytes("answer.md", markdown).with_media_type(Some("text/markdown"));
+        match self.send_file(manner, FileMethod::Document, file, "").await {
+            Err(error) if is_about_the_content(&error) => self.say_refused(manner, "the file with the whole answer", &error).await,
+            sent => sent,
+        }
+    }
+
+    async fn send_one(&self, manner: Manner, conversation: ConversationId, file: &Outgoing) -> Sent {
+        let one = std::slice::from_ref(file);
+        let sent = match self.send_as(manner, conversation, one, None).await {
+            Err(error) if file.method != FileMethod::Document && is_about_the_content(&error) => {
+                tracing::info!(%error, file = file.path, "a file is sent as a document");
+                self.send_as(manner, conversation, one, Some(FileMethod::Document)).await
             }
             sent => sent,
         };
         match sent {
-            Err(error) if is_about_the_content(&error) => {
-                tracing::warn!(%error, "files were refused");
-                let reason = error.refusal().map_or_else(String::new, |refusal| format!(": {}", refusal.description));
-                self.send_words(manner, &Words::plain(format!("Telegram did not take {}{reason}.", names(files)))).await
-            }
+            Err(error) if is_about_the_content(&error) => self.say_refused(manner, &names(one), &error).await,
             // Nothing of it arrived, and it would be so again: the file is shorter than it was, or cannot be read.
             Err(ApiError::Unreadable(why)) => {
-                tracing::warn!(why, "files could not be read to their end");
-                self.send_words(manner, &Words::plain(format!("{} could not be sent: it could not be read to its end.", names(files))))
-                    .await
+                tracing::warn!(why, "a file could not be read to its end");
+                self.send_words(manner, &Words::plain(format!("{} could not be sent: it could not be read to its end.", names(one)))).await
             }
             sent => sent,
         }
+    }
+
+    async fn say_refused(&self, manner: Manner, what: &str, error: &ApiError) -> Sent {
+        tracing::warn!(%error, "a file was refused");
+        let reason = error.refusal().map_or_else(String::new, |refusal| format!(": {}", refusal.description));
+        self.send_words(manner, &Words::plain(format!("Telegram did not take {what}{reason}."))).await
     }
 
     /// Each by its own method, or all by one.
@@ -190,8 +209,8 @@ impl Telegram {
             Ok(id) => return Outcome::Sent(id.map(|id| id.to_string())),
             Err(error) => error,
         };
-        let again = self.learn(target, &error).await;
-        self.close_if_gone(target, &error, began).await;
+        let learnt = self.learn(target, &error).await;
+        let again = self.close_if_gone(target, &error, began).await.or(learnt);
         match error {
             ApiError::NotSent(why) | ApiError::Unreadable(why) => {
                 tracing::warn!(key = part.key, part = part.n, why, "a message was not sent");
@@ -230,25 +249,23 @@ impl Telegram {
     }
 
     /// Closes a chat that nothing can be sent to, unless somebody has spoken there since the sending began: then it could be
-    /// by now, and what they are answered must not be kept back.
-    async fn close_if_gone(&self, target: Target, error: &ApiError, began: Instant) {
-        if error.is_unauthorized() {
-            return;
+    /// by now, and neither this nor what they are answered must be kept back. When the same may be tried again, if it may.
+    async fn close_if_gone(&self, target: Target, error: &ApiError, began: Instant) -> Option<Duration> {
+        if error.is_unauthorized() || !(error.is_gone() || error.is_thread_gone()) {
+            return None;
         }
         let _nothing_is_taken = self.0.admission.lock().await;
         if self.state().heard.get(&target.chat()).is_some_and(|heard| *heard >= began) {
-            return;
+            return Some(Duration::ZERO);
         }
-        let closed = if error.is_gone() {
-            self.close_chat(Target::new(target.chat(), None), true).await
-        } else if error.is_thread_gone() {
-            self.close_chat(target, false).await
-        } else {
-            Ok(())
+        let closed = match error.is_gone() {
+            true => self.close_chat(Target::new(target.chat(), None), true).await,
+            false => self.close_chat(target, false).await,
         };
         if let Err(error) = closed {
             tracing::error!(chat = target.chat(), %error, "a conversation that cannot be reached could not be closed");
         }
+        None
     }
 }
 

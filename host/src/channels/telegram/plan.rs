@@ -135,6 +135,13 @@ pub fn plan(reply: &Reply<'_>, shelf: Option<&Shelf>) -> Vec<Planned> {
     parts
 }
 
+/// Each file in a part of its own, as the store keeps it.
+#[must_use]
+pub fn apart(files: &[Outgoing]) -> Vec<String> {
+    let parts = files.iter().map(|file| Planned::Files { files: vec![file.clone()] });
+    parts.filter_map(|part| serde_json::to_string(&part).ok()).collect()
+}
+
 fn texts(body: &str) -> Vec<Planned> {
     let rendered = render::render_or_file(body);
     let words = |text: render::Text| Planned::Text(Words { text: text.text, entities: text.entities, ..Words::default() });

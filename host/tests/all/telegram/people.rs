@@ -117,6 +117,8 @@ async fn a_refusal_that_comes_late_keeps_no_answer_back() {
     bot.telegram.confirmed().await.unwrap();
     bot.telegram.release("card");
     noted(&bot, bot.ann, 1).await;
+    // Nor is what was refused.
+    card(&bot, "Bob").await;
     assert_eq!(column(&bot, "SELECT count(*) FROM conversations WHERE closed_at IS NOT NULL"), ["0"]);
     host.stop().await;
 }
