@@ -45,6 +45,7 @@ use url::Url;
 use self::access::Access;
 use self::albums::Albums;
 use self::api::{Api, SetupError};
+use self::errand::copies::Copies;
 use self::pace::{EditBudget, Freezes, Throttle};
 use self::people::{Pairing, Recent};
 use self::plan::Shelf;
@@ -125,6 +126,7 @@ struct State {
     is_draftless: bool,
     /// Groups with topics, by what their messages say.
     forums: HashSet<i64>,
+    copies: Copies,
 }
 
 /// Why a bot cannot be served.
@@ -203,6 +205,7 @@ impl Telegram {
         let (poller, fetcher) = (self.clone(), self.clone());
         supervisor.keep("telegram", move || poller.clone().poll());
         supervisor.keep("telegram files", move || fetcher.clone().fetch());
+        supervisor.spawn(self.clone().sweep_all_copies());
         // Whoever looked before it served has found that nothing can be sent.
         self.host().delivery.wake_all();
         Ok(())
@@ -263,5 +266,6 @@ impl Channel for Telegram {
 
     fn drained(&self, conversation: ConversationId) {
         self.delivered(conversation);
+        self.sweep_copies(conversation);
     }
 }

@@ -1,22 +1,16 @@
 //! What the operator asks of the bot from the terminal.
 
-use std::io;
+pub(super) mod copies;
+
 use std::path::Path;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use uuid::Uuid;
 
 use super::Telegram;
-use super::fetch::file_name;
 use super::send::Target;
 use crate::clock;
-use crate::ids::{ConversationId, OutboxId};
-use crate::limits::TELEGRAM_FILE_OUT_BYTES;
+use crate::ids::OutboxId;
 use crate::store::{NewOutbox, OutboxKind, OutboxState, Person, Role, StoreError};
-
-/// Where files of errands are kept, in the workspace of the chat that they go to.
-const FOLDER: &str = "attachments/outgoing";
 
 impl Telegram {
     /// The first owner that somebody has become.
@@ -58,7 +52,7 @@ impl Telegram {
         Ok(known)
     }
 
-    /// Queues something for an address, durable when it returns.
+    /// Queues something for an address, durable when it returns. The text may be somebody else's: it attaches nothing.
     ///
     /// # Errors
     ///
@@ -67,13 +61,16 @@ impl Telegram {
         let target: Target = address.parse().map_err(|error| format!("{error}"))?;
         let conversation = self.conversation(target, None).await.map_err(|error| error.to_string())?;
         let id = Uuid::new_v4();
-        let mut body = text.to_owned();
-        if let Some(file) = file {
-            let kept = self.keep_file(conversation, file, id).await.map_err(|error| format!("cannot send {}: {error}", file.display()))?;
-            body.push_str(&format!("\n\n<attachment>{kept}</attachment>"));
-        }
+        let _bringing = file.map(|_| self.bringing(conversation, id));
+        let body = match file {
+            Some(file) => {
+                let kept = self.keep_copy(conversation, file, id).await;
+                copies::with_file(&kept.map_err(|error| format!("cannot send {}: {error}", file.display()))?, text)
+            }
+            None => text.to_owned(),
+        };
         let kind = if silent { OutboxKind::Tell } else { OutboxKind::Final };
-        let reply = NewOutbox::new(format!("{}.errand.{id}", self.0.name), conversation, kind, body);
+        let reply = NewOutbox::new(copies::key(&self.0.name, id), conversation, kind, body);
         self.0.store.tell(reply, clock::now()).await.map_err(|error| error.to_string())
     }
 
@@ -84,30 +81,5 @@ impl Telegram {
     /// What reading the store can fail with.
     pub async fn fate(&self, reply: OutboxId) -> Result<OutboxState, StoreError> {
         Ok(self.0.store.outbox(reply).await?.map_or(OutboxState::Failed, |row| row.state))
-    }
-
-    /// Copies a file of the operator into the workspace of the chat: what is sent is what it was now.
-    async fn keep_file(&self, conversation: ConversationId, file: &Path, id: Uuid) -> io::Result<String> {
-        let workspace = self.workdir().workspace(conversation);
-        let file = file.to_owned();
-        let copying = tokio::task::spawn_blocking(move || {
-            let (folder, name) = file.parent().zip(file.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
-            let from = Dir::open_ambient_dir(folder, ambient_authority())?;
-            let found = from.metadata(name)?;
-            if !found.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-            }
-            if !(1..=TELEGRAM_FILE_OUT_BYTES).contains(&found.len()) {
-                let why = format!("it has {} bytes; bots can send 1 byte to {} MB", found.len(), TELEGRAM_FILE_OUT_BYTES >> 20);
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
-            let to = Dir::open_ambient_dir(workspace, ambient_authority())?;
-            let place = format!("{FOLDER}/{}", id.simple());
-            to.create_dir_all(&place)?;
-            let kept = format!("{place}/{}", file_name(&name.to_string_lossy()));
-            from.copy(name, &to, &kept)?;
-            Ok(kept)
-        });
-        copying.await.map_err(io::Error::other)?
     }
 }

@@ -10,6 +10,7 @@ use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::errand::copies;
 use super::render::attachments::{self, Attachment};
 use super::render::{self, Entity};
 use super::send::FileMethod;
@@ -106,10 +107,13 @@ impl Shelf {
 /// The parts of a reply; at least one.
 #[must_use]
 pub fn plan(reply: &Reply<'_>, shelf: Option<&Shelf>) -> Vec<Planned> {
-    // What the host says attaches nothing: there may be words of others in it.
+    // What the host says attaches nothing: there may be words of others in it. So may there be in what a script sends: only
+    // the file that came with it goes along.
     let shelf = shelf.filter(|_| reply.kind != OutboxKind::Notice);
+    let own = copies::folder_of(reply.key);
+    let may_go = |path: &str| own.as_ref().is_none_or(|own| path.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with('/')));
     let found = attachments::find(reply.body);
-    let size = |path: &str| shelf.and_then(|shelf| shelf.file(path).ok()).map(|(_, bytes)| bytes);
+    let size = |path: &str| shelf.filter(|_| may_go(path)).and_then(|shelf| shelf.file(path).ok()).map(|(_, bytes)| bytes);
     let is_sent = |path: &str| size(path).is_some_and(|bytes| (1..=TELEGRAM_FILE_OUT_BYTES).contains(&bytes));
     let mut body = found.markdown(is_sent);
     for note in found.files.iter().filter_map(|file| unsendable(file, size(&file.path))) {
@@ -210,6 +214,10 @@ mod tests {
     use crate::store::{Conversation, MAY_REPEAT, OutboxKind};
 
     fn planned(body: &str, shelf: Option<&Shelf>) -> Vec<Planned> {
+        planned_as("s1.t1.final", body, shelf)
+    }
+
+    fn planned_as(key: &str, body: &str, shelf: Option<&Shelf>) -> Vec<Planned> {
         let conversation = Conversation {
             id: ConversationId(1),
             channel: "tg:1".into(),
@@ -221,7 +229,7 @@ mod tests {
             title: String::new(),
             closed_at: None,
         };
-        let reply = Reply { key: "s1.t1.final", conversation: &conversation, kind: OutboxKind::Final, body, buttons: &[], answers: None };
+        let reply = Reply { key, conversation: &conversation, kind: OutboxKind::Final, body, buttons: &[], answers: None };
         plan(&reply, shelf)
     }
 
@@ -248,6 +256,53 @@ mod tests {
             });
             assert!(longest.max().unwrap() <= MESSAGE_UNITS, "{}", body.len());
             assert_eq!(parts.len(), count, "{}", body.len());
+        }
+    }
+
+    /// What goes out as files, and the text that is left.
+    fn sent(key: &str, body: &str, shelf: &Shelf) -> (Vec<String>, String) {
+        let (mut paths, mut text) = (Vec::new(), String::new());
+        for part in planned_as(key, body, Some(shelf)) {
+            match part {
+                Planned::Text(words) => text.push_str(&words.text),
+                Planned::Answer { markdown } => text.push_str(&markdown),
+                Planned::Files { files } => paths.extend(files.into_iter().map(|file| file.path)),
+            }
+        }
+        (paths, text)
+    }
+
+    #[test]
+    fn what_a_script_says_attaches_nothing_but_the_file_that_came_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (id, other) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+        let key = copies::key("tg:1", id);
+        let own = format!("attachments/outgoing/{}", id.simple());
+        let files = [
+            "secret.txt".to_owned(),
+            format!("{own}/a.txt"),
+            format!("{own}x/b.txt"),
+            format!("attachments/outgoing/{}/c.txt", other.simple()),
+        ];
+        for file in &files {
+            std::fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
+            std::fs::write(folder.path().join(file), "a").unwrap();
+        }
+        let shelf = Shelf { workspace: Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap(), shared: None };
+        let tags: String = files.iter().map(|file| format!("<attachment>{file}</attachment>\n")).collect();
+        let links: String = files.iter().map(|file| format!("[a link]({file})\n")).collect();
+        for text in [tags, links] {
+            let (paths, said) = sent(&key, &text, &shelf);
+            assert_eq!(paths, [files[1].clone()], "{text}");
+            assert!([0, 2, 3].iter().all(|n| said.contains(&files[*n])), "what is not sent is said as it was written: {said}");
+            assert_eq!(sent("s1.t1.final", &text, &shelf).0, files, "an answer may");
+        }
+        // Whatever the text begins, or how much it names, the file goes.
+        let many: String = (0..100).map(|n| format!("[{n}](file-{n}.txt) ")).collect();
+        for text in ["```\ncode without an end", "<!-- a comment without an end", "> quoted", "- item", "[", "`", &many] {
+            let (paths, said) = sent(&key, &copies::with_file(&files[1], text), &shelf);
+            assert_eq!(paths, [files[1].clone()], "{text}");
+            assert!(!said.contains("attachment>"), "{said}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Replies on their way out: whole, in order, once, and to whom they are for, whatever Telegram and the network do meanwhile.
 
+mod errands;
 mod trouble;
 
 use std::fs;
