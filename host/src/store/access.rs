@@ -4,7 +4,7 @@ use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
 use super::sql::{self, int, uint, words};
-use super::{Store, StoreError, Tx};
+use super::{NewOutbox, Store, StoreError, Tx, outbox};
 use crate::clock::Moment;
 use crate::limits;
 
@@ -85,18 +85,20 @@ impl Store {
         self.write(128, move |tx| set_person(tx, &channel, &person)).await
     }
 
-    /// Makes somebody the owner if there is none. False: there is one.
+    /// Makes somebody the owner if there is none, and tells them so in the same commit. False: there is one.
     ///
     /// # Errors
     /// Those of any write.
-    pub async fn set_first_owner(&self, channel: &str, person: Person) -> Result<bool, StoreError> {
+    pub async fn set_first_owner(&self, channel: &str, person: Person, welcome: NewOutbox) -> Result<bool, StoreError> {
         let channel = channel.to_owned();
-        self.write(128, move |tx| {
+        let kept = self.keep(vec![welcome.need()]).await?;
+        self.write(128 + welcome.bytes(), move |tx| {
             let owner = "SELECT 1 FROM people WHERE channel = ?1 AND role = 'owner' LIMIT 1";
             if sql::one(tx.conn, owner, [&channel], |_| Ok(()))?.is_some() {
                 return Ok(false);
             }
-            set_person(tx, &channel, &person).map(|()| true)
+            set_person(tx, &channel, &person)?;
+            outbox::insert_all(tx, &[welcome], &kept, person.since).map(|_| true)
         })
         .await
     }
@@ -201,8 +203,8 @@ pub(super) fn count_strangers(tx: &mut Tx<'_>, strangers: &[Stranger]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Accept;
     use crate::store::tests::{AT, Fixture};
+    use crate::store::{Accept, OutboxKind};
 
     const CHANNEL: &str = "tg:1";
 
@@ -216,12 +218,15 @@ mod tests {
 
     #[tokio::test]
     async fn there_is_one_first_owner_and_a_decision_answers_its_request() {
-        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        let Fixture { store, folder: _folder, conversation, .. } = Fixture::new().await;
+        let welcome = |key: &str| NewOutbox::new(key, conversation, OutboxKind::Notice, "Welcome.");
         assert!(store.request(CHANNEL, asked("8")).await.unwrap());
         assert!(!store.request(CHANNEL, asked("8")).await.unwrap(), "one request per subject");
-        assert!(store.set_first_owner(CHANNEL, person("7", Role::Owner)).await.unwrap());
-        assert!(!store.set_first_owner(CHANNEL, person("9", Role::Owner)).await.unwrap());
-        assert!(store.set_first_owner("tg:2", person("9", Role::Owner)).await.unwrap(), "each channel has its own");
+        assert!(store.set_first_owner(CHANNEL, person("7", Role::Owner), welcome("7")).await.unwrap());
+        assert!(!store.set_first_owner(CHANNEL, person("9", Role::Owner), welcome("9")).await.unwrap());
+        assert!(store.set_first_owner("tg:2", person("9", Role::Owner), welcome("tg:2")).await.unwrap(), "each channel has its own");
+        let told: Vec<_> = store.pending_outbox(conversation, 9).await.unwrap().into_iter().map(|row| row.key).collect();
+        assert_eq!(told, ["7", "tg:2"], "who did not become it is told nothing");
         store.set_person(CHANNEL, person("8", Role::Rejected)).await.unwrap();
         assert_eq!(store.requests(CHANNEL).await.unwrap(), []);
         assert!(!store.request(CHANNEL, asked("8")).await.unwrap(), "who was turned down is not asked about again");

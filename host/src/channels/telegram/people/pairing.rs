@@ -5,10 +5,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Telegram;
+use crate::channels::telegram::send::Target;
 use crate::channels::telegram::update::Person as Writer;
 use crate::clock;
 use crate::limits::{PAIRING_TIME, PAIRING_TRIES};
-use crate::store::{Person, Role, StoreError};
+use crate::store::{NewOutbox, OutboxKind, Person, Role, StoreError};
 
 /// Of a code: without those that look like others.
 const LETTERS: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -99,15 +100,18 @@ impl Telegram {
             }
         }
         let person = Person { id: writer.id.to_string(), role: Role::Owner, name: writer.name.clone(), since: clock::now() };
-        let first = self.0.store.set_first_owner(&self.0.name, person).await?;
+        let text = "You are the owner of this bot now. Write to it; `/help` lists its commands.\n\nWhen somebody else writes to it, or adds \
+                    it to a group, you are asked here.";
+        let conversation = self.conversation(Target::new(writer.id, None), None).await?;
+        let key = format!("{}.paired.{}", self.0.name, writer.id);
+        let welcome = NewOutbox::new(key, conversation, OutboxKind::Notice, text);
+        let store = self.0.store.at(|| format!("pair@{}", writer.id));
+        let first = store.set_first_owner(&self.0.name, person, welcome).await?;
         // Used up when that is durable: the same message may come again.
         self.state().pairing = None;
         self.look_who_may_talk().await?;
         if first {
             tracing::info!(person = writer.id, name = writer.name, "the bot has its first owner");
-            let text = "You are the owner of this bot now. Write to it; `/help` lists its commands.\n\nWhen somebody else writes to it, or adds \
-                        it to a group, you are asked here.";
-            self.notify(writer.id, &format!("paired.{}", writer.id), text, Vec::new()).await?;
         }
         Ok(first)
     }
