@@ -578,7 +578,7 @@ pub const PANEL_STEPS: usize = 8;
 pub const PANEL_LINE_UNITS: usize = 160;
 /// What a panel shows of the answer that is being written, where there is no other preview of it.
 pub const PANEL_TAIL_UNITS: usize = 600;
-/// Panels of one turn: a second one when the first was deleted.
+/// Panels of one turn: a second one when the first was deleted, or nobody knows its number.
 pub const PANELS: u8 = 2;
 /// Refusals after which a panel is only closed, and a turn's answer is no longer shown in drafts.
 pub const PREVIEW_REFUSALS: u8 = 3;

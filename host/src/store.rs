@@ -411,11 +411,16 @@ impl Store {
 
     /// Queues a command that goes with the next commit. Nobody learns how it ended; with a full queue it is dropped.
     fn ride(&self, bytes: usize, run: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        self.post(bytes, true, run);
+    }
+
+    /// The same; `rides`: it waits for a commit, otherwise there is one for it.
+    fn post(&self, bytes: usize, rides: bool, run: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
         let Some(writer) = &self.inner.writer else { return };
         let Ok(place) = writer.places.clone().try_acquire_owned() else { return };
         let (caller, _) = oneshot::channel();
         let work = Box::new(Task { run: Some(run), outcome: None, caller });
-        let job = Job { work, bytes, label: self.label.clone(), awaited: false, rides: true, place: Some(place) };
+        let job = Job { work, bytes, label: self.label.clone(), awaited: false, rides, place: Some(place) };
         // A closed store writes nothing more.
         drop(writer.sender.send(Message::Job(job)));
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::blobs::{Kept, Need};
 use super::sql::{self, words};
 use super::wakes::Wake;
-use super::{BlobHash, Store, StoreError, Tx, conversations};
+use super::{BlobHash, Phase, Store, StoreError, Tx, conversations};
 use crate::clock::Moment;
 use crate::commands::Button;
 use crate::ids::{BootId, ConversationId, OutboxId};
@@ -156,13 +156,19 @@ impl Store {
         .await
     }
 
-    /// Does an answer or a question of the conversation wait for delivery?
+    /// Does an answer or a question of the conversation wait for delivery? And where its foreground session stands, seen at the
+    /// same moment.
     ///
     /// # Errors
     /// Those of any read.
-    pub async fn answers_wait(&self, conversation: ConversationId) -> Result<bool, StoreError> {
+    pub async fn answers_wait(&self, conversation: ConversationId) -> Result<(bool, Option<Phase>), StoreError> {
         let query = "SELECT 1 FROM outbox WHERE conversation = ?1 AND state = 'pending' AND kind IN ('final', 'question') LIMIT 1";
-        self.read(move |conn| Ok(sql::one(conn, query, [conversation.0], |_| Ok(()))?.is_some())).await
+        self.read(move |conn| {
+            let moment = conn.unchecked_transaction()?;
+            let waits = sql::one(&moment, query, [conversation.0], |_| Ok(()))?.is_some();
+            Ok((waits, conversations::current_foreground(&moment, conversation)?.map(|session| session.phase)))
+        })
+        .await
     }
 
     /// Conversations with pending replies, in order of their oldest one.

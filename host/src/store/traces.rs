@@ -15,7 +15,7 @@ pub struct Panel {
     pub conversation: ConversationId,
     pub session: SessionId,
     pub turn: TurnId,
-    /// The channel's id of the message.
+    /// The channel's id of the message, in the channel's own form.
     pub remote_id: String,
 }
 
@@ -71,20 +71,24 @@ impl Store {
         self.read(move |conn| sql::one(conn, query, [conversation.0], panel_row)).await
     }
 
-    /// Remembers a conversation's panel in place of the one before. Rides with the next commit; nobody waits.
-    pub fn keep_panel(&self, panel: Panel) {
-        self.ride(128, move |tx| {
-            let Panel { conversation, session, turn, remote_id } = &panel;
-            let query = "INSERT OR REPLACE INTO panels (conversation, session, turn, remote_id) VALUES (?1, ?2, ?3, ?4)";
-            sql::execute(tx.conn, query, (conversation.0, session.0, turn.0, remote_id)).map(drop)
-        });
+    /// Remembers a conversation's panel in place of the one before.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn note_panel(&self, panel: Panel) -> Result<(), StoreError> {
+        self.write(128, move |tx| set_panel(tx, &panel)).await
     }
 
-    /// Forgets a panel that has been finished. Rides with the next commit; nobody waits.
+    /// The same, at once; nobody waits.
+    pub fn keep_panel(&self, panel: Panel) {
+        self.post(128, false, move |tx| set_panel(tx, &panel));
+    }
+
+    /// Forgets the panel of a turn, which has been finished, at once; nobody waits.
     pub fn forget_panel(&self, panel: Panel) {
-        self.ride(64, move |tx| {
-            let query = "DELETE FROM panels WHERE conversation = ?1 AND remote_id = ?2";
-            sql::execute(tx.conn, query, (panel.conversation.0, &panel.remote_id)).map(drop)
+        self.post(64, false, move |tx| {
+            let query = "DELETE FROM panels WHERE conversation = ?1 AND session = ?2 AND turn = ?3";
+            sql::execute(tx.conn, query, (panel.conversation.0, panel.session.0, panel.turn.0)).map(drop)
         });
     }
 
@@ -102,6 +106,12 @@ impl Store {
         })
         .await
     }
+}
+
+fn set_panel(tx: &mut Tx<'_>, panel: &Panel) -> Result<(), StoreError> {
+    let Panel { conversation, session, turn, remote_id } = panel;
+    let query = "INSERT OR REPLACE INTO panels (conversation, session, turn, remote_id) VALUES (?1, ?2, ?3, ?4)";
+    sql::execute(tx.conn, query, (conversation.0, session.0, turn.0, remote_id)).map(drop)
 }
 
 fn panel_row(row: &Row<'_>) -> rusqlite::Result<Panel> {
@@ -146,19 +156,24 @@ mod tests {
     #[tokio::test]
     async fn a_conversation_has_the_panel_that_came_last() {
         let fixture = Fixture::new().await;
-        let panel = |remote_id: &str| Panel {
+        let panel = |turn: i64, remote_id: &str| Panel {
             conversation: fixture.conversation,
             session: fixture.session.id,
-            turn: TurnId(3),
+            turn: TurnId(turn),
             remote_id: remote_id.into(),
         };
-        fixture.store.keep_panel(panel("10"));
-        fixture.store.keep_panel(panel("11"));
-        fixture.store.forget_panel(panel("10"));
+        fixture.store.note_panel(panel(3, "?")).await.unwrap();
+        assert_eq!(fixture.store.panel(fixture.conversation).await.unwrap(), Some(panel(3, "?")));
+        fixture.store.keep_panel(panel(3, "10"));
+        fixture.store.keep_panel(panel(4, "11"));
+        fixture.store.forget_panel(panel(3, "10"));
         fixture.accept("so that it is committed").await;
-        assert_eq!(fixture.store.panels("terminal").await.unwrap(), [panel("11")]);
-        assert_eq!(fixture.store.panel(fixture.conversation).await.unwrap(), Some(panel("11")));
+        assert_eq!(fixture.store.panels("terminal").await.unwrap(), [panel(4, "11")]);
         assert_eq!(fixture.store.panels("tg:1").await.unwrap(), []);
+        // Whatever is known of its number.
+        fixture.store.forget_panel(panel(4, "?"));
+        fixture.accept("so that this is committed").await;
+        assert_eq!(fixture.store.panel(fixture.conversation).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -8,8 +8,10 @@
 //!   closed after it.
 //! - A panel is opened once for a turn, a second time if somebody deleted it, and closed exactly once. What was refused is not
 //!   repeated, nor is what is there already.
+//! - A panel whose number nobody learned, because of a kill or a lost answer, can never be changed. The turn's next panel says
+//!   that such a one is out of date; a turn that is over says it in a message of its own.
 //!
-//! What it does not do: send, wait, keep the panel's id over a restart, or know what a budget is.
+//! What it does not do: send, wait, keep the panel over a restart, or know what a budget is.
 
 mod content;
 #[cfg(test)]
@@ -18,7 +20,7 @@ mod turn;
 
 use tokio::time::Instant;
 
-use self::turn::{Panel, Turn, Wanted, What};
+use self::turn::{Last, Panel, Turn, Wanted, What};
 use super::render::Text;
 use crate::clock::Moment;
 use crate::ids::TurnKey;
@@ -99,6 +101,38 @@ pub enum Outcome {
     Refused,
 }
 
+/// What a restart must know of a turn's panels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub turn: TurnKey,
+    /// The panel; none: it is being sent, or nobody knows its number.
+    pub id: Option<i64>,
+    /// There may be one that nobody can change any more. Always, while the number is not known.
+    pub stray: bool,
+}
+
+impl Kept {
+    /// As it is stored: the number, with a `?` before it for a stray one.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let id = self.id.map(|id| id.to_string()).unwrap_or_default();
+        if self.stray { format!("{STRAY}{id}") } else { id }
+    }
+
+    /// What was stored; none: something else.
+    #[must_use]
+    pub fn from_text(turn: TurnKey, text: &str) -> Option<Self> {
+        match text.strip_prefix(STRAY) {
+            Some("") => Some(Self { turn, id: None, stray: true }),
+            Some(id) => Some(Self { turn, id: Some(id.parse().ok()?), stray: true }),
+            None => Some(Self { turn, id: Some(text.parse().ok()?), stray: false }),
+        }
+    }
+}
+
+/// See [`Kept::to_text`].
+const STRAY: char = '?';
+
 /// What one chat, or topic of a chat, shows of its conversation.
 #[derive(Debug)]
 pub struct Screen {
@@ -118,9 +152,12 @@ pub struct Screen {
 #[derive(Debug)]
 struct Closing {
     key: TurnKey,
-    /// None: it is still being sent.
     id: Option<i64>,
-    text: Text,
+    /// It is still being sent.
+    is_coming: bool,
+    /// See [`Kept::stray`].
+    stray: bool,
+    last: Last,
     tries: u8,
     not_before: Option<Instant>,
 }
@@ -142,15 +179,27 @@ impl Screen {
 
     /// After a restart: the panel of a turn, which goes on with it or is closed.
     #[must_use]
-    pub fn restored(kind: ChatKind, panel: i64, key: TurnKey, now: Instant) -> Self {
-        Self { turn: Some(Turn::restored(key, panel, now + PANEL_PATIENCE)), ..Self::new(kind) }
+    pub fn restored(kind: ChatKind, kept: Kept, now: Instant) -> Self {
+        Self { turn: Some(Turn::restored(kept, now + PANEL_PATIENCE)), ..Self::new(kind) }
     }
 
-    /// The panel that a restart must know of: its turn and its message.
+    /// What a restart must know, also of a panel that is only about to be sent.
     #[must_use]
-    pub fn panel(&self) -> Option<(TurnKey, i64)> {
-        let closing = self.closing.as_ref().and_then(|closing| Some((closing.key, closing.id?)));
-        closing.or_else(|| self.turn.as_ref().and_then(|turn| Some((turn.key, turn.panel.id()?))))
+    pub fn kept(&self) -> Option<Kept> {
+        match &self.closing {
+            Some(closing) => Some(Kept { turn: closing.key, id: closing.id, stray: closing.stray || closing.id.is_none() }),
+            None => self.turn.as_ref().and_then(Turn::kept),
+        }
+    }
+
+    /// The chat has another number from now on, and what was sent there before cannot be changed any more.
+    pub fn moved(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.moved();
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.stray |= closing.id.take().is_some();
+        }
     }
 
     /// Another message of the bot came into the chat: a draft is gone with it.
@@ -172,21 +221,23 @@ impl Screen {
     /// What came of [`Next::send`]. The answer, by its number, of which a person can now read text.
     pub fn outcome(&mut self, outcome: Outcome, now: Instant) -> Option<u64> {
         let Flight { key, what, shows } = self.flight.take()?;
-        let is_preview = !matches!(what, What::Close { .. });
+        let is_preview = !matches!(what, What::Close { .. } | What::Last { .. });
         if is_preview && matches!(outcome, Outcome::NotSent | Outcome::Unknown) {
             self.pause = Some(now + PREVIEW_PAUSE);
         }
         match what {
-            What::Close { .. } => self.closed(outcome, now),
+            What::Close { .. } | What::Last { .. } => self.closed(outcome, matches!(what, What::Close { .. }), now),
             What::Draft { .. } if outcome == Outcome::MethodMissing => self.draftless = true,
             _ => {}
         }
         match (&mut self.turn, &mut self.closing) {
             (Some(turn), _) if turn.key == key => turn.sent(what, outcome, now),
             // It was over before its panel had come.
-            (_, Some(closing)) if closing.key == key && closing.id.is_none() => {
+            (_, Some(closing)) if closing.key == key && closing.is_coming => {
+                closing.is_coming = false;
                 closing.id = if let Outcome::Sent(id) = outcome { id } else { None };
-                if closing.id.is_none() {
+                closing.stray |= is_stray(outcome);
+                if closing.id.is_none() && !closing.stray {
                     self.closing = None;
                 }
             }
@@ -195,11 +246,12 @@ impl Screen {
         shows.filter(|_| matches!(outcome, Outcome::Sent(_)))
     }
 
-    fn closed(&mut self, outcome: Outcome, now: Instant) {
+    /// `is_edit`: it can be made again without harm when nobody knows whether it arrived.
+    fn closed(&mut self, outcome: Outcome, is_edit: bool, now: Instant) {
         let Some(closing) = &mut self.closing else { return };
         closing.tries += u8::from(outcome == Outcome::Unknown);
-        let is_again = matches!(outcome, Outcome::NotSent | Outcome::Unknown) && closing.tries < PANEL_CLOSES;
-        if is_again {
+        let may_be_again = outcome == Outcome::NotSent || (outcome == Outcome::Unknown && is_edit);
+        if may_be_again && closing.tries < PANEL_CLOSES {
             closing.not_before = Some(now + PREVIEW_PAUSE);
         } else {
             self.closing = None;
@@ -231,9 +283,10 @@ impl Screen {
 
     /// A turn is over: its panel is closed, also one that is still on its way.
     fn end(&mut self, turn: Turn, live: &Live) {
-        let id = turn.panel.id();
-        if id.is_some() || matches!(turn.panel, Panel::Coming) {
-            self.closing = Some(Closing { key: turn.key, id, text: turn.last_text(live), tries: 0, not_before: None });
+        let (key, id, stray) = (turn.key, turn.panel.id(), turn.stray);
+        let is_coming = matches!(turn.panel, Panel::Coming);
+        if id.is_some() || is_coming || stray {
+            self.closing = Some(Closing { key, id, is_coming, stray, last: turn.last(live), tries: 0, not_before: None });
         }
     }
 
@@ -267,6 +320,7 @@ impl Screen {
             What::Open { text, content } => (Action::SendPanel { text: text.clone() }, content.shows_answer()),
             What::Edit { id, text, content } => (Action::EditPanel { id: *id, text: text.clone() }, content.shows_answer()),
             What::Close { id, text } => (Action::ClosePanel { id: *id, text: text.clone() }, false),
+            What::Last { text } => (Action::SendPanel { text: text.clone() }, false),
             What::Draft { text } => (Action::Draft { draft_id: draft_id(key), text: text.clone(), can_stop: true }, !text.text.is_empty()),
         };
         self.flight = Some(Flight { key, what, shows: shows_text.then_some(live.answer) });
@@ -279,7 +333,12 @@ impl Screen {
             return None;
         }
         if let Some(closing) = &self.closing {
-            let what = What::Close { id: closing.id?, text: closing.text.clone() };
+            let text = closing.last.text(closing.stray);
+            let what = match closing.id {
+                Some(id) => What::Close { id, text },
+                None if closing.is_coming => return None,
+                None => What::Last { text },
+            };
             return Some((closing.key, Wanted { at: closing.not_before.unwrap_or(around.now), what }));
         }
         let turn = self.turn.as_ref().filter(|turn| turn.patience.is_none())?;
@@ -287,6 +346,11 @@ impl Screen {
         wanted.at = self.pause.map_or(wanted.at, |pause| wanted.at.max(pause));
         Some((turn.key, wanted))
     }
+}
+
+/// May a new message be there, and nobody knows its number?
+fn is_stray(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Sent(None) | Outcome::Unknown)
 }
 
 /// The earliest of several moments.

@@ -4,7 +4,9 @@
 //!   anew from the stored panel and ends nothing else.
 //! - A reply and a preview of the same conversation are never on their way at once: whoever sends holds the [`Stage`]. A
 //!   reply waits for it only for a moment.
-//! - The panel of a running turn is stored, so that the next run of the host goes on with it.
+//! - The panel of a running turn is stored before it is sent, so that the next run of the host goes on with it, or says of one
+//!   whose number was lost that it is out of date.
+//! - A conversation is shown for as long as something in it waits: its turn may begin at any time.
 //!
 //! What to show, and when, is the screen's decision; what it looks like on the wire is in `requests`.
 
@@ -21,13 +23,13 @@ use tokio::time::Instant;
 
 use super::Telegram;
 use super::pace::Weight;
-use super::panel::{Around, ChatKind, Next, Outcome, Screen};
+use super::panel::{Action, Around, ChatKind, Kept, Next, Outcome, Screen};
 use super::send::Target;
 use crate::clock;
 use crate::ids::{ConversationId, TurnKey};
 use crate::limits::{FULL_PAUSE, PREVIEW_YIELD, SCREEN_IDLE, SCREEN_PAUSE};
 use crate::session::live::{Activity, Live, LiveView};
-use crate::store::{Panel, StoreError};
+use crate::store::{Panel, Phase, StoreError};
 use crate::supervise::{Budget, Stopping};
 
 /// What delivery and the task of a conversation share.
@@ -41,9 +43,6 @@ pub(super) struct Stage {
     news: Notify,
 }
 
-/// The panel that a restart must know of.
-type Kept = Option<(TurnKey, i64)>;
-
 /// A request on its way, and what came of it.
 type Flight = BoxFuture<'static, Outcome>;
 
@@ -56,7 +55,8 @@ struct Show {
     live: LiveView,
     watch: watch::Receiver<Live>,
     screen: Screen,
-    kept: Kept,
+    /// What the store knows.
+    kept: Option<Kept>,
     flight: Option<Flight>,
     typing: Option<BoxFuture<'static, ()>>,
 }
@@ -92,17 +92,20 @@ impl Telegram {
         });
     }
 
-    /// Shows again what the last run of the host has shown: stored panels, and sessions that are in a turn.
+    /// Shows again what the last run of the host has shown: stored panels, sessions that are in a turn, and conversations in
+    /// which something waits.
     pub(super) async fn present_again(&self) -> Result<(), StoreError> {
         for panel in self.0.store.panels(&self.0.name).await? {
             // A turn that is parked would not be folded by itself.
             self.host().router.wake(panel.conversation);
             self.present(panel.conversation);
         }
-        for session in self.0.store.open_sessions().await? {
-            let conversation = self.0.store.conversation(session.conversation).await?;
-            if conversation.is_some_and(|conversation| conversation.channel == self.0.name) {
-                self.present(session.conversation);
+        let open = self.0.store.open_sessions().await?.into_iter().map(|session| session.conversation);
+        let waiting = self.0.store.waiting_conversations(None).await?;
+        for conversation in open.chain(waiting) {
+            let known = self.0.store.conversation(conversation).await?;
+            if known.is_some_and(|known| known.channel == self.0.name) {
+                self.present(conversation);
             }
         }
         Ok(())
@@ -154,12 +157,18 @@ impl Telegram {
         show.run(stopping).await;
     }
 
-    /// Does an answer or a question of the conversation wait for delivery?
-    async fn answers_wait(&self, conversation: ConversationId) -> bool {
+    /// Does an answer or a question of the conversation wait for delivery? And where its session stands.
+    async fn answers_wait(&self, conversation: ConversationId) -> (bool, Option<Phase>) {
         self.0.store.answers_wait(conversation).await.unwrap_or_else(|error| {
             tracing::debug!(%conversation, %error, "nothing is shown just now");
-            true
+            (true, None)
         })
+    }
+
+    /// Does a message wait in the conversation, for its files, the operator or the disk?
+    async fn something_waits(&self, conversation: ConversationId) -> bool {
+        let standing = self.0.store.standing(conversation).await;
+        standing.is_ok_and(|standing| !standing.open.is_empty())
     }
 
     /// When the next request that only shows progress may be made.
@@ -195,11 +204,11 @@ impl Show {
         let Ok(target) = known.address.parse::<Target>() else { return Ok(None) };
         let kept = telegram.0.store.panel(conversation).await?.and_then(|panel| {
             let key = TurnKey { session: panel.session, turn: panel.turn };
-            Some((key, panel.remote_id.parse().ok()?))
+            Kept::from_text(key, &panel.remote_id)
         });
         let kind = if target.is_group() { ChatKind::Group } else { ChatKind::Private };
         let screen = match kept {
-            Some((key, panel)) => Screen::restored(kind, panel, key, Instant::now()),
+            Some(kept) => Screen::restored(kind, kept, Instant::now()),
             None => Screen::new(kind),
         };
         let live = telegram.host().router.live(conversation);
@@ -228,7 +237,7 @@ impl Show {
                 _ = changed(&mut self.watch, pause) => {}
                 () = tokio::time::sleep_until(again) => {
                     if is_idle && idle_since.elapsed() >= SCREEN_IDLE {
-                        if self.leave() {
+                        if !self.telegram.something_waits(self.conversation).await && self.leave() {
                             return;
                         }
                         idle_since = Instant::now();
@@ -241,20 +250,25 @@ impl Show {
     /// Looks at the session once and sends what is due. When to look again, and whether there is nothing to show.
     async fn look(&mut self, now: Instant) -> (Option<Instant>, bool) {
         let target = self.telegram.moved(self.target);
+        if target.chat() != self.target.chat() {
+            self.target = target;
+            self.screen.moved();
+        }
         let frozen = self.telegram.frozen_for(target).map(|left| now + left);
         let budget = self.telegram.room(target.chat(), now);
         let may_send = self.flight.is_none() && frozen.is_none() && budget <= now;
         // First the stage, then the store, then the session: what delivery has not begun to send after this is newer.
         let turn = if may_send { self.stage.turn.clone().try_lock_owned().ok() } else { None };
-        let finals = may_send && (turn.is_none() || self.telegram.answers_wait(self.conversation).await);
+        let (waits, phase) = if turn.is_some() { self.telegram.answers_wait(self.conversation).await } else { (may_send, None) };
         if self.stage.sent.swap(false, Ordering::Acquire) {
             self.screen.message_sent();
         }
         let previews = self.telegram.settings().preview;
         let drafts = !self.telegram.state().is_draftless;
-        let around = Around { now, clock: clock::now(), budget, frozen: frozen.is_some(), finals, previews, drafts };
         // A copy: nobody who looks holds up the session.
         let live = self.watch.borrow_and_update().clone();
+        let finals = waits || (turn.is_some() && is_behind(live.activity, phase));
+        let around = Around { now, clock: clock::now(), budget, frozen: frozen.is_some(), finals, previews, drafts };
         let Next { typing, send, again } = self.screen.next(&live, &around);
         if typing && self.typing.is_none() {
             self.typing = Some(self.telegram.clone().say_typing(target).boxed());
@@ -262,7 +276,7 @@ impl Show {
         let sends = send.is_some();
         if let Some(action) = send {
             match self.telegram.take_room(target.chat(), now) {
-                true => self.flight = Some(self.telegram.clone().fly(target, action, turn).boxed()),
+                true => self.launch(action, turn),
                 false => self.landed(Outcome::NotSent),
             }
         }
@@ -271,6 +285,16 @@ impl Show {
         // Delivery says when it is done; should that be missed, this is not.
         let fallback = finals.then(|| now + FULL_PAUSE);
         (again.into_iter().chain(frozen).chain(fallback).min(), is_idle && frozen.is_none())
+    }
+
+    fn launch(&mut self, action: Action, turn: Option<OwnedMutexGuard<()>>) {
+        let shown = if matches!(action, Action::Draft { .. }) { None } else { self.screen.kept() };
+        let note = shown.filter(|shown| self.kept != Some(*shown));
+        if note.is_some() {
+            self.kept = note;
+        }
+        let (shown, note) = (shown.map(|shown| shown.turn), note.map(|note| self.row(note)));
+        self.flight = Some(self.telegram.clone().fly(self.target, action, turn, shown, note).boxed());
     }
 
     fn landed(&mut self, outcome: Outcome) {
@@ -286,23 +310,22 @@ impl Show {
 
     /// Stores what a restart must know.
     fn keep(&mut self) {
-        let now = self.screen.panel();
+        let now = self.screen.kept();
         if now == self.kept {
             return;
         }
         let store = &self.telegram.0.store;
-        let row = |(key, id): (TurnKey, i64)| Panel {
-            conversation: self.conversation,
-            session: key.session,
-            turn: key.turn,
-            remote_id: id.to_string(),
-        };
         match (now, self.kept) {
-            (Some(now), _) => store.keep_panel(row(now)),
-            (None, Some(before)) => store.forget_panel(row(before)),
+            (Some(now), _) => store.at(|| format!("panel_kept@{}", now.turn)).keep_panel(self.row(now)),
+            (None, Some(before)) => store.at(|| format!("panel_forgotten@{}", before.turn)).forget_panel(self.row(before)),
             (None, None) => {}
         }
         self.kept = now;
+    }
+
+    fn row(&self, kept: Kept) -> Panel {
+        let Kept { turn: TurnKey { session, turn }, .. } = kept;
+        Panel { conversation: self.conversation, session, turn, remote_id: kept.to_text() }
     }
 
     /// Ends, unless it has been called again meanwhile.
@@ -326,6 +349,11 @@ impl Show {
     }
 }
 
+/// Does a session still look as if it worked, while its turn is over in the store? Then the answer may have been sent already.
+fn is_behind(activity: Activity, phase: Option<Phase>) -> bool {
+    matches!(activity, Activity::Asking | Activity::Calling) && matches!(phase, None | Some(Phase::Idle | Phase::Parked | Phase::Closed))
+}
+
 /// What came of the request that is on its way. Never returns while there is none.
 async fn landing(flight: &mut Option<Flight>) -> Outcome {
     match flight {
@@ -346,5 +374,25 @@ async fn changed(watch: &mut watch::Receiver<Live>, not_before: Instant) {
     tokio::time::sleep_until(not_before).await;
     if watch.changed().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_shown_of_a_turn_that_is_over_in_the_store() {
+        for activity in [Activity::Asking, Activity::Calling] {
+            for phase in [Phase::Asking, Phase::Calling, Phase::Compacting] {
+                assert!(!is_behind(activity, Some(phase)));
+            }
+            for phase in [None, Some(Phase::Idle), Some(Phase::Parked), Some(Phase::Closed)] {
+                assert!(is_behind(activity, phase), "its answer may have been sent");
+            }
+        }
+        for phase in [None, Some(Phase::Asking), Some(Phase::Parked)] {
+            assert!(!is_behind(Activity::Idle, phase) && !is_behind(Activity::Parked, phase), "what is over may be said");
+        }
     }
 }

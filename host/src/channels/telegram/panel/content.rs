@@ -23,6 +23,9 @@ pub(super) enum Standing {
     Interrupted,
 }
 
+/// True whether there is such a message or not.
+pub(super) const OUT_OF_DATE: &str = "If a message above still says “Working”, it is out of date.";
+
 /// What a panel says, without the time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Content {
@@ -80,8 +83,9 @@ impl Content {
         !self.tail.text.is_empty()
     }
 
-    /// As it is sent. A turn that waits does not say how long.
-    pub(super) fn text(&self, elapsed: Option<Duration>) -> Text {
+    /// As it is sent. A turn that waits does not say how long. `after_stray`: there may be a panel before it that nobody can
+    /// change any more.
+    pub(super) fn text(&self, elapsed: Option<Duration>, after_stray: bool) -> Text {
         let mut text = String::from(match self.standing {
             Standing::Working => "Working",
             Standing::Waiting => "Waiting for you",
@@ -113,6 +117,10 @@ impl Content {
         }
         if self.more > 0 {
             _ = write!(text, "\n{} more", self.more);
+        }
+        if after_stray {
+            text.push_str("\n\n");
+            text.push_str(OUT_OF_DATE);
         }
         self.quote_answer(text)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::content::span;
+use super::content::{OUT_OF_DATE, span};
 use super::*;
 use crate::channels::telegram::render::Kind;
 use crate::ids::{CallId, SessionId, TurnId};
@@ -156,8 +156,8 @@ impl Rig {
 
     fn restart(&mut self) {
         self.view = LiveView::default();
-        self.screen = match self.screen.panel() {
-            Some((key, id)) => Screen::restored(self.kind, id, key, self.now()),
+        self.screen = match self.screen.kept() {
+            Some(kept) => Screen::restored(self.kind, Kept::from_text(kept.turn, &kept.to_text()).unwrap(), self.now()),
             None => Screen::new(self.kind),
         };
     }
@@ -348,15 +348,113 @@ fn what_is_refused_is_not_repeated_and_what_is_refused_again_and_again_is_given_
 }
 
 #[test]
-fn a_panel_that_does_not_get_through_is_tried_again_but_not_when_it_may_be_there() {
-    for (outcome, again) in [(Outcome::NotSent, Some(5)), (Outcome::Unknown, None), (Outcome::Refused, None)] {
+fn a_panel_that_does_not_get_through_is_tried_again() {
+    for (outcome, again) in [(Outcome::NotSent, Some(5)), (Outcome::Unknown, Some(5)), (Outcome::Refused, None)] {
         let mut rig = Rig::new(ChatKind::Group);
         rig.begin();
         rig.call("ls", "{}");
         assert!(matches!(rig.next().send, Some(Action::SendPanel { .. })));
         rig.outcome(outcome);
-        assert_eq!(rig.pass(60 * SECOND).first().map(|(at, _)| *at), again, "{outcome:?}");
+        let sent = rig.pass(60 * SECOND);
+        assert_eq!(sent.first().map(|(at, _)| *at), again, "{outcome:?}");
+        let says = said(sent.first().map(|(_, action)| action)).contains(OUT_OF_DATE);
+        assert_eq!(says, outcome == Outcome::Unknown, "{outcome:?}");
     }
+}
+
+#[test]
+fn what_follows_a_panel_that_nobody_can_change_says_so_to_its_end() {
+    let mut rig = Rig::new(ChatKind::Group);
+    rig.begin();
+    rig.call("ls", "{}");
+    rig.next();
+    rig.outcome(Outcome::Unknown);
+    let opened = rig.pass(10 * SECOND);
+    assert_eq!(panels(&opened), [format!("5: open | Working · 5s · 1 tool call | ls |  | {OUT_OF_DATE}")]);
+    assert_eq!(rig.screen.kept().map(Kept::to_text).as_deref(), Some("?7"));
+    rig.restart();
+    rig.folded(None);
+    assert_eq!(panels(&rig.pass(SECOND)), [format!("0: edit 7 | Working · 10s · 1 tool call | starting |  | {OUT_OF_DATE}")]);
+    rig.end(Ending::Done);
+    assert_eq!(panels(&rig.pass(5 * SECOND)), [format!("3: close 7 | Done · 11s · 1 tool call |  | {OUT_OF_DATE}")]);
+    assert_eq!(rig.screen.kept(), None);
+}
+
+/// A host that died while a panel was on its way. `turn`: it ran, and goes on or has ended meanwhile.
+fn killed_on_the_way(ended: bool) -> Rig {
+    let mut rig = Rig::new(ChatKind::Group);
+    rig.begin();
+    rig.call("ls", "{}");
+    assert!(rig.next().send.is_some());
+    assert_eq!(rig.screen.kept().map(Kept::to_text).as_deref(), Some("?"), "the store knows it before it leaves");
+    rig.restart();
+    rig.passed += 10 * SECOND;
+    let over = if ended { rig.turn.take() } else { None };
+    rig.folded(over.map(|turn| EndedTurn { turn, ending: Ending::Done, at: rig.clock() }));
+    rig
+}
+
+#[test]
+fn a_panel_that_was_on_its_way_when_the_host_died_is_out_of_date() {
+    let mut rig = killed_on_the_way(false);
+    let opened = rig.pass(SECOND);
+    assert_eq!(panels(&opened), [format!("0: open | Working · 10s · 1 tool call | starting |  | {OUT_OF_DATE}")]);
+
+    let mut rig = killed_on_the_way(false);
+    rig.set(Activity::Parked);
+    assert!(said(rig.step(7).as_ref()).contains(OUT_OF_DATE), "also when the turn waits");
+}
+
+#[test]
+fn a_turn_that_is_over_says_it_in_a_message_of_its_own_once() {
+    let last = format!("open\nDone · 10s · 1 tool call\n\n{OUT_OF_DATE}");
+    for outcome in [Outcome::Sent(Some(9)), Outcome::Sent(None), Outcome::Unknown, Outcome::Refused] {
+        let mut rig = killed_on_the_way(true);
+        rig.finals = true;
+        assert_eq!(rig.pass(SECOND), [], "after the answer");
+        rig.finals = false;
+        assert_eq!(said(rig.next().send.as_ref()), last);
+        rig.outcome(Outcome::NotSent);
+        rig.passed += 5 * SECOND;
+        assert_eq!(said(rig.next().send.as_ref()), last, "it was not there");
+        rig.outcome(outcome);
+        assert_eq!(rig.pass(60 * SECOND), [], "{outcome:?}");
+        assert_eq!(rig.screen.kept(), None);
+    }
+    // It was lost just before the end.
+    let mut rig = Rig::new(ChatKind::Group);
+    rig.begin();
+    rig.call("ls", "{}");
+    rig.next();
+    rig.end(Ending::Done);
+    assert_eq!(rig.next().send, None);
+    rig.outcome(Outcome::Unknown);
+    assert_eq!(panels(&rig.pass(20 * SECOND)), [format!("4: open | Done · 0s · 1 tool call |  | {OUT_OF_DATE}")]);
+}
+
+#[test]
+fn what_was_sent_before_a_group_got_another_number_is_out_of_date() {
+    let mut rig = Rig::new(ChatKind::Group);
+    rig.begin();
+    rig.call("ls", "{}");
+    rig.step(7);
+    rig.screen.moved();
+    assert_eq!(panels(&rig.pass(10 * SECOND)), [format!("4: open | Working · 4s · 1 tool call | ls |  | {OUT_OF_DATE}")]);
+    rig.end(Ending::Done);
+    rig.finals = true;
+    rig.next();
+    rig.screen.moved();
+    rig.finals = false;
+    assert_eq!(panels(&rig.pass(10 * SECOND)), [format!("0: open | Done · 10s · 1 tool call |  | {OUT_OF_DATE}")]);
+}
+
+#[test]
+fn what_a_restart_must_know_is_a_short_text() {
+    for (text, id, stray) in [("7", Some(7), false), ("?7", Some(7), true), ("?", None, true), ("-7", Some(-7), false)] {
+        let kept = Kept { turn: key(1), id, stray };
+        assert_eq!((kept.to_text().as_str(), Kept::from_text(key(1), text)), (text, Some(kept)));
+    }
+    assert_eq!(["", "?x", "x", "??"].map(|text| Kept::from_text(key(1), text)), [None; 4]);
 }
 
 #[test]
@@ -391,7 +489,7 @@ fn a_closing_edit_is_made_until_it_is_there() {
         rig.outcome(Outcome::NotSent);
     }
     assert_eq!(panels(&rig.pass(60 * SECOND)), ["5: close 7 | Stopped · 5s"]);
-    assert_eq!(rig.screen.panel(), None);
+    assert_eq!(rig.screen.kept(), None);
 }
 
 #[test]
@@ -403,7 +501,7 @@ fn a_turn_that_ends_while_its_panel_is_on_its_way_closes_it() {
     rig.end(Ending::Failed);
     assert_eq!(rig.next().send, None);
     rig.outcome(Outcome::Sent(Some(9)));
-    assert_eq!(rig.screen.panel(), Some((key(1), 9)));
+    assert_eq!(rig.screen.kept(), Some(Kept { turn: key(1), id: Some(9), stray: false }));
     assert_eq!(panels(&rig.pass(9 * SECOND)), ["4: close 9 | Failed · 0s · 1 tool call"]);
 }
 

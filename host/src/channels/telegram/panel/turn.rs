@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::content::{Content, Standing, draft, elapsed};
-use super::{Around, Outcome};
+use super::{Around, Kept, Outcome, is_stray};
 use crate::channels::telegram::render::Text;
 use crate::clock::Moment;
 use crate::ids::TurnKey;
@@ -24,7 +24,16 @@ pub(super) struct Turn {
     content: Content,
     /// Panels that were opened.
     panels: u8,
+    /// See [`Kept::stray`].
+    pub(super) stray: bool,
     draft: Shown<Text>,
+}
+
+/// What there is to say of a turn that is over.
+#[derive(Debug)]
+pub(super) struct Last {
+    content: Content,
+    time: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -36,8 +45,8 @@ pub(super) enum Panel {
         id: i64,
         shown: Box<Shown<(Content, Text)>>,
     },
-    /// It was refused, or nobody knows what became of it.
-    Lost,
+    /// It was refused.
+    Refused,
 }
 
 /// What a preview shows, as far as it is known.
@@ -54,10 +63,26 @@ pub(super) struct Shown<T> {
 /// Something to send.
 #[derive(Debug)]
 pub(super) enum What {
-    Open { content: Content, text: Text },
-    Edit { id: i64, content: Content, text: Text },
-    Close { id: i64, text: Text },
-    Draft { text: Text },
+    Open {
+        content: Content,
+        text: Text,
+    },
+    Edit {
+        id: i64,
+        content: Content,
+        text: Text,
+    },
+    Close {
+        id: i64,
+        text: Text,
+    },
+    /// In place of the last edit, where there is nothing to edit.
+    Last {
+        text: Text,
+    },
+    Draft {
+        text: Text,
+    },
 }
 
 /// Something to send, and when: at once if that is past.
@@ -76,13 +101,29 @@ impl Turn {
             began: Moment::default(),
             content: Content::default(),
             panels: 0,
+            stray: false,
             draft: Shown::default(),
         }
     }
 
-    pub(super) fn restored(key: TurnKey, panel: i64, patience: Instant) -> Self {
-        let panel = Panel::Open { id: panel, shown: Box::default() };
-        Self { panel, panels: 1, patience: Some(patience), ..Self::new(key) }
+    pub(super) fn restored(kept: Kept, patience: Instant) -> Self {
+        let Kept { turn, id, stray } = kept;
+        let panel = id.map_or(Panel::None, |id| Panel::Open { id, shown: Box::default() });
+        Self { panel, panels: 1, stray, patience: Some(patience), ..Self::new(turn) }
+    }
+
+    /// What a restart must know.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let id = self.panel.id();
+        let stray = self.stray || matches!(self.panel, Panel::Coming);
+        (stray || id.is_some()).then_some(Kept { turn: self.key, id, stray })
+    }
+
+    /// What was sent cannot be changed any more.
+    pub(super) fn moved(&mut self) {
+        if self.panel.id().is_some() {
+            (self.panel, self.stray) = (Panel::None, true);
+        }
     }
 
     /// Takes in what the session says of the turn.
@@ -93,12 +134,12 @@ impl Turn {
     }
 
     /// What its panel says when it is over.
-    pub(super) fn last_text(self, live: &Live) -> Text {
+    pub(super) fn last(self, live: &Live) -> Last {
         let ended = live.ended.as_ref().filter(|ended| ended.turn.key == self.key);
         // The plan is shown until another turn begins.
         let plan = if live.turn.is_none() && ended.is_some() { Some(live) } else { None };
         let time = ended.and_then(|ended| elapsed(ended.turn.began, ended.at));
-        self.content.ended(ended, plan).text(time)
+        Last { content: self.content.ended(ended, plan), time }
     }
 
     pub(super) fn refuses_drafts(&self) -> bool {
@@ -123,11 +164,12 @@ impl Turn {
     fn wanted_panel(&self, around: &Around) -> Option<Wanted> {
         let is_working = self.content.standing() == Standing::Working;
         let time = elapsed(self.began, around.clock);
-        let (content, text) = (self.content.clone(), self.content.text(time));
+        let (content, text) = (self.content.clone(), self.content.text(time, self.stray));
         match &self.panel {
-            Panel::None if is_working && self.panels < PANELS => {
-                let missing =
-                    if content.is_worth_a_panel() { Duration::ZERO } else { PANEL_AFTER.saturating_sub(time.unwrap_or(PANEL_AFTER)) };
+            // Somebody must be told of a stray one, also when there is nothing else to say.
+            Panel::None if (is_working || self.stray) && self.panels < PANELS => {
+                let is_due = self.stray || content.is_worth_a_panel();
+                let missing = if is_due { Duration::ZERO } else { PANEL_AFTER.saturating_sub(time.unwrap_or(PANEL_AFTER)) };
                 Some(Wanted { at: around.now + missing, what: What::Open { content, text } })
             }
             Panel::Open { id, shown } if shown.refusals < PREVIEW_REFUSALS => {
@@ -141,7 +183,7 @@ impl Turn {
                 };
                 Some(Wanted { at, what: What::Edit { id: *id, content, text } })
             }
-            Panel::None | Panel::Open { .. } | Panel::Coming | Panel::Lost => None,
+            Panel::None | Panel::Open { .. } | Panel::Coming | Panel::Refused => None,
         }
     }
 
@@ -168,9 +210,10 @@ impl Turn {
                         self.draft_is_gone();
                         Panel::Open { id, shown: Box::new(Shown { what: Some((content, text)), at: Some(now), ..Shown::default() }) }
                     }
-                    Outcome::NotSent => Panel::None,
-                    _ => Panel::Lost,
+                    Outcome::NotSent | Outcome::Sent(None) | Outcome::Unknown => Panel::None,
+                    Outcome::MessageGone | Outcome::MethodMissing | Outcome::Refused => Panel::Refused,
                 };
+                self.stray |= is_stray(outcome);
             }
             What::Edit { .. } if outcome == Outcome::MessageGone => self.panel = Panel::None,
             What::Edit { content, text, .. } => {
@@ -179,8 +222,15 @@ impl Turn {
                 }
             }
             What::Draft { text } => self.draft.sent(text, outcome, now),
-            What::Close { .. } => {}
+            What::Close { .. } | What::Last { .. } => {}
         }
+    }
+}
+
+impl Last {
+    /// `after_stray`: see [`Kept::stray`].
+    pub(super) fn text(&self, after_stray: bool) -> Text {
+        self.content.text(self.time, after_stray)
     }
 }
 

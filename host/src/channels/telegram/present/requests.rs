@@ -11,17 +11,36 @@ use crate::channels::telegram::send::{
     ChatAction, EditMessageText, LinkPreviewOptions, SendChatAction, SendMessage, SendMessageDraft, Target,
 };
 use crate::channels::telegram::types::SentMessage;
+use crate::crash;
+use crate::ids::TurnKey;
 use crate::limits::{TELEGRAM_CALL_TIME, TELEGRAM_PREVIEW_TIME};
+use crate::store::Panel;
 
 impl Telegram {
     /// Sends it while `turn` is held. A reply waits until it is known what became of it: the chat may be frozen by it.
-    pub(super) async fn fly(self, target: Target, action: Action, turn: Option<OwnedMutexGuard<()>>) -> Outcome {
-        let is_draft = matches!(action, Action::Draft { .. });
+    /// `shown`: the turn that it shows; `note`: what the next run of the host must know before it leaves.
+    pub(super) async fn fly(
+        self,
+        target: Target,
+        action: Action,
+        turn: Option<OwnedMutexGuard<()>>,
+        shown: Option<TurnKey>,
+        note: Option<Panel>,
+    ) -> Outcome {
+        if let Some(panel) = note
+            && let Err(error) = self.0.store.at(|| format!("panel_noted@{}", named(shown))).note_panel(panel).await
+        {
+            // Whoever waits for room on the disk should see that they do.
+            tracing::debug!(%error, "a panel is sent that a kill would leave behind");
+        }
+        let (is_draft, kind) = (matches!(action, Action::Draft { .. }), kind(&action));
+        crash::point(|| format!("{kind}.before@{}", named(shown)));
         let sent = match action {
             Action::SendPanel { text } => self.send_panel(target, &text).await.map(Some),
             Action::EditPanel { id, text } | Action::ClosePanel { id, text } => self.edit_panel(target, id, &text).await.map(|()| None),
             Action::Draft { draft_id, text, can_stop } => self.draft(target, draft_id, &text, can_stop).await.map(|()| None),
         };
+        crash::point(|| format!("{kind}.after@{}", named(shown)));
         let outcome = match sent {
             Ok(id) => Outcome::Sent(id),
             Err(error) => self.came_of(target, &error, is_draft).await,
@@ -102,4 +121,18 @@ impl Telegram {
             None => Outcome::Refused,
         }
     }
+}
+
+/// What a crash point is called.
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::SendPanel { .. } => "panel_sent",
+        Action::EditPanel { .. } => "panel_edited",
+        Action::ClosePanel { .. } => "panel_closed",
+        Action::Draft { .. } => "draft",
+    }
+}
+
+fn named(turn: Option<TurnKey>) -> String {
+    turn.map(|turn| turn.to_string()).unwrap_or_default()
 }

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{Rig, SECOND};
+use crate::channels::telegram::panel::content::OUT_OF_DATE;
+use crate::channels::telegram::panel::turn::What;
 use crate::channels::telegram::panel::{Action, Around, ChatKind, Outcome, draft_id};
 use crate::channels::telegram::render::{Kind, Text};
 use crate::ids::{CallId, TurnKey};
@@ -81,6 +83,8 @@ struct World {
     typed_at: Option<Instant>,
     unknown_closes: u8,
     open_call: Option<CallId>,
+    /// Turns of which there may be a panel that nobody can change. True: a later message says so, or could not.
+    strays: BTreeMap<TurnKey, bool>,
 }
 
 impl World {
@@ -95,6 +99,7 @@ impl World {
             typed_at: None,
             unknown_closes: 0,
             open_call: None,
+            strays: BTreeMap::new(),
         }
     }
 
@@ -150,14 +155,24 @@ impl World {
 
     /// Something may be on its way while the host stops: then nobody knows what became of it.
     fn restart(&mut self) {
-        if let Some(Action::ClosePanel { id, .. }) = self.flight.take() {
-            self.message(id).given_up = true;
+        match self.flight.take() {
+            Some(Action::ClosePanel { id, .. }) => self.message(id).given_up = true,
+            Some(Action::SendPanel { .. }) => {
+                let turn = self.flying();
+                self.strays.insert(turn, false);
+            }
+            _ => {}
         }
         self.messages.values_mut().for_each(|message| message.text.clear());
         (self.draft, self.typed_at, self.unknown_closes) = (None, None, 0);
         self.opened.clear();
         self.rig.restart();
         self.rig.folded(None);
+    }
+
+    /// The turn of what is on its way.
+    fn flying(&self) -> TurnKey {
+        self.rig.screen.flight.as_ref().expect("something is on its way").key
     }
 
     fn message(&mut self, id: i64) -> &mut Shown {
@@ -196,15 +211,16 @@ impl World {
         assert!(self.flight.is_none() && !around.frozen && !around.finals);
         assert!(self.sent_at.is_none_or(|at| around.now >= at + self.rig.interval), "two edits too close");
         self.sent_at = Some(around.now);
-        let running = self.running();
+        let (running, flying) = (self.running(), self.flying());
+        if let Action::SendPanel { text } | Action::EditPanel { text, .. } | Action::ClosePanel { text, .. } = action {
+            assert_eq!(text.text.contains(OUT_OF_DATE), self.strays.contains_key(&flying), "{:?}", text.text);
+        }
         match action {
             Action::SendPanel { text } => {
                 check_text(text);
-                assert!(
-                    self.messages
-                        .values()
-                        .all(|message| message.turn == running.unwrap() || message.closed > 0 || message.given_up || !message.is_there)
-                );
+                assert!(Some(flying) == running || self.strays.contains_key(&flying), "a panel of a turn that is over");
+                let is_over = |message: &Shown| message.closed > 0 || message.given_up || !message.is_there;
+                assert!(self.messages.values().all(|message| message.turn == flying || is_over(message)));
             }
             Action::EditPanel { id, text } => {
                 check_text(text);
@@ -246,20 +262,27 @@ impl World {
         let now = self.rig.now();
         match &action {
             Action::SendPanel { text } => {
-                let turn = match &self.rig.screen.flight {
-                    Some(flight) => flight.key,
-                    None => panic!("nothing is on its way"),
-                };
-                if outcome == Outcome::Sent(None) {
+                let turn = self.flying();
+                let is_last = matches!(self.rig.screen.flight.as_ref().unwrap().what, What::Last { .. });
+                let is_known = outcome == Outcome::Sent(None) && how < 240;
+                if is_known {
                     let id = i64::try_from(self.messages.len()).unwrap() + 1;
-                    self.messages.insert(id, Shown { turn, text: text.text.clone(), closed: 0, is_there: true, given_up: false });
+                    let closed = u32::from(is_last);
+                    self.messages.insert(id, Shown { turn, text: text.text.clone(), closed, is_there: true, given_up: false });
                     outcome = Outcome::Sent(Some(id));
                     self.draft = None;
+                }
+                if let Some(is_said) = self.strays.get_mut(&turn) {
+                    // Whatever else could not be said is not known either.
+                    *is_said |= is_known || (is_last && outcome != Outcome::NotSent);
+                }
+                if matches!(outcome, Outcome::Sent(None) | Outcome::Unknown) {
+                    self.strays.entry(turn).or_insert(false);
                 }
                 if outcome != Outcome::NotSent {
                     let opened = self.opened.entry(turn).or_default();
                     *opened += 1;
-                    assert!(*opened <= PANELS, "too many panels");
+                    assert!(*opened <= PANELS + u8::from(is_last), "too many panels");
                 }
             }
             Action::EditPanel { id, text } => {
@@ -305,7 +328,8 @@ impl World {
         self.arrive(0);
         let now = self.rig.now();
         assert_eq!(self.look(), None, "there is nothing to look for any more at {now:?}");
-        assert!(self.flight.is_none() && self.rig.screen.panel().is_none());
+        assert!(self.flight.is_none() && self.rig.screen.kept().is_none());
+        assert!(self.strays.values().all(|is_said| *is_said), "nobody was told of a panel that is out of date: {:?}", self.strays);
         for (id, message) in &self.messages {
             assert!(
                 message.closed == 1 || message.given_up || !message.is_there,
