@@ -1,8 +1,9 @@
 //! What tests can do to a host through its environment. Nothing in release builds.
 //!
 //! `CRASH_AT=<name>` kills at the first firing of that name, `CRASH_AT=<name>#<n>` at the n-th. `CRASH_LIST=<file>` appends the
-//! name of every firing to a file, one per line, before anything else happens. `STELLACLAW_TEST_LATE_INTENT` makes sessions
-//! break their own rule, so that a test can see whether anybody would notice.
+//! name of every firing to a file, one per line, before anything else happens. What is random in a name, 32 hexadecimal digits, is
+//! `*` there and here. `STELLACLAW_TEST_LATE_INTENT` makes sessions break their own rule, so that a test can see whether anybody
+//! would notice.
 //!
 //! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail; `<name>#<n>+` from the n-th time
 //! on. `TEST_CLOCK=<file>`: the milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
@@ -234,7 +235,7 @@ mod points {
         if !armed() {
             return;
         }
-        let name = name();
+        let name = without_chance(&name());
         if let Some(mut list) = plan.list.as_ref()
             && let Err(error) = list.write_all(format!("{name}\n").as_bytes())
         {
@@ -243,6 +244,16 @@ mod points {
         if plan.at.as_ref().is_some_and(|at| at.hit(&name)) {
             die();
         }
+    }
+
+    /// The same name in every run.
+    fn without_chance(name: &str) -> String {
+        let is_random = |word: &str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let words = name.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+        words.fold(String::new(), |all, word| {
+            let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            all + &if is_random(bare) { word.replace(bare, "*") } else { word.to_owned() }
+        })
     }
 
     /// Ends the process as `kill -9` does: no destructor, no flush.
@@ -268,6 +279,12 @@ mod points {
             assert!(At::parse("end.after@s1.t1").hit("end.after@s1.t1"));
             let full = At::parse("commit.full#2+");
             assert_eq!([1, 2, 3].map(|_| full.hit("commit.full")), [false, true, true]);
+        }
+
+        #[test]
+        fn a_name_is_the_same_in_every_run() {
+            assert_eq!(without_chance("tell.before@access:0123456789abcdef0123456789abcdef.77"), "tell.before@access:*.77");
+            assert_eq!(without_chance("ask.after@s1.t2.3"), "ask.after@s1.t2.3");
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! A bot over a long time: many chats, a server and a network that fail, and a host that is killed. What it left behind is judged by
 //! the checker of the tests. Which people do what, which calls fail and when the host dies follows from a seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -264,6 +264,8 @@ impl Soak {
             // And the one before it began.
             crashes: self.kills.len() + 1,
             doubts,
+            unheard: &BTreeSet::new(),
+            codes: &BTreeSet::new(),
         });
         let is_given_up = |line: &String| {
             given_up.iter().any(|key| {

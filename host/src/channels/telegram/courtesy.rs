@@ -42,7 +42,8 @@ impl Telegram {
 
     /// Is a stranger to be told now? Then they never are again.
     async fn is_told(&self, stranger: i64) -> Result<bool, StoreError> {
-        let now = self.0.store.hint(&self.0.name, &stranger.to_string(), clock::now()).await?;
+        let store = self.0.store.at(|| format!("hint@{stranger}"));
+        let now = store.hint(&self.0.name, &stranger.to_string(), clock::now()).await?;
         let mut state = self.state();
         if state.told.len() as u64 >= STRANGERS {
             state.told.clear();

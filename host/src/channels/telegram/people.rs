@@ -80,7 +80,7 @@ impl Telegram {
             (false, _) => Role::Rejected,
         };
         let person = Person { id: subject.to_owned(), role, name: name.to_owned(), since: clock::now() };
-        self.0.store.set_person(&self.0.name, person.clone()).await?;
+        self.0.store.at(|| format!("decide@{subject}")).set_person(&self.0.name, person.clone()).await?;
         self.look_who_may_talk().await?;
         tracing::info!(subject, name, ?role, "access was decided about");
         if !allowed {
@@ -96,7 +96,7 @@ impl Telegram {
     /// What the store can fail with.
     pub async fn revoke(&self, subject: &str) -> Result<bool, StoreError> {
         let _nothing_is_taken = self.0.admission.lock().await;
-        let known = self.0.store.remove_person(&self.0.name, subject).await?;
+        let known = self.0.store.at(|| format!("revoke@{subject}")).remove_person(&self.0.name, subject).await?;
         self.look_who_may_talk().await?;
         self.end_refused_work(&self.host().router).await?;
         Ok(known)
@@ -132,7 +132,8 @@ impl Telegram {
             messages = waiting.len(),
             "turns are stopped and messages set aside: nobody may go on with them"
         );
-        self.0.store.set_aside(waiting.into_iter().map(|row| row.id).collect()).await?;
+        let store = self.0.store.at(|| format!("refuse@{}", waiting.len()));
+        store.set_aside(waiting.into_iter().map(|row| row.id).collect()).await?;
         self.0.file_news.notify_waiters();
         let id = Uuid::new_v4();
         let cancel = |conversation| {
@@ -149,7 +150,7 @@ impl Telegram {
         let conversation = self.conversation(Target::new(person, None), None).await?;
         let kind = if buttons.is_empty() { OutboxKind::Notice } else { OutboxKind::Question };
         let message = NewOutbox { buttons, ..NewOutbox::new(format!("{}.{key}", self.0.name), conversation, kind, text) };
-        self.0.store.tell(message, clock::now()).await.map(drop)
+        self.0.store.at(|| format!("tell@{key}")).tell(message, clock::now()).await.map(drop)
     }
 }
 

@@ -1,8 +1,11 @@
 //! A bot on a Telegram that is on this machine, with the offline provider or a fake vendor behind it.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use stellaclaw::fake_telegram::{FakeTelegram, Message, Options, Post};
 
 use super::bot_checker::{self, Evidence};
@@ -16,6 +19,12 @@ pub struct Bot {
     pub telegram: FakeTelegram,
     pub ann: i64,
     pub vendor: Option<FakeOpenAi>,
+    /// See [`Evidence::unheard`].
+    unheard: BTreeSet<(i64, i64)>,
+    /// See [`Evidence::codes`].
+    codes: BTreeSet<(i64, i64)>,
+    /// The store, while its file is the same: opening it takes longer than looking.
+    store: Mutex<Option<(u64, Connection)>>,
     /// Everything of its configuration that tests do not change.
     settings: String,
 }
@@ -67,7 +76,7 @@ impl Bot {
         work.configure(&format!("{settings}{more}"));
         work.set("FAKE_TOKEN", telegram.token());
         work.set("FAKE_KEY", API_KEY);
-        Self { work, telegram, ann, vendor, settings }
+        Self { work, telegram, ann, vendor, unheard: BTreeSet::new(), codes: BTreeSet::new(), store: Mutex::default(), settings }
     }
 
     /// Writes the configuration anew, with this below `[channels.telegram]`.
@@ -89,17 +98,45 @@ impl Bot {
         self.telegram.write(self.ann, self.ann, Post::text(text)).unwrap()
     }
 
+    /// Somebody who may not talk writes to the bot.
+    pub fn write_unheard(&mut self, person: i64, text: &str) {
+        let message = self.telegram.write(person, person, Post::text(text)).unwrap();
+        self.unheard.insert((person, message));
+    }
+
+    /// Ann sends the code that the terminal shows.
+    pub fn write_code(&mut self, code: &str) {
+        let message = self.write(code);
+        self.codes.insert((self.ann, message));
+    }
+
     /// Ann writes to the bot, and it says this.
     pub async fn exchange(&self, text: &str, answer: &str) -> Message {
         self.write(text);
         self.telegram.sent(self.ann, answer).await.unwrap()
     }
 
+    /// The code that a verb shows whoever is to be the first owner.
+    pub fn shown_code(said: &str) -> Option<String> {
+        let letters = |part: &str| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        let is_code = |word: &&str| word.split_once('-').is_some_and(|(first, second)| letters(first) && letters(second));
+        said.split_whitespace().find(is_code).map(str::to_owned)
+    }
+
     /// The first column of what a query finds in the store, as text.
     pub fn rows(&self, query: &str) -> Vec<String> {
-        let store = Connection::open(self.work.database()).unwrap();
-        store.busy_timeout(super::HANGS).unwrap();
-        let mut rows = store.prepare(query).unwrap();
+        let file = std::fs::metadata(self.work.database()).unwrap().ino();
+        let mut known = self.store.lock().unwrap();
+        let (_, store) = match known.take().filter(|(of, _)| *of == file) {
+            Some(open) => known.insert(open),
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let store = Connection::open_with_flags(self.work.database(), flags).unwrap();
+                store.busy_timeout(super::HANGS).unwrap();
+                known.insert((file, store))
+            }
+        };
+        let mut rows = store.prepare_cached(query).unwrap();
         let found = rows.query_map([], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
         let text = |value| match value {
             rusqlite::types::Value::Text(text) => text,
@@ -131,6 +168,8 @@ impl Bot {
             effects,
             crashes,
             doubts,
+            unheard: &self.unheard,
+            codes: &self.codes,
         });
         verdict.broken.extend(self.leaks());
         verdict

@@ -2,8 +2,9 @@
 //! from its store; the [`checker`] judges it as it judges a terminal, and the rest is Telegram's own:
 //!
 //! - every confirmed update of a person is in the inbox and done with, and the messages of an album are in one turn together;
-//! - every message of the bot is a part of a reply or a panel, and no panel says that it still works but those that a crash
-//!   cut off on their way;
+//! - nothing that a stranger wrote is in the inbox, and they were told at most once for it that they are one;
+//! - every message of the bot is a part of a reply or a panel, and no panel says that it still works, unless a later one says that
+//!   this is out of date;
 //! - parts came in order, answers and questions audibly, all others silently, and none with link previews;
 //! - nothing is held, on its way, or open.
 
@@ -28,16 +29,19 @@ pub struct Evidence<'a> {
     pub crashes: usize,
     /// How often the server left the host in doubt about a sending.
     pub doubts: usize,
+    /// Messages that nobody is to read, by chat and number: of people who might not talk when they wrote.
+    pub unheard: &'a BTreeSet<(i64, i64)>,
+    /// Pairing codes, which decide; one that comes again after a kill is a message like any other.
+    pub codes: &'a BTreeSet<(i64, i64)>,
 }
 
 /// Looks at everything.
 pub fn check(evidence: &Evidence<'_>) -> Verdict {
     let store = Connection::open_with_flags(evidence.database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut broken = Vec::new();
-    let (entries, working) = entries(&store, evidence.telegram, &mut broken);
-    // Of a panel that was on its way the next run of the host knows nothing.
-    if working > evidence.crashes + evidence.doubts {
-        broken.push(format!("{working} panels still work after {} crashes and {} doubts", evidence.crashes, evidence.doubts));
+    let (entries, working) = entries(&store, evidence, &mut broken);
+    if working > evidence.doubts {
+        broken.push(format!("{working} panels still work after {} doubts", evidence.doubts));
     }
     let mut verdict = checker::check(&checker::Evidence {
         database: evidence.database,
@@ -103,19 +107,17 @@ fn planned(store: &Connection) -> Vec<Planned> {
 }
 
 /// What people wrote and got, as the checker reads it, and how many panels say that they work.
-fn entries(store: &Connection, telegram: &FakeTelegram, broken: &mut Vec<String>) -> (Vec<Entry>, usize) {
-    let (mut entries, mut working) = (Vec::new(), 0);
-    for update in telegram.updates() {
-        if update.confirmed.is_some() && is_for_the_agent(&update.body) {
-            entries.push(Entry { place: String::new(), what: What::Receipt { id: update.id.to_string() } });
-        }
-    }
+fn entries(store: &Connection, evidence: &Evidence<'_>, broken: &mut Vec<String>) -> (Vec<Entry>, usize) {
+    let telegram = evidence.telegram;
+    let mut entries = receipts(store, evidence, broken);
     let mut parts = planned(store);
     let mut last: BTreeMap<String, (i64, u32)> = BTreeMap::new();
+    let mut working: BTreeMap<String, usize> = BTreeMap::new();
     for chat in telegram.chats() {
         // Elsewhere a thread is what answers what.
         let has_topics = telegram.chat(chat).is_some_and(|chat| chat.is_private() || chat.is_forum());
         let mut albums = BTreeSet::new();
+        let mut hints = evidence.unheard.iter().chain(evidence.codes).filter(|(of, _)| *of == chat).count();
         for message in telegram.messages(chat).into_iter().filter(Message::is_bots) {
             if message.album.as_ref().is_some_and(|album| !albums.insert(album.clone())) {
                 continue;
@@ -127,9 +129,18 @@ fn entries(store: &Connection, telegram: &FakeTelegram, broken: &mut Vec<String>
             let is_shown = |part: &Planned| part.place == place && part.is_file == is_file && part.shown == bare.unwrap_or(&text).trim();
             let before = last.entry(place.clone()).or_default();
             let Some(part) = part_of(&mut parts, is_shown, message.id, *before, bare.is_some()) else {
-                match is_panel(&message) {
-                    true => working += usize::from(message.text.starts_with(WORKS)),
-                    false => broken.push(format!("nobody knows why {:?} is in chat {chat}", message.text)),
+                if is_panel(&message) {
+                    let working = working.entry(place).or_default();
+                    if message.text.contains(OUT_OF_DATE) {
+                        *working = 0;
+                    }
+                    *working += usize::from(message.text.starts_with(WORKS));
+                    continue;
+                }
+                if message.silent && text.starts_with(HINT) && hints > 0 {
+                    hints -= 1;
+                } else {
+                    broken.push(format!("nobody knows why {:?} is in chat {chat}", message.text));
                 }
                 continue;
             };
@@ -149,7 +160,27 @@ fn entries(store: &Connection, telegram: &FakeTelegram, broken: &mut Vec<String>
     for part in parts.iter().filter(|part| part.is_sent && part.plain + part.marked == 0) {
         broken.push(format!("{}/{} counts as sent and is nowhere", part.key, part.n));
     }
-    (entries, working)
+    (entries, working.values().sum())
+}
+
+/// What people wrote to the agent and Telegram was told to forget.
+fn receipts(store: &Connection, evidence: &Evidence<'_>, broken: &mut Vec<String>) -> Vec<Entry> {
+    let mut receipts = Vec::new();
+    for update in evidence.telegram.updates().into_iter().filter(|update| is_for_the_agent(&update.body)) {
+        let id = update.id.to_string();
+        let message = &update.body["message"];
+        let place = message["chat"]["id"].as_i64().zip(message["message_id"].as_i64());
+        let is_in = |places: &BTreeSet<(i64, i64)>| place.is_some_and(|place| places.contains(&place));
+        let is_taken = store.query_row("SELECT 1 FROM inbox WHERE external_id = ?1", [&id], |_| Ok(())).is_ok();
+        if is_in(evidence.unheard) {
+            if is_taken {
+                broken.push(format!("what a stranger wrote was taken: {message}"));
+            }
+        } else if update.confirmed.is_some() && (is_taken || !is_in(evidence.codes)) {
+            receipts.push(Entry { place: String::new(), what: What::Receipt { id } });
+        }
+    }
+    receipts
 }
 
 /// The part that a message shows. Of several that say the same, the one that is known to be this message, or one that was sent again
@@ -183,6 +214,10 @@ fn is_for_the_agent(update: &Value) -> bool {
 const OVER: [&str; 6] = ["Done", "Stopped", "Failed", "Set aside", "Interrupted", "Waiting for you"];
 /// And one whose turn goes on.
 const WORKS: &str = "Working";
+/// What one says of a panel that nobody can change any more.
+const OUT_OF_DATE: &str = "If a message above still says “Working”, it is out of date.";
+/// What strangers are told.
+const HINT: &str = "This bot is private.";
 
 /// Does the message show what a turn does?
 pub fn is_panel(message: &Message) -> bool {

@@ -247,9 +247,8 @@ async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second
     let pairing = bot.work.begin(&["pair"]);
     let code = within("a code", async {
         loop {
-            let said = pairing.so_far();
-            if let Some(code) = said.split_whitespace().find(|word| is_code(word)) {
-                break code.to_owned();
+            if let Some(code) = Bot::shown_code(&pairing.so_far()) {
+                break code;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -276,11 +275,6 @@ async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second
     exchange(&bot, bot.ann, Post::text("After a restart.")).await;
     assert_eq!(asks(&bot).len(), 2);
     host.stop().await;
-}
-
-fn is_code(word: &str) -> bool {
-    let letters = |part: &str| part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    word.split_once('-').is_some_and(|(first, second)| letters(first) && letters(second))
 }
 
 /// So many updates come from strangers.

@@ -31,7 +31,7 @@ impl Telegram {
         let key = Uuid::new_v4().simple().to_string();
         let request = Request { subject: subject.to_string(), key: key.clone(), name: name.to_owned(), asked_at: clock::now() };
         // One that is known may have been noted just before a kill: the question has its key, and is asked once.
-        let key = match self.0.store.request(&self.0.name, request).await? {
+        let key = match self.0.store.at(|| format!("request@{subject}")).request(&self.0.name, request).await? {
             true => Some(key),
             false => self.requested(subject).await?,
         };
