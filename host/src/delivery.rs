@@ -3,8 +3,9 @@
 //! - Replies of a conversation go out in order, one part at a time; conversations do not wait for each other.
 //! - A part is marked `sending` and committed before its request leaves. A process that dies in between finds it `unknown`.
 //! - An unmarked part is sent again only when it certainly did not arrive. One whose outcome is unknown is sent once more,
-//!   marked "(may repeat)", and never a third time.
+//!   marked "(may repeat)". Only a process that dies while the repeat is on its way makes the next one repeat it, a few times.
 //! - A part that a channel refuses does not hold up the others. A reply that cannot even be planned goes as it is.
+//! - Where a part of a reply has not arrived as far as is known, its people are told so, to be heard.
 //! - What the store has no room for is done as soon as it has: neither time nor tries are used up by waiting.
 //! - No value of a secret leaves in a message, whoever wrote it.
 //!

@@ -8,11 +8,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Channel, Deps, Outcome, Part, Reply};
+use crate::clock;
 use crate::crash;
 use crate::ids::ConversationId;
 use crate::limits::PART_TRIES;
-use crate::store::{Conversation, Next, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
+use crate::store::{Conversation, NewOutbox, Next, OutboxKind, OutboxRow, OutboxState, PartOutcome, PartRow, PartState, StoreError};
 use crate::supervise::{Budget, Stopping};
+
+/// The end of the key of what is said about a reply that has not arrived whole.
+const UNDELIVERED: &str = ".undelivered";
 
 /// Delivers until nothing is pending or the address cannot be reached.
 /// When the host stops, what is on its way is waited for, and nothing else begins.
@@ -224,7 +228,7 @@ impl Lane<'_> {
     async fn set_aside(&self) -> Result<(), StoreError> {
         tracing::warn!(key = self.row.key, conversation = %self.conversation.id, "a reply is set aside: its address is closed");
         let store = self.deps.store.at(|| format!("aside@{}", self.row.key));
-        self.durably(|| store.finish_outbox(self.row.id, OutboxState::Aside)).await
+        self.durably(|| store.finish_outbox(self.row.id, OutboxState::Aside, None, clock::now())).await
     }
 
     async fn send(&self, part: &PartRow) -> Outcome {
@@ -267,7 +271,19 @@ impl Lane<'_> {
             tracing::error!(key = self.row.key, conversation = %self.conversation.id, "nothing of a reply has arrived, as far as is known");
         }
         let store = self.deps.store.at(|| format!("finish@{}", self.row.key));
-        self.durably(|| store.finish_outbox(self.row.id, state)).await
+        self.durably(|| store.finish_outbox(self.row.id, state, self.undelivered(), clock::now())).await
+    }
+
+    /// What is said about a reply that has not arrived whole. Nothing is said about what says it, or about what nobody waits for.
+    fn undelivered(&self) -> Option<NewOutbox> {
+        let key = &self.row.key;
+        if self.row.kind == OutboxKind::Notice || key.ends_with(UNDELIVERED) {
+            return None;
+        }
+        let reference = key.rsplit_once('.').map_or(key.as_str(), |(reference, _)| reference);
+        let body =
+            format!("Something that I said here, or a part of it, may not have arrived ({reference}). It is kept: ask me to say it again.");
+        Some(NewOutbox::new(format!("{key}{UNDELIVERED}"), self.conversation.id, OutboxKind::Question, body))
     }
 }
 

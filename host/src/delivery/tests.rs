@@ -56,6 +56,11 @@ impl Channel for Scripted {
     }
 }
 
+/// What is said about a reply that has not arrived whole.
+fn undelivered(reference: &str) -> String {
+    format!("Something that I said here, or a part of it, may not have arrived ({reference}). It is kept: ask me to say it again.")
+}
+
 struct Rig {
     _folder: tempfile::TempDir,
     deps: Deps,
@@ -138,16 +143,28 @@ async fn what_may_have_arrived_is_sent_once_more_with_the_mark_and_never_a_third
 
     let rig = Rig::new([Outcome::Unknown, Outcome::Unknown]).await;
     let twice = rig.put("k2", "hello").await;
-    assert_eq!(rig.deliver().await.len(), 2);
+    assert_eq!(rig.deliver().await, ["hello".to_owned(), format!("{MAY_REPEAT}\nhello"), undelivered("k2")]);
     assert_eq!(rig.state(twice).await, (OutboxState::Failed, vec![PartState::Refused]));
 }
 
 #[tokio::test]
 async fn a_refused_part_does_not_hold_up_the_others() {
     let rig = Rig::new([Outcome::Sent(None), Outcome::Refused { code: 400, text: "no".into() }]).await;
-    let id = rig.put("k", "one|two|three").await;
-    assert_eq!(rig.deliver().await, ["one", "two", "three"]);
+    let id = rig.put("s1.t2.final", "one|two|three").await;
+    assert_eq!(rig.deliver().await, ["one", "two", "three", &undelivered("s1.t2")]);
     assert_eq!(rig.state(id).await, (OutboxState::Sent, vec![PartState::Sent, PartState::Refused, PartState::Sent]));
+}
+
+#[tokio::test]
+async fn what_does_not_arrive_is_spoken_of_once_and_for_what_somebody_waits_for() {
+    let refused = || Outcome::Refused { code: 400, text: "no".into() };
+    let rig = Rig::new([refused(), refused(), refused()]).await;
+    rig.put("s1.t2.final", "one").await;
+    let notice = NewOutbox::new("notice", rig.conversation, OutboxKind::Notice, "two");
+    rig.store.tell(notice, clock::now()).await.unwrap();
+    assert_eq!(rig.deliver().await, ["one".to_owned(), "two".to_owned(), undelivered("s1.t2")]);
+    let told = rig.store.pending_outbox(rig.conversation, 9).await.unwrap();
+    assert!(told.is_empty(), "{told:?}");
 }
 
 #[tokio::test]
@@ -223,7 +240,7 @@ async fn a_store_without_room_uses_up_no_tries() {
         let rig = Rig::new([Outcome::Sent(None), refused]).await;
         let id = rig.put("k", "one|two").await;
         rig.store.trip(std::iter::repeat_n(Trip::Goes, goes).chain(full()));
-        assert_eq!(rig.deliver().await, ["one", "two"], "{goes}");
+        assert_eq!(rig.deliver().await, ["one", "two", &undelivered("k")], "{goes}");
         rig.store.trip([]);
         assert_eq!(rig.state(id).await, (OutboxState::Sent, vec![PartState::Sent, PartState::Refused]), "{goes}");
     }
@@ -321,7 +338,7 @@ async fn each_run_repeats_what_the_run_before_left_unknown_but_not_for_ever() {
         if deaths < crate::limits::PART_TRIES {
             assert_eq!((sent, rig.state(id).await.0), (vec![format!("{MAY_REPEAT}\nhello")], OutboxState::Sent), "{deaths}");
         } else {
-            assert_eq!((sent, rig.state(id).await.0), (Vec::new(), OutboxState::Failed), "{deaths}");
+            assert_eq!((sent, rig.state(id).await.0), (vec![undelivered("k")], OutboxState::Failed), "{deaths}");
         }
     }
 }

@@ -309,12 +309,18 @@ impl Store {
         .await
     }
 
-    /// Ends a pending reply: its parts cannot all be sent, or one stays unknown after its repeat.
+    /// Ends a pending reply: its parts cannot all be sent, or one stays unknown after its repeat. `told` is what is said about it.
     ///
     /// # Errors
     /// Conflict: it has ended before.
-    pub async fn finish_outbox(&self, id: OutboxId, state: OutboxState) -> Result<(), StoreError> {
-        self.write(64, move |tx| finish(tx, id, state)).await
+    pub async fn finish_outbox(&self, id: OutboxId, state: OutboxState, told: Option<NewOutbox>, at: Moment) -> Result<(), StoreError> {
+        let kept = self.keep(told.iter().map(NewOutbox::need).collect()).await?;
+        let bytes = told.as_ref().map_or(64, NewOutbox::bytes);
+        self.write(bytes, move |tx| {
+            finish(tx, id, state)?;
+            insert_all(tx, told.as_slice(), &kept, at).map(drop)
+        })
+        .await
     }
 }
 

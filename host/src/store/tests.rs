@@ -365,7 +365,7 @@ async fn a_reply_that_ends_has_nothing_on_its_way() {
     let id = fixture.reply("s1.t1.final").await;
     assert!(fixture.store.is_awaited("s1.t1.final".into()).await.unwrap());
     fixture.store.plan_and_send(id, vec!["one".into()], boot).await.unwrap();
-    fixture.store.finish_outbox(id, OutboxState::Aside).await.unwrap();
+    fixture.store.finish_outbox(id, OutboxState::Aside, None, AT).await.unwrap();
     assert_eq!(fixture.store.outbox(id).await.unwrap().unwrap().parts[0].state, PartState::Unknown);
     assert!(!fixture.store.is_awaited("s1.t1.final".into()).await.unwrap());
 }
@@ -392,7 +392,7 @@ async fn a_start_marks_what_was_being_sent_unknown_and_finds_open_work() {
     fixture.store.send_part(id, 1, second.boot, false).await.unwrap();
     assert_eq!(fixture.store.part_sent(id, 1, None, second.boot).await.unwrap(), Next::Unsettled);
     assert!(fixture.store.outbox(id).await.unwrap().unwrap().parts[0].marked);
-    fixture.store.finish_outbox(id, OutboxState::Sent).await.unwrap();
+    fixture.store.finish_outbox(id, OutboxState::Sent, None, AT).await.unwrap();
     fixture.store.end_boot(second.boot, AT).await.unwrap();
     assert!(!fixture.store.recover("0.1.0", AT).await.unwrap().crashed);
 }

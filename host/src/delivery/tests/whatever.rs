@@ -94,7 +94,11 @@ struct World {
 
 impl Channel for World {
     fn plan(&self, reply: Reply<'_>) -> Vec<String> {
-        reply.body.split('|').map(str::to_owned).collect()
+        match reply.key.strip_suffix(".undelivered") {
+            // Said about a reply, after all of them.
+            Some(key) => vec![format!("not {key}")],
+            None => reply.body.split('|').map(str::to_owned).collect(),
+        }
     }
 
     fn is_reachable(&self, _conversation: &Conversation) -> bool {
@@ -217,6 +221,9 @@ fn judge(attempts: &[Attempt], rows: &[OutboxRow]) {
             OutboxState::Aside => assert!(attempts.iter().any(|attempt| attempt.act == Act::Closed), "{row:?}"),
             OutboxState::Pending => panic!("{row:?} waits for ever"),
         }
+        let is_whole = row.parts.iter().all(|part| part.state != PartState::Refused) || row.state == OutboxState::Aside;
+        let told = by_body.contains_key(format!("not {}", row.key).as_str());
+        assert!(told != is_whole, "{row:?} is not whole, or was said not to be");
         for part in &row.parts {
             judge_part(row, part, by_body.get(part.body.as_str()).map_or(&[], Vec::as_slice));
         }
