@@ -95,14 +95,14 @@ pub fn greeting() -> String {
     format!("Hello. I am an agent with a workspace of my own: ask me something, or have me do something with files.\n\n{}", help())
 }
 
-/// The answer to `/help`.
+/// The answer to `/help`. Its commands are no code: in Telegram that could not be tapped.
 #[must_use]
 pub fn help() -> String {
     let mut text = String::from("Write a message, also while I work, or one of these.");
     for (about, commands) in GROUPS {
         text.push_str(&format!("\n\n**{about}**\n"));
         for (name, what) in *commands {
-            text.push_str(&format!("\n- `/{name}` — {what}"));
+            text.push_str(&format!("\n- /{name} — {what}"));
         }
     }
     text
@@ -111,7 +111,7 @@ pub fn help() -> String {
 /// The answer to something with a slash that is no command.
 #[must_use]
 pub fn unknown(name: &str) -> String {
-    format!("There is no command `/{name}`. `/help` lists them; to send the text itself, begin it with a space and another word.")
+    format!("There is no command `/{name}`. /help lists them; to send the text itself, begin it with a space and another word.")
 }
 
 /// The buttons below it: each model, the one in use marked.

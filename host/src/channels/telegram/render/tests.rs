@@ -99,6 +99,12 @@ fn what_others_are_called_is_no_markup() {
     assert_eq!((shown.len(), shown[0].text.as_str(), shown[0].entities.as_slice()), (1, name, &[][..]));
 }
 
+/// Telegram makes what begins with a slash a command that is sent when it is tapped, but not in code.
+#[test]
+fn the_commands_of_help_can_be_tapped() {
+    insta::assert_snapshot!(shown(&render(&crate::commands::help())));
+}
+
 #[test]
 fn an_answer_with_everything_in_it() {
     insta::assert_snapshot!(shown(&render(SAMPLE)));
