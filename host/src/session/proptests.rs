@@ -12,7 +12,7 @@ use crate::ids::{CallId, InboxId, TurnId};
 use crate::session::event::{Ending, Event, Outcome};
 use crate::session::rig::{Rig, completion, ended};
 use crate::session::state::Phase;
-use crate::session::turn::{Alarm, Class, Effect, Input, Step, Timer};
+use crate::session::turn::{Alarm, Class, Effect, Input, OutboxKind, Step, Timer};
 
 /// What the world does next. Indices choose among what is there.
 #[derive(Debug, Clone)]
@@ -214,17 +214,23 @@ impl World {
             assert!(self.keys.insert(row.key.clone()), "the key {} is used once", row.key);
             assert!(!row.body.trim().is_empty());
         }
-        let told = !step.rows.outbox.is_empty();
+        let told = |kind| step.rows.outbox.iter().any(|row| row.kind == kind);
         for recorded in &step.events {
             match &recorded.event {
                 Event::TurnEnded { ending, .. } => {
-                    assert!(told, "an ended turn says so");
+                    let kind = match ending {
+                        Ending::Done => OutboxKind::Final,
+                        // The person's own stop needs no sound.
+                        Ending::Cancelled => OutboxKind::Notice,
+                        Ending::Failed | Ending::SetAside => OutboxKind::Question,
+                    };
+                    assert!(told(kind), "an ended turn says so");
                     let inputs: BTreeSet<InboxId> =
                         if *ending == Ending::SetAside { &step.rows.aside } else { &step.rows.done }.iter().copied().collect();
                     let taken = self.taken.iter().filter(|(_, turn)| **turn == recorded.turn);
                     assert!(taken.into_iter().all(|(inbox, _)| inputs.contains(inbox)), "its inputs are closed");
                 }
-                Event::TurnParked { .. } => assert!(told, "a parked turn says so"),
+                Event::TurnParked { .. } => assert!(told(OutboxKind::Question), "a parked turn says so, to be heard"),
                 _ => {}
             }
         }

@@ -122,7 +122,7 @@ async fn after_a_long_downtime_a_turn_waits_to_be_continued() {
     let host = scene.work.host().await;
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     let (replies, state) = client.settle().await.unwrap();
-    assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Notice, Settled::Parked), "{replies:?}");
+    assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Question, Settled::Parked), "{replies:?}");
     assert!(replies[0].text.contains("/continue"), "{replies:?}");
     assert_eq!(scene.fake.asks().len(), 1, "nobody asked the model again unasked");
     scene.fake.release("go");

@@ -107,9 +107,9 @@ impl Shelf {
 /// The parts of a reply; at least one.
 #[must_use]
 pub fn plan(reply: &Reply<'_>, shelf: Option<&Shelf>) -> Vec<Planned> {
-    // What the host says attaches nothing: there may be words of others in it. So may there be in what a script sends: only
+    // What the host says or asks attaches nothing: there may be words of others in it. So may there be in what a script sends: only
     // the file that came with it goes along.
-    let shelf = shelf.filter(|_| reply.kind != OutboxKind::Notice);
+    let shelf = shelf.filter(|_| matches!(reply.kind, OutboxKind::Final | OutboxKind::Tell));
     let own = copies::folder_of(reply.key);
     let may_go = |path: &str| own.as_ref().is_none_or(|own| path.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with('/')));
     let found = attachments::find(reply.body);
@@ -214,10 +214,10 @@ mod tests {
     use crate::store::{Conversation, MAY_REPEAT, OutboxKind};
 
     fn planned(body: &str, shelf: Option<&Shelf>) -> Vec<Planned> {
-        planned_as("s1.t1.final", body, shelf)
+        planned_as(OutboxKind::Final, "s1.t1.final", body, shelf)
     }
 
-    fn planned_as(key: &str, body: &str, shelf: Option<&Shelf>) -> Vec<Planned> {
+    fn planned_as(kind: OutboxKind, key: &str, body: &str, shelf: Option<&Shelf>) -> Vec<Planned> {
         let conversation = Conversation {
             id: ConversationId(1),
             channel: "tg:1".into(),
@@ -229,7 +229,7 @@ mod tests {
             title: String::new(),
             closed_at: None,
         };
-        let reply = Reply { key, conversation: &conversation, kind: OutboxKind::Final, body, buttons: &[], answers: None };
+        let reply = Reply { key, conversation: &conversation, kind, body, buttons: &[], answers: None };
         plan(&reply, shelf)
     }
 
@@ -262,7 +262,7 @@ mod tests {
     /// What goes out as files, and the text that is left.
     fn sent(key: &str, body: &str, shelf: &Shelf) -> (Vec<String>, String) {
         let (mut paths, mut text) = (Vec::new(), String::new());
-        for part in planned_as(key, body, Some(shelf)) {
+        for part in planned_as(OutboxKind::Final, key, body, Some(shelf)) {
             match part {
                 Planned::Text(words) => text.push_str(&words.text),
                 Planned::Answer { markdown } => text.push_str(&markdown),
@@ -303,6 +303,19 @@ mod tests {
             let (paths, said) = sent(&key, &copies::with_file(&files[1], text), &shelf);
             assert_eq!(paths, [files[1].clone()], "{text}");
             assert!(!said.contains("attachment>"), "{said}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_said_for_the_agent_attaches_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.txt"), "a").unwrap();
+        let shelf = Shelf { workspace: Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap(), shared: None };
+        for (kind, attaches) in
+            [(OutboxKind::Final, true), (OutboxKind::Tell, true), (OutboxKind::Notice, false), (OutboxKind::Question, false)]
+        {
+            let parts = planned_as(kind, "s1.t1.said", "The server said: <attachment>a.txt</attachment>", Some(&shelf));
+            assert_eq!(parts.iter().any(|part| matches!(part, Planned::Files { .. })), attaches, "{kind:?}");
         }
     }
 

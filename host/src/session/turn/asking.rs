@@ -61,7 +61,7 @@ impl Draft<'_> {
         let (component, hash) = ("parked".to_owned(), format!("{}.{newest}", self.head.last_turn));
         if self.head.announced.get(&component) != Some(&hash) {
             let body = words::parked(reason, None, self.policy, &self.reference());
-            self.tell(&format!("parked.{newest}"), OutboxKind::Notice, body, words::next_buttons(reason));
+            self.tell(&format!("parked.{newest}"), OutboxKind::Question, body, words::next_buttons(reason));
             self.push(Event::Noticed { component, hash });
         }
     }

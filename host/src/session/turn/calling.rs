@@ -57,7 +57,7 @@ impl Draft<'_> {
         } else if let Some((name, failures)) = self.looping() {
             let reason = format!("the same call of {name} failed {failures} times");
             let body = words::looped(&name, failures, &self.reference());
-            self.end(Ending::Failed, Some(reason), OutboxKind::Notice, body);
+            self.end(Ending::Failed, Some(reason), OutboxKind::Question, body);
         } else {
             self.join();
             self.ask();

@@ -195,7 +195,7 @@ impl<'a> Draft<'a> {
         let Some(step) = self.head.turn.as_ref().map(|turn| turn.step) else { return };
         let body = words::parked(reason, detail.as_deref(), self.policy, &self.reference());
         self.push(Event::TurnParked { reason, can_continue: true, detail });
-        self.tell(&format!("parked.{step}"), OutboxKind::Notice, body, words::next_buttons(reason));
+        self.tell(&format!("parked.{step}"), OutboxKind::Question, body, words::next_buttons(reason));
         self.effect(Effect::Show);
         if reason.accepts_messages() {
             self.look_again();

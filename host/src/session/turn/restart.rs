@@ -22,7 +22,7 @@ impl Draft<'_> {
             self.end_calls(Why::Restart, |_| true);
             let body = words::set_aside(attempt, &self.reference());
             let reason = format!("the host stopped {attempt} times while this turn ran");
-            self.end(Ending::SetAside, Some(reason), OutboxKind::Notice, body);
+            self.end(Ending::SetAside, Some(reason), OutboxKind::Question, body);
         } else if downtime > self.policy.resume_within {
             self.end_calls(Why::Restart, |_| true);
             self.park(ParkReason::Downtime, None);

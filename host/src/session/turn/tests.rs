@@ -9,7 +9,7 @@ use crate::limits;
 use crate::session::event::{Ending, Event, Notice, Outcome, ParkReason};
 use crate::session::rig::{Rig, asks, completion, kinds, outbox, outcomes, started};
 use crate::session::state::{Phase, Spend};
-use crate::session::turn::{Alarm, Class, Effect, Input, Step, Timer, Which};
+use crate::session::turn::{Alarm, Class, Effect, Input, OutboxKind, Step, Timer, Which};
 
 const READ: (&str, Replay, Batching) = ("read", Replay::Read, Batching::Parallel);
 const TOUCH: (&str, Replay, Batching) = ("touch", Replay::Idempotent, Batching::Serial);
@@ -198,7 +198,7 @@ fn passing_failures_are_retried_with_growing_waits_then_the_turn_is_parked() {
     let parked = rig.fail(FailureKind::Server);
     assert_eq!((kinds(&parked), park_reason(&rig)), (vec!["turn_parked"], Some(ParkReason::Failed)));
     let notice = &parked.rows.outbox[0];
-    assert_eq!(notice.buttons, [Button::new("Try again", "/continue")]);
+    assert_eq!((notice.kind, &notice.buttons[..]), (OutboxKind::Question, &[Button::new("Try again", "/continue")][..]));
     assert!(notice.body.contains("/continue") && notice.body.contains("s4.t1"), "{}", notice.body);
     assert!(notice.body.contains("after 3 attempts: it broke."), "{}", notice.body);
 }
@@ -470,6 +470,7 @@ fn a_message_on_a_turn_parked_by_money_repeats_the_notice_once() {
     rig.say("hello?");
     let repeated = rig.wake();
     assert_eq!((kinds(&repeated), outbox(&repeated)), (vec!["noticed"], vec!["s4.t1.parked.i2"]));
+    assert_eq!(repeated.rows.outbox[0].kind, OutboxKind::Question);
     assert!(repeated.rows.taken.is_empty());
     assert!(rig.wake().rows.outbox.is_empty());
     let resumed = resume(&mut rig);

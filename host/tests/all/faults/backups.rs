@@ -86,7 +86,7 @@ async fn go_on(scene: &Scene, later: &Log, sent: &BTreeSet<String>) {
     let log = Log::new(scene.work.folder());
     let mut client = Client::attach(&scene.work, "", &log).await.unwrap();
     let (replies, state) = client.settle().await.unwrap();
-    assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Notice, Settled::Parked), "{replies:?}");
+    assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Question, Settled::Parked), "{replies:?}");
     assert_eq!(scene.fake.asks_of("wait").len(), asks, "nobody asked the model unasked");
     let replies = client.talk("3", "/continue").await.unwrap();
     assert_eq!(replies.last().unwrap().text, "It was worth it.");

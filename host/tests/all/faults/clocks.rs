@@ -86,7 +86,7 @@ async fn down(jump: i64) {
     let (mut replies, state) = client.settle().await.unwrap();
     // Forward it looks like a long downtime, and a person is asked; backward like none.
     if jump >= HOUR {
-        assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Notice, Settled::Parked), "{jump}: {replies:?}");
+        assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Question, Settled::Parked), "{jump}: {replies:?}");
         replies = client.talk("2", "/continue").await.unwrap();
     }
     assert_eq!(replies.last().unwrap().text, "It was worth it.", "{jump}");

@@ -317,7 +317,7 @@ async fn a_torn_end_is_said_and_a_turn_that_ran_waits_for_a_person() {
     scene.fake.release("second");
     let mut client = Client::attach(&scene.work, "", &scene.log).await.unwrap();
     let (replies, state) = client.settle().await.unwrap();
-    assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Notice, Settled::Parked), "{replies:?}");
+    assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Question, Settled::Parked), "{replies:?}");
     assert_eq!(client.talk("2", "/continue").await.unwrap().last().unwrap().text, "Whole again.");
     host.stop().await;
     assert_kept(&scene, 1);

@@ -91,7 +91,7 @@ async fn what_was_shown_of_half_an_answer_is_taken_back() {
         stage.victim.until(|line| matches!(line, ToClient::Discard).then_some(())).await.unwrap();
         stage.is_healthy().await;
         let (replies, state) = stage.victim.settle().await.unwrap();
-        assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Notice, Settled::Parked), "{replies:?}");
+        assert_eq!((replies.len(), replies[0].kind, state), (1, Kind::Question, Settled::Parked), "{replies:?}");
         assert!(replies[0].text.contains(reason) && !replies[0].text.contains("half of"), "{replies:?}");
         stage.is_at_its_level().await.unwrap();
     }
