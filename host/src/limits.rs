@@ -450,8 +450,11 @@ pub const ERRAND_TIME: Duration = Duration::from_secs(60);
 pub const TELEGRAM_ALBUMS: usize = 64;
 /// How long a pairing code can be used.
 pub const PAIRING_TIME: Duration = Duration::from_secs(10 * 60);
-/// Wrong codes before it is void.
+/// Wrong codes of one person; what they say after that is none.
 pub const PAIRING_TRIES: u32 = 5;
+/// Wrong codes of everybody together before it is void. A code is one of 32^8, about 10^12: so many guesses in its ten minutes
+/// find it once in 10^9 codes, and 200 people are needed to make them.
+pub const PAIRING_TRIES_OF_ALL: u32 = 1000;
 /// Questions to owners about others within [`REQUEST_CARDS_TIME`]; more are only listed.
 pub const REQUEST_CARDS: usize = 10;
 /// See [`REQUEST_CARDS`].

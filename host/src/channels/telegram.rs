@@ -61,6 +61,8 @@ use crate::store::{Conversation, Store, StoreError};
 use crate::supervise::Supervisor;
 use crate::workdir::WorkDir;
 
+pub use self::errand::{Settled, Unsettled};
+
 /// One bot. Cheap to clone.
 #[derive(Clone)]
 pub struct Telegram(Arc<Inner>);

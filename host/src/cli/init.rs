@@ -22,9 +22,10 @@ use self::questions::Questions;
 use self::written::Wanted;
 use super::args::{InitArgs, InstallArgs, ServiceVerb};
 use super::doctor::Trouble;
-use super::{Context, ExitCode, output, pair, service};
+use super::{Context, ExitCode, is_held, output, pair, service};
 use crate::config::{Config, environment};
 use crate::secrets::Redactor;
+use crate::workdir::WorkDir;
 
 /// There where systemd runs.
 const SYSTEMD: &str = "/run/systemd/system";
@@ -44,13 +45,14 @@ pub(super) async fn run(context: &Context, args: InitArgs) -> anyhow::Result<Exi
         _ = interrupt.recv() => return Err(interrupted()),
     };
     let written = wanted.write(&path)?;
+    let serves = WorkDir::existing(&context.workdir).is_ok_and(|workdir| is_held(&workdir).unwrap_or(false));
     let context = Context { config_file: Some(path.clone()), logs: context.logs.clone(), workdir: context.workdir.clone(), ..*context };
     let finished = tokio::select! {
         finished = finish(&context, &wanted) => finished,
         _ = interrupt.recv() => Err(ExitCode::Interrupted.error(anyhow!("stopped; what was written stays"))),
     };
     let list: String = written.iter().map(|(path, what)| format!("  {}  {what}\n", path.display())).collect();
-    output::text(&format!("Written:\n{list}\n{}", next(&path, &wanted, finished.is_ok())))?;
+    output::text(&format!("Written:\n{list}\n{}", next(&path, &wanted, finished.is_ok(), serves)))?;
     finished
 }
 
@@ -147,8 +149,8 @@ fn is_accepted(questions: Questions, what: &str, trouble: Trouble) -> anyhow::Re
     }
 }
 
-/// What to type next.
-fn next(path: &Path, wanted: &Wanted, finished: bool) -> String {
+/// What to type next. `serves`: a host ran when the configuration was written.
+fn next(path: &Path, wanted: &Wanted, finished: bool, serves: bool) -> String {
     let is_usual = environment::personal(environment::CONFIG_PLACE).is_some_and(|usual| usual == path);
     let program = if is_usual { "stellaclaw".to_owned() } else { format!("stellaclaw --config {}", path.display()) };
     let mut lines = vec!["Next:".to_owned()];
@@ -165,5 +167,8 @@ fn next(path: &Path, wanted: &Wanted, finished: bool) -> String {
     }
     line("chat", "talks here in the terminal");
     line("doctor", "checks everything");
+    if serves {
+        lines.push("\nA host was running with the configuration before. It goes on with that one: stop it and start it anew.".to_owned());
+    }
     lines.join("\n") + "\n"
 }

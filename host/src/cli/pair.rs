@@ -8,11 +8,15 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::args::{PairArgs, PairVerb};
 use super::chat::client;
+use super::doctor::Trouble;
+use super::doctor::telegram::greet;
 use super::{Context, ExitCode, output};
 use crate::channels::telegram;
 use crate::channels::terminal::link::{self, Reader};
 use crate::channels::terminal::protocol::{PROTOCOL, ToClient, ToHost, Wish};
+use crate::config;
 use crate::kernel::Kernel;
+use crate::limits::HEALTH_TIME;
 use crate::store::{Person, Role, Store};
 use crate::workdir::WorkDir;
 
@@ -25,14 +29,12 @@ pub(super) async fn run(context: &Context, args: PairArgs) -> anyhow::Result<Exi
         Some(PairVerb::Reject { id }) => (Wish::Ignore(id), id),
         Some(PairVerb::Revoke { id }) => (Wish::Forget(id), id),
     };
-    let forget = matches!(wish, Wish::Forget(_));
-    let mut host = Host::ask(context, wish).await?;
+    let mut host = Host::ask(context, wish.clone()).await?;
     let answer = host.next().await;
     host.leave().await?;
     match answer? {
-        ToClient::Decided { person: Some(person) } if forget => output::text(&format!("{} is unknown again.\n", named(&person)))?,
-        ToClient::Decided { person: Some(person) } => output::text(&format!("{}: {}.\n", named(&person), meaning(person.role)))?,
-        ToClient::Decided { person: None } => {
+        ToClient::Decided { person: Some(person), is_ownerless } => output::text(&came_of(&wish, &person, is_ownerless))?,
+        ToClient::Decided { person: None, .. } => {
             let error = anyhow::anyhow!("nothing was decided about {id}; `stellaclaw pair list` shows what was");
             return Err(ExitCode::NotFound.error(error));
         }
@@ -41,28 +43,65 @@ pub(super) async fn run(context: &Context, args: PairArgs) -> anyhow::Result<Exi
     Ok(ExitCode::Ok)
 }
 
+/// What is said of a decision.
+fn came_of(wish: &Wish, person: &Person, is_ownerless: bool) -> String {
+    let name = named(person);
+    let mut text = match wish {
+        Wish::Forget(_) => format!("{name} is unknown again.\n"),
+        Wish::Allow(_) if person.role == Role::Owner => format!("{name} owns the bot already; nothing was changed.\n"),
+        _ => format!("{name}: {}.\n", meaning(person.role)),
+    };
+    if is_ownerless {
+        text.push_str(
+            "The bot has no owner now: whoever else writes to it is only counted, and nobody is asked about them. `stellaclaw pair` makes a \
+             code for the next owner.\n",
+        );
+    }
+    text
+}
+
 /// Shows a code, and waits until somebody has become the first owner by it.
 pub(in crate::cli) async fn now(context: &Context) -> anyhow::Result<ExitCode> {
     let mut host = Host::ask(context, Wish::Pair).await?;
-    let paired = wait(&mut host).await;
+    let paired = wait(context, &mut host).await;
     host.leave().await?;
     let person = paired?;
     output::text(&format!("{} is the owner of the bot now.\n", named(&person)))?;
     Ok(ExitCode::Ok)
 }
 
-async fn wait(host: &mut Host) -> anyhow::Result<Person> {
-    let (code, seconds) = match host.next().await? {
-        ToClient::Code { code, seconds } => (code, seconds),
+async fn wait(context: &Context, host: &mut Host) -> anyhow::Result<Person> {
+    let (code, seconds, bot) = match host.next().await? {
+        ToClient::Code { code, seconds, bot } => (code, seconds, bot),
         other => bail!("the host answered something else: {other:?}"),
     };
     let (first, second) = code.split_at(code.len() / 2);
-    let minutes = seconds / 60;
-    output::text(&format!("Send this to the bot, in a private chat, within {minutes} minutes:\n\n    {first}-{second}\n\nWaiting …\n"))?;
+    let (minutes, (bot, trouble)) = (seconds / 60, called(context, &bot).await);
+    output::text(&format!(
+        "Send this to the bot {bot}, in a private chat, within {minutes} minutes:\n\n    {first}-{second}\n\n{trouble}Waiting …\n"
+    ))?;
     match host.next().await? {
-        ToClient::Decided { person: Some(person) } => Ok(person),
+        ToClient::Decided { person: Some(person), .. } => Ok(person),
         other => bail!("the host answered something else: {other:?}"),
     }
+}
+
+/// The bot of this number, by the name with which people find it; and what keeps Telegram from saying that, to be shown.
+async fn called(context: &Context, number: &str) -> (String, String) {
+    let config = context.config().ok().and_then(|config| config.telegram);
+    let Some(telegram) = config.filter(|telegram| bot(telegram).is_some_and(|bot| bot.ends_with(&format!(":{number}")))) else {
+        return (number.to_owned(), String::new());
+    };
+    match tokio::time::timeout(HEALTH_TIME, greet(&telegram)).await {
+        Ok(Ok(greeted)) => (greeted.bot, String::new()),
+        Ok(Err(Trouble { why, .. })) => (number.to_owned(), format!("Telegram cannot be asked about it just now: {why}\n")),
+        Err(_) => (number.to_owned(), "Telegram does not answer just now.\n".to_owned()),
+    }
+}
+
+/// Its channel's name, as far as its token can be read here.
+fn bot(telegram: &config::Telegram) -> Option<String> {
+    telegram::channel_name(telegram.token.read().ok()?.expose()).ok()
 }
 
 /// A host that was asked something: one that runs, or this process.
@@ -75,9 +114,10 @@ struct Host {
 impl Host {
     async fn ask(context: &Context, wish: Wish) -> anyhow::Result<Self> {
         let setup = context.setup()?;
+        let bot = setup.config.telegram.as_ref().and_then(bot);
         let (stream, kernel) = client::connect(&setup).await?;
         let (reader, mut writer) = stream.into_split();
-        let line = ToHost::Access { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), wish };
+        let line = ToHost::Access { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), wish, bot };
         link::write(&mut writer, &line).await.context("failed to ask the host")?;
         Ok(Self { reader: Reader::new(reader), _writer: writer, kernel })
     }
@@ -108,7 +148,8 @@ async fn list(context: &Context, as_json: bool) -> anyhow::Result<ExitCode> {
     let strangers = store.strangers(&channel).await?;
     if as_json {
         let configured = json!({"owners": telegram.owners, "people": telegram.people, "groups": telegram.groups});
-        output::json(&json!({"configured": configured, "decided": people, "asked": requests, "strangers": strangers}))?;
+        let asked = json!({"configured": configured, "decided": people, "asked": requests, "strangers": strangers});
+        output::json(&asked)?;
         return Ok(ExitCode::Ok);
     }
     let mut text = String::new();
@@ -144,5 +185,32 @@ fn meaning(role: Role) -> &'static str {
         Role::Member => "may talk",
         Role::Group => "a group in which those who may talk can do so",
         Role::Rejected => "ignored",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+
+    #[test]
+    fn a_decision_is_told_with_what_follows() {
+        let person = |role| Person { id: "7".into(), role, name: "Ann".into(), since: Moment(0) };
+        let said = [
+            came_of(&Wish::Allow(7), &person(Role::Member), false),
+            came_of(&Wish::Allow(7), &person(Role::Owner), false),
+            came_of(&Wish::Ignore(7), &person(Role::Rejected), true),
+            came_of(&Wish::Forget(7), &person(Role::Owner), true),
+            came_of(&Wish::Forget(7), &person(Role::Member), false),
+        ];
+        insta::assert_snapshot!(said.concat(), @"
+        Ann (7): may talk.
+        Ann (7) owns the bot already; nothing was changed.
+        Ann (7): ignored.
+        The bot has no owner now: whoever else writes to it is only counted, and nobody is asked about them. `stellaclaw pair` makes a code for the next owner.
+        Ann (7) is unknown again.
+        The bot has no owner now: whoever else writes to it is only counted, and nobody is asked about them. `stellaclaw pair` makes a code for the next owner.
+        Ann (7) is unknown again.
+        ");
     }
 }

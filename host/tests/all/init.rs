@@ -112,6 +112,22 @@ async fn what_does_not_work_is_said_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn beside_a_host_that_serves_another_bot_nobody_is_paired() {
+    let new = Newcomer::new(Answer::text("ready")).await;
+    let first = new.by_flags(API_KEY, new.telegram.token(), &["--no-pair"]).await;
+    assert!(first.code == Some(0) && !first.output.contains("A host was running"), "{first:?}");
+    let host = new.work.host().await;
+    let other = "7000000002:AAcanary-of-another-bot";
+    let ran = new.by_flags(API_KEY, other, &["--force", "--pair", "--untested"]).await;
+    assert!(ran.code != Some(0) && !ran.output.contains("Send this"), "{ran:?}");
+    assert!(ran.errors.contains("serves the bot 7000000001") && ran.errors.contains("that of 7000000002 now"), "{ran:?}");
+    assert!(ran.output.contains("A host was running with the configuration before."), "{ran:?}");
+    let refused = new.work.run(&["pair", "approve", &new.ann.to_string()], "").await;
+    assert!(refused.code != Some(0) && refused.errors.contains("serves the bot 7000000001"), "{refused:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flag_that_is_missing_or_wrong_is_named_and_nothing_is_written() {
     let new = Newcomer::new(Answer::text("ready")).await;
     let home = new.work.folder().to_str().unwrap();

@@ -172,6 +172,9 @@ impl Telegram {
         let album = Album::of(&incoming);
         let is_addressed = is_for_bot(&incoming) || album.as_ref().is_some_and(|album| self.state().albums.is_welcome(album));
         let verdict = self.judge(chat, incoming.from.as_ref(), is_addressed);
+        if self.try_code(&incoming).await? {
+            return Ok(());
+        }
         let group = chat.title.as_deref().unwrap_or("a group").to_owned();
         match (verdict, &incoming.from) {
             (Verdict::Welcome, Some(_)) => {
@@ -194,9 +197,6 @@ impl Telegram {
                 }
             }
             (Verdict::Stranger(stranger), Some(writer)) => {
-                if self.try_code(writer, &incoming.text).await? {
-                    return Ok(());
-                }
                 taken.count(stranger);
                 if !self.state().told.contains(&stranger) {
                     taken.strangers.insert(stranger);

@@ -62,18 +62,12 @@ impl Telegram {
         self.end_refused_work(&self.host().router).await
     }
 
-    /// What an owner or the operator decided about somebody.
-    ///
-    /// # Errors
-    ///
-    /// What the store can fail with.
-    pub async fn settle(&self, subject: &str, name: &str, allowed: bool) -> Result<Person, StoreError> {
-        let _nothing_is_taken = self.0.admission.lock().await;
-        self.settle_now(subject, name, allowed).await
-    }
-
-    /// The same for whoever takes updates.
-    async fn settle_now(&self, subject: &str, name: &str, allowed: bool) -> Result<Person, StoreError> {
+    /// What an owner or the operator decided about somebody. Who asks for it holds back whatever is taken meanwhile. An owner who
+    /// is let in stays one.
+    pub(super) async fn settle_now(&self, subject: &str, name: &str, allowed: bool) -> Result<Person, StoreError> {
+        if allowed && subject.parse().is_ok_and(|id| self.state().access.is_owner(id)) {
+            return Ok(Person { id: subject.to_owned(), role: Role::Owner, name: name.to_owned(), since: clock::now() });
+        }
         let role = match (allowed, subject.starts_with('-')) {
             (true, true) => Role::Group,
             (true, false) => Role::Member,
@@ -89,17 +83,11 @@ impl Telegram {
         Ok(person)
     }
 
-    /// Takes back what was decided about somebody. False: nothing was.
-    ///
-    /// # Errors
-    ///
-    /// What the store can fail with.
-    pub async fn revoke(&self, subject: &str) -> Result<bool, StoreError> {
-        let _nothing_is_taken = self.0.admission.lock().await;
-        let known = self.0.store.at(|| format!("revoke@{subject}")).remove_person(&self.0.name, subject).await?;
+    /// Takes back what was decided about somebody. Who asks for it holds back whatever is taken meanwhile.
+    pub(super) async fn revoke_now(&self, id: i64) -> Result<(), StoreError> {
+        self.0.store.at(|| format!("revoke@{id}")).remove_person(&self.0.name, &id.to_string()).await?;
         self.look_who_may_talk().await?;
-        self.end_refused_work(&self.host().router).await?;
-        Ok(known)
+        self.end_refused_work(&self.host().router).await
     }
 
     /// What is open of those who may not talk, or not any more.

@@ -97,9 +97,9 @@ impl Connection {
         match hello {
             ToHost::Look { protocol, version, at } => return link::write(writer, &self.look(protocol, &version, &at).await).await,
             ToHost::Do { protocol, version, deed } => return link::write(writer, &self.act(protocol, &version, deed).await).await,
-            ToHost::Access { protocol, version, wish } => {
+            ToHost::Access { protocol, version, wish, bot } => {
                 refuse_others(writer, protocol, &version).await?;
-                return errands::decide(self.telegram.as_ref(), wish, &mut reader, writer).await;
+                return errands::decide(self.telegram.as_ref(), wish, bot.as_deref(), &mut reader, writer).await;
             }
             ToHost::Send { protocol, version, errand } => {
                 refuse_others(writer, protocol, &version).await?;

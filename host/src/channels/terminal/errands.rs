@@ -7,31 +7,41 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::link::{self, Reader};
 use super::protocol::{Errand, Fate, ToClient, ToHost, Wish};
-use crate::channels::telegram::Telegram;
+use crate::channels::telegram::{Settled, Telegram};
 use crate::limits::{ERRAND_TIME, PAIRING_TIME};
 use crate::store::OutboxState;
 
 /// How often something that nobody announces is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 /// What is said without a bot.
-const NO_BOT: &str = "there is no [channels.telegram] in the configuration of this host";
+const NO_BOT: &str = "there was no [channels.telegram] in the configuration when the host started; if there is one now, start it anew";
 
-/// Does what the operator wants about who may talk. For a code it stays until somebody has used it, or the client leaves.
+/// Does what the operator wants about who may talk. For a code it stays until somebody has used it, or the client leaves. `bot`: the
+/// one that they mean, when they know.
 pub(super) async fn decide(
     telegram: Option<&Telegram>,
     wish: Wish,
+    bot: Option<&str>,
     reader: &mut Reader<OwnedReadHalf>,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
     let Some(telegram) = telegram else { return refuse(writer, NO_BOT).await };
+    if let Some(bot) = bot.filter(|bot| *bot != telegram.name()) {
+        let reason = format!(
+            "the host that runs serves the bot {}, and channels.telegram.token is that of {} now; start the host anew, and try again",
+            number(telegram.name()),
+            number(bot)
+        );
+        return refuse(writer, &reason).await;
+    }
     let decided = match wish {
         Wish::Pair => return pair(telegram, reader, writer).await,
-        Wish::Allow(id) => telegram.settle_number(id, true).await.map(Some),
-        Wish::Ignore(id) => telegram.settle_number(id, false).await.map(Some),
+        Wish::Allow(id) => telegram.settle_number(id, true).await,
+        Wish::Ignore(id) => telegram.settle_number(id, false).await,
         Wish::Forget(id) => telegram.forget(id).await,
     };
     match decided {
-        Ok(person) => link::write(writer, &ToClient::Decided { person }).await,
+        Ok(Settled { person, is_ownerless }) => link::write(writer, &ToClient::Decided { person, is_ownerless }).await,
         Err(error) => refuse(writer, &error.to_string()).await,
     }
 }
@@ -41,7 +51,8 @@ async fn pair(telegram: &Telegram, reader: &mut Reader<OwnedReadHalf>, writer: &
         Ok(code) => code,
         Err(error) => return refuse(writer, &error.to_string()).await,
     };
-    link::write(writer, &ToClient::Code { code, seconds: PAIRING_TIME.as_secs() }).await?;
+    let bot = number(telegram.name()).to_owned();
+    link::write(writer, &ToClient::Code { code: code.clone(), seconds: PAIRING_TIME.as_secs(), bot }).await?;
     let deadline = Instant::now() + PAIRING_TIME;
     while Instant::now() < deadline {
         tokio::select! {
@@ -50,10 +61,10 @@ async fn pair(telegram: &Telegram, reader: &mut Reader<OwnedReadHalf>, writer: &
             () = tokio::time::sleep(LOOK) => {}
         }
         if let Some(person) = telegram.owner().await.map_err(io::Error::other)? {
-            return link::write(writer, &ToClient::Decided { person: Some(person) }).await;
+            return link::write(writer, &ToClient::Decided { person: Some(person), is_ownerless: false }).await;
         }
     }
-    telegram.unpair();
+    telegram.unpair(&code);
     refuse(writer, "nobody has used the code; ask for another one").await
 }
 
@@ -77,6 +88,11 @@ pub(super) async fn send(telegram: Option<&Telegram>, errand: &Errand) -> Result
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The number of a bot, by the name of its channel.
+fn number(channel: &str) -> &str {
+    channel.split_once(':').map_or(channel, |(_, number)| number)
 }
 
 async fn refuse(writer: &mut OwnedWriteHalf, reason: &str) -> io::Result<()> {

@@ -32,8 +32,9 @@ pub enum ToHost {
     Look { protocol: u32, version: String, at: Look },
     /// Instead of a hello, too: do this, say what came of it, and end.
     Do { protocol: u32, version: String, deed: Deed },
-    /// Instead of a hello, too: who may talk to the bot.
-    Access { protocol: u32, version: String, wish: Wish },
+    /// Instead of a hello, too: who may talk to the bot. `bot`: its channel's name, as the client's configuration has it; a host
+    /// that serves another one refuses.
+    Access { protocol: u32, version: String, wish: Wish, bot: Option<String> },
     /// Instead of a hello, too: bring this to an address of a channel, and say what came of it.
     Send { protocol: u32, version: String, errand: Errand },
     /// A message or command of the person. `id` is made by the client and unique for ever.
@@ -179,14 +180,16 @@ pub enum ToClient {
     Health {
         parts: Vec<Part>,
     },
-    /// See [`Wish::Pair`]: a code, and for how long it can be used.
+    /// See [`Wish::Pair`]: a code, for how long it can be used, and the number of the bot that it is for.
     Code {
         code: String,
         seconds: u64,
+        bot: String,
     },
-    /// See [`ToHost::Access`]; none: nothing was known about them.
+    /// See [`ToHost::Access`]; none: nothing was known about them. The bot may have lost its last owner by it.
     Decided {
         person: Option<Person>,
+        is_ownerless: bool,
     },
     /// See [`ToHost::Send`].
     Sent {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stellaclaw::fake_telegram::{ChatKind, FakeTelegram, Fault, Post, Standing};
+use stellaclaw::fake_telegram::{ChatKind, FakeTelegram, Fault, Origin, Post, Standing};
 
 use super::inbound::{asks, asks_about, column, exchange, holds, noted, notes, said};
 use crate::support::bot::Bot;
@@ -231,6 +231,15 @@ async fn what_is_taken_back_is_taken_back_at_once() {
     exchange(&bot, bot.ann, Post::text("Here I am.")).await;
     assert_eq!(asks(&bot).len(), 2, "nothing of Bob's began");
     assert_eq!(column(&bot, "SELECT count(*) FROM inbox WHERE state = 'aside'"), ["1"]);
+    // What the configuration gives is not taken here, and an owner who is let in stays one.
+    let ann = bot.ann.to_string();
+    for verb in ["reject", "revoke"] {
+        let refused = bot.work.run(&["pair", verb, &ann], "").await;
+        assert!(refused.code != Some(0) && refused.errors.contains(&format!("channels.telegram.owners names {ann}")), "{refused:?}");
+    }
+    let stays = bot.work.run(&["pair", "approve", &ann], "").await;
+    assert!(stays.code == Some(0) && stays.output.contains("owns the bot already"), "{stays:?}");
+    assert!(column(&bot, "SELECT user_id FROM people").is_empty());
     decide("approve").await;
     exchange(&bot, bob, Post::text("Once more.")).await;
     assert!(asks_about(&bot, "Bob's file.").is_empty());
@@ -240,10 +249,14 @@ async fn what_is_taken_back_is_taken_back_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second() {
     let bot = Bot::scripted(notes()).await;
-    let eve = bot.telegram.new_user("Eve");
+    let (eve, bob) = (bot.telegram.new_user("Eve"), bot.telegram.new_user("Bob"));
     let group = bot.telegram.new_group(ChatKind::Supergroup { forum: false }, "Theirs", &[eve, bot.ann]).unwrap();
     bot.nobody();
     let host = bot.host().await;
+    let ann = bot.ann.to_string();
+    // Whatever was decided about her, the terminal is above it.
+    assert_eq!(bot.work.run(&["pair", "approve", &ann], "").await.code, Some(0));
+    exchange(&bot, bot.ann, Post::text("I may talk, and own nothing.")).await;
     let pairing = bot.work.begin(&["pair"]);
     let code = within("a code", async {
         loop {
@@ -254,11 +267,19 @@ async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second
         }
     })
     .await;
-    // In a group it is worth nothing, and neither is another one.
+    assert!(pairing.so_far().contains("Send this to the bot @stella_claw_bot"), "{}", pairing.so_far());
+    // In a group it is worth nothing, nor forwarded, nor after too many others; and neither is another one.
     bot.telegram.write(group, eve, Post::text(&format!("@stella_claw_bot {code}"))).unwrap();
-    bot.telegram.write(eve, eve, Post::text("AAAA-BBBB")).unwrap();
-    bot.telegram.sent(eve, "This bot is private.").await.unwrap();
-    assert!(column(&bot, "SELECT user_id FROM people").is_empty());
+    for _ in 0..5 {
+        bot.telegram.write(eve, eve, Post::text("AAAA-BBBB")).unwrap();
+    }
+    bot.telegram.write(eve, eve, Post::text(&code)).unwrap();
+    bot.telegram.write(bob, bob, Post::text(&code).forwarded(Origin::Hidden("Somebody".into()))).unwrap();
+    for who in [eve, bob] {
+        bot.telegram.sent(who, "This bot is private.").await.unwrap();
+    }
+    bot.telegram.confirmed().await.unwrap();
+    assert_eq!(column(&bot, "SELECT user_id || role FROM people"), [format!("{ann}member")]);
     bot.telegram.write(bot.ann, bot.ann, Post::text(&code.to_lowercase())).unwrap();
     bot.telegram.sent(bot.ann, "You are the owner of this bot now.").await.unwrap();
     let paired = pairing.finish("").await;
@@ -273,7 +294,13 @@ async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second
     host.stop().await;
     let host = bot.host().await;
     exchange(&bot, bot.ann, Post::text("After a restart.")).await;
-    assert_eq!(asks(&bot).len(), 2);
+    assert_eq!(asks(&bot).len(), 3);
+    // An owner who is let in stays one, and who takes the last one away hears what follows.
+    let stays = bot.work.run(&["pair", "approve", &ann], "").await;
+    assert!(stays.output.contains("Ann") && stays.output.contains("owns the bot already"), "{stays:?}");
+    assert_eq!(column(&bot, "SELECT role FROM people"), ["owner"]);
+    let gone = bot.work.run(&["pair", "reject", &ann], "").await;
+    assert!(gone.code == Some(0) && gone.output.contains("no owner now"), "{gone:?}");
     host.stop().await;
 }
 

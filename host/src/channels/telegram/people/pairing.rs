@@ -1,14 +1,16 @@
-//! The first owner: whoever sends the code that the terminal shows. It is good for one use, ten minutes and few tries, in a
-//! private chat, and only while there is no owner.
+//! The first owner: whoever sends the code that the terminal shows. It is good for one use and ten minutes, in a private chat, in
+//! words of one's own, and only while there is no owner. Everybody has few tries, and all of them together have not enough.
+
+use std::collections::HashMap;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Telegram;
 use crate::channels::telegram::send::Target;
-use crate::channels::telegram::update::Person as Writer;
+use crate::channels::telegram::update::{ChatKind, Incoming};
 use crate::clock;
-use crate::limits::{PAIRING_TIME, PAIRING_TRIES};
+use crate::limits::{PAIRING_TIME, PAIRING_TRIES, PAIRING_TRIES_OF_ALL};
 use crate::store::{NewOutbox, OutboxKind, Person, Role, StoreError};
 
 /// Of a code: without those that look like others.
@@ -19,7 +21,8 @@ const CODE_LETTERS: usize = 8;
 pub(in crate::channels::telegram) struct Pairing {
     code: String,
     until: Instant,
-    tries: u32,
+    /// Of each person. Not more people than tries.
+    tries: HashMap<i64, u32>,
 }
 
 /// What a text is to it.
@@ -28,15 +31,23 @@ enum Said {
     TheCode,
     /// It looks like a code.
     Wrong,
+    /// It does not, or this person has no try left.
     SomethingElse,
-    /// Whatever it is: the time is over, or the tries are.
+    /// Whatever it is: the time is over, or the tries of all.
     TooLate,
 }
 
 /// Why there is no code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the bot has an owner already; others are approved by the owner's buttons or with `stellaclaw pair approve`")]
-pub struct HasOwner;
+pub enum HasOwner {
+    #[error("the bot has an owner already; others are approved by the owner's buttons or with `stellaclaw pair approve`")]
+    Paired,
+    #[error(
+        "the bot has an owner already: channels.telegram.owners names one, as the host has read the configuration; if it does not any \
+         more, have the host read it again (SIGHUP, `systemctl --user reload stellaclaw`)"
+    )]
+    Configured,
+}
 
 impl Pairing {
     fn new(now: Instant) -> Self {
@@ -45,12 +56,12 @@ impl Pairing {
         // Bytes 6 and 8 of a random uuid are partly fixed.
         let bytes = random.as_bytes();
         let code = bytes[..6].iter().chain(&bytes[9..]).take(CODE_LETTERS).map(letter).collect();
-        Self { code, until: now + PAIRING_TIME, tries: 0 }
+        Self { code, until: now + PAIRING_TIME, tries: HashMap::new() }
     }
 
-    /// Looks at a text; one that looks like a code is a try.
-    fn hear(&mut self, text: &str, now: Instant) -> Said {
-        if self.until <= now || self.tries >= PAIRING_TRIES {
+    /// Looks at somebody's text; one that looks like a code is a try.
+    fn hear(&mut self, writer: i64, text: &str, now: Instant) -> Said {
+        if self.until <= now || self.tries.values().sum::<u32>() >= PAIRING_TRIES_OF_ALL {
             return Said::TooLate;
         }
         let said: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
@@ -59,7 +70,11 @@ impl Pairing {
         if said.len() != CODE_LETTERS {
             return Said::SomethingElse;
         }
-        self.tries += 1;
+        let tries = self.tries.entry(writer).or_default();
+        if *tries >= PAIRING_TRIES {
+            return Said::SomethingElse;
+        }
+        *tries += 1;
         // As long for a wrong letter as for a right one.
         let differs = said.bytes().zip(self.code.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
         if differs == 0 { Said::TheCode } else { Said::Wrong }
@@ -74,33 +89,43 @@ impl Telegram {
     /// There is an owner.
     pub fn pair(&self) -> Result<String, HasOwner> {
         let mut state = self.state();
-        if state.access.owners().next().is_some() {
-            return Err(HasOwner);
+        if let Some(owner) = state.access.owners().next() {
+            return Err(if self.settings().owners.contains(&owner) { HasOwner::Configured } else { HasOwner::Paired });
         }
         Ok(state.pairing.insert(Pairing::new(Instant::now())).code.clone())
     }
 
-    /// Is this private message of somebody unknown the code? Then they are the first owner from now on.
-    pub(in crate::channels::telegram) async fn try_code(&self, writer: &Writer, text: &str) -> Result<bool, StoreError> {
+    /// The code is not waited for any more, unless there is another one meanwhile.
+    pub fn unpair(&self, code: &str) {
+        self.state().pairing.take_if(|pairing| pairing.code == code);
+    }
+
+    /// Is this the code, in somebody's private chat? Then they are the first owner from now on, whoever they were: the terminal is
+    /// above what was decided about them. Words of others are not looked at.
+    pub(in crate::channels::telegram) async fn try_code(&self, said: &Incoming) -> Result<bool, StoreError> {
+        let is_own = said.chat.kind == ChatKind::Private && said.forwarded.is_none() && said.via_bot.is_none();
+        let Some(writer) = said.from.as_ref().filter(|writer| is_own && writer.id == said.chat.id && !writer.is_bot) else {
+            return Ok(false);
+        };
         {
             let mut state = self.state();
             let has_owner = state.access.owners().next().is_some();
             let Some(pairing) = state.pairing.as_mut() else { return Ok(false) };
-            match pairing.hear(text, Instant::now()) {
+            match pairing.hear(writer.id, &said.text, Instant::now()) {
                 Said::TheCode if !has_owner => {}
                 Said::TheCode | Said::TooLate => {
                     state.pairing = None;
                     return Ok(false);
                 }
                 Said::Wrong => {
-                    tracing::warn!(person = writer.id, tries = pairing.tries, "somebody sent a wrong pairing code");
+                    tracing::warn!(person = writer.id, people = pairing.tries.len(), "somebody sent a wrong pairing code");
                     return Ok(false);
                 }
                 Said::SomethingElse => return Ok(false),
             }
         }
         let person = Person { id: writer.id.to_string(), role: Role::Owner, name: writer.name.clone(), since: clock::now() };
-        let text = "You are the owner of this bot now. Write to it; `/help` lists its commands.\n\nWhen somebody else writes to it, or adds \
+        let text = "You are the owner of this bot now. Write to it; /help lists its commands.\n\nWhen somebody else writes to it, or adds \
                     it to a group, you are asked here.";
         let conversation = self.conversation(Target::new(writer.id, None), None).await?;
         let key = format!("{}.paired.{}", self.0.name, writer.id);
@@ -112,6 +137,8 @@ impl Telegram {
         self.look_who_may_talk().await?;
         if first {
             tracing::info!(person = writer.id, name = writer.name, "the bot has its first owner");
+            // What an owner before them has left open.
+            self.ask_again(writer.id).await?;
         }
         Ok(first)
     }
@@ -130,12 +157,12 @@ mod tests {
         let (left, right) = code.split_at(4);
         for text in [code.clone(), code.to_lowercase(), format!("{left}-{right}"), format!("  {left} {right}\n"), format!("/start {code}")]
         {
-            let mut pairing = Pairing { code: code.clone(), until: now + PAIRING_TIME, tries: 0 };
-            assert_eq!(pairing.hear(&text, now), Said::TheCode, "{text:?}");
+            let mut pairing = Pairing { code: code.clone(), ..Pairing::new(now) };
+            assert_eq!(pairing.hear(1, &text, now), Said::TheCode, "{text:?}");
         }
         // A code may begin with the command's letters.
-        let mut pairing = Pairing { code: "STARTABC".into(), until: now + PAIRING_TIME, tries: 0 };
-        assert_eq!(pairing.hear("STARTABC", now), Said::TheCode);
+        let mut pairing = Pairing { code: "STARTABC".into(), ..Pairing::new(now) };
+        assert_eq!(pairing.hear(1, "STARTABC", now), Said::TheCode);
     }
 
     #[test]
@@ -144,15 +171,26 @@ mod tests {
         let mut pairing = Pairing::new(now);
         let code = pairing.code.clone();
         for text in ["hello", "/start", "", "what is this bot about?", &code[1..]] {
-            assert_eq!(pairing.hear(text, now), Said::SomethingElse, "{text:?}");
+            assert_eq!(pairing.hear(1, text, now), Said::SomethingElse, "{text:?}");
         }
         for _ in 0..PAIRING_TRIES {
-            assert_eq!(pairing.hear("AAAA-1111", now), Said::Wrong);
+            assert_eq!(pairing.hear(1, "AAAA-1111", now), Said::Wrong);
         }
-        assert_eq!(pairing.hear(&code, now), Said::TooLate, "after so many wrong ones the right one is void, too");
+        assert_eq!(pairing.hear(1, &code, now), Said::SomethingElse, "after so many wrong ones the right one is none, too");
+        assert_eq!(pairing.hear(2, &code, now), Said::TheCode, "others have tries of their own");
         let mut late = Pairing::new(now);
         let code = late.code.clone();
-        assert_eq!(late.hear(&code, now + PAIRING_TIME), Said::TooLate);
+        assert_eq!(late.hear(1, &code, now + PAIRING_TIME), Said::TooLate);
+    }
+
+    #[test]
+    fn all_together_have_tries_that_end_too_and_are_remembered_within_a_bound() {
+        let now = Instant::now();
+        let mut pairing = Pairing::new(now);
+        let code = pairing.code.clone();
+        let wrong = (0..100_000).filter(|stranger| pairing.hear(*stranger, "AAAA-1111", now) == Said::Wrong).count();
+        assert_eq!((wrong, pairing.tries.len()), (PAIRING_TRIES_OF_ALL as usize, PAIRING_TRIES_OF_ALL as usize));
+        assert_eq!(pairing.hear(-1, &code, now), Said::TooLate);
     }
 
     #[test]
