@@ -455,7 +455,7 @@ pub const PAIRING_TRIES: u32 = 5;
 /// Wrong codes of everybody together before it is void. A code is one of 32^8, about 10^12: so many guesses in its ten minutes
 /// find it once in 10^9 codes, and 200 people are needed to make them.
 pub const PAIRING_TRIES_OF_ALL: u32 = 1000;
-/// Questions to owners about others within [`REQUEST_CARDS_TIME`]; more are only listed.
+/// Questions to owners about people within [`REQUEST_CARDS_TIME`], and as many about groups; more are only listed.
 pub const REQUEST_CARDS: usize = 10;
 /// See [`REQUEST_CARDS`].
 pub const REQUEST_CARDS_TIME: Duration = Duration::from_secs(3600);
@@ -465,8 +465,15 @@ pub const STRANGER_HINTS: usize = 10;
 pub const STRANGER_HINTS_TIME: Duration = Duration::from_secs(60);
 /// People without access who are counted one by one; the others share a counter.
 pub const STRANGERS: u64 = 1000;
-/// People and groups about whom an owner was asked and has not answered.
+/// People and groups about whom an owner was asked and has not answered; the oldest makes room for a new one, people first.
 pub const REQUESTS: u64 = 200;
+/// For so long an owner can answer.
+pub const REQUEST_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// New requests about people within [`REQUESTS_NEW_TIME`], and as many about groups. Twice what is shown, and few enough that a flood
+/// needs ten hours before a request of somebody else makes room for it.
+pub const REQUESTS_NEW: usize = 20;
+/// See [`REQUESTS_NEW`].
+pub const REQUESTS_NEW_TIME: Duration = Duration::from_secs(3600);
 /// Updates that could not be understood and are kept for the operator.
 pub const ODDITIES: u64 = 100;
 /// What is kept of one.

@@ -41,7 +41,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-pub use access::{Counted, Person, Request, Role, Stranger};
+pub use access::{Counted, Noted, Person, Request, Role, Stranger};
 pub use blobs::BlobHash;
 pub use boots::Recovered;
 pub use conversations::{Conversation, NewConversation, Phase, Session, SessionKind, Standing};

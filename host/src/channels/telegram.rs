@@ -47,7 +47,7 @@ use self::albums::Albums;
 use self::api::{Api, SetupError};
 use self::errand::copies::Copies;
 use self::pace::{EditBudget, Freezes, Throttle};
-use self::people::{Pairing, Recent};
+use self::people::{Asking, Pairing, Recent};
 use self::plan::Shelf;
 use self::present::Stage;
 use self::send::Target;
@@ -62,6 +62,7 @@ use crate::supervise::Supervisor;
 use crate::workdir::WorkDir;
 
 pub use self::errand::{Settled, Unsettled};
+pub use self::people::REQUESTS_PART;
 
 /// One bot. Cheap to clone.
 #[derive(Clone)]
@@ -109,14 +110,11 @@ struct State {
     /// Conversations that are woken when their chat thaws.
     thawing: HashSet<ConversationId>,
     pairing: Option<Pairing>,
-    /// Owners were asked about somebody.
-    asked: Recent,
+    asking: Asking,
     /// Strangers were told that they are.
     hinted: Recent,
     /// Those of them who were told, or never are, since the last decision: what else they write costs no look at the store.
     told: HashSet<i64>,
-    /// Those whom owners were asked about since the last decision.
-    requested: HashSet<i64>,
     albums: Albums,
     /// When somebody who may talk was last heard in a chat.
     heard: HashMap<i64, Instant>,

@@ -10,11 +10,12 @@ use super::args::{PairArgs, PairVerb};
 use super::chat::client;
 use super::doctor::Trouble;
 use super::doctor::telegram::greet;
-use super::{Context, ExitCode, output};
+use super::{Context, ExitCode, host, output};
 use crate::channels::telegram;
 use crate::channels::terminal::link::{self, Reader};
-use crate::channels::terminal::protocol::{PROTOCOL, ToClient, ToHost, Wish};
+use crate::channels::terminal::protocol::{Look, PROTOCOL, ToClient, ToHost, Wish};
 use crate::config;
+use crate::health::State;
 use crate::kernel::Kernel;
 use crate::limits::HEALTH_TIME;
 use crate::store::{Person, Role, Store};
@@ -146,9 +147,10 @@ async fn list(context: &Context, as_json: bool) -> anyhow::Result<ExitCode> {
     let store = Store::open_read_only(&WorkDir::existing(&context.workdir)?)?;
     let (people, requests) = (store.people(&channel).await?, store.requests(&channel).await?);
     let strangers = store.strangers(&channel).await?;
+    let crowded = crowded(context).await;
     if as_json {
         let configured = json!({"owners": telegram.owners, "people": telegram.people, "groups": telegram.groups});
-        let asked = json!({"configured": configured, "decided": people, "asked": requests, "strangers": strangers});
+        let asked = json!({"configured": configured, "decided": people, "asked": requests, "crowded": crowded, "strangers": strangers});
         output::json(&asked)?;
         return Ok(ExitCode::Ok);
     }
@@ -163,6 +165,9 @@ async fn list(context: &Context, as_json: bool) -> anyhow::Result<ExitCode> {
     for request in &requests {
         let _ = writeln!(text, "{:>16}  {}: asks; `stellaclaw pair approve {}`", request.subject, request.name, request.subject);
     }
+    if let Some(crowded) = crowded {
+        let _ = writeln!(text, "\n{crowded}.");
+    }
     let counted: u64 = strangers.iter().map(|stranger| stranger.count).sum();
     if counted > 0 {
         let _ = writeln!(text, "\n{counted} messages of {} others were not read.", strangers.len());
@@ -173,6 +178,17 @@ async fn list(context: &Context, as_json: bool) -> anyhow::Result<ExitCode> {
         &text
     })?;
     Ok(ExitCode::Ok)
+}
+
+/// What the running host says about requests that it did not keep.
+async fn crowded(context: &Context) -> Option<String> {
+    let workdir = WorkDir::existing(&context.workdir).ok()?;
+    let asked = tokio::time::timeout(HEALTH_TIME, host::look(&workdir, Look::Health)).await;
+    let Ok(Ok(Some(ToClient::Health { parts }))) = asked else { return None };
+    parts.into_iter().find(|part| part.name == telegram::REQUESTS_PART).and_then(|part| match part.state {
+        State::Ok => None,
+        State::Warned { reason, .. } | State::Degraded { reason, .. } => Some(reason),
+    })
 }
 
 fn named(person: &Person) -> String {

@@ -44,6 +44,16 @@ pub struct Request {
     pub asked_at: Moment,
 }
 
+/// What became of a new request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noted {
+    Noted,
+    /// As many as can be open were: this one, the oldest, is not any more.
+    InPlaceOf(Request),
+    /// There is one about the same subject, or it was decided.
+    Before,
+}
+
 /// Somebody unknown, to be counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stranger {
@@ -113,23 +123,14 @@ impl Store {
             .await
     }
 
-    /// Notes that an owner is to be asked about somebody. False: that was noted before, was decided, or too many wait
-    /// ([`limits::REQUESTS`]).
+    /// Notes that an owner is to be asked about somebody. Of [`limits::REQUESTS`] the oldest makes room: one about a person, if there
+    /// is one, since for a group somebody asks who may talk.
     ///
     /// # Errors
     /// Those of any write.
-    pub async fn request(&self, channel: &str, request: Request) -> Result<bool, StoreError> {
+    pub async fn request(&self, channel: &str, request: Request) -> Result<Noted, StoreError> {
         let channel = channel.to_owned();
-        self.write(128, move |tx| {
-            let query = "INSERT INTO requests (channel, subject, key, name, asked_at) SELECT ?1, ?2, ?3, ?4, ?5
-                WHERE NOT EXISTS (SELECT 1 FROM people WHERE channel = ?1 AND user_id = ?2)
-                AND (SELECT count(*) FROM requests WHERE channel = ?1) < ?6
-                ON CONFLICT (channel, subject) DO NOTHING";
-            let Request { subject, key, name, asked_at } = &request;
-            let params = (&channel, subject, key, name, asked_at.0, int(limits::REQUESTS));
-            Ok(sql::execute(tx.conn, query, params)? > 0)
-        })
-        .await
+        self.write(128, move |tx| note(tx, &channel, &request)).await
     }
 
     /// Requests that nobody has answered, in order of time.
@@ -182,6 +183,30 @@ fn set_person(tx: &mut Tx<'_>, channel: &str, person: &Person) -> Result<(), Sto
     sql::execute(tx.conn, "DELETE FROM strangers WHERE channel = ?1 AND user_id = ?2", (channel, &person.id)).map(drop)
 }
 
+fn note(tx: &mut Tx<'_>, channel: &str, request: &Request) -> Result<Noted, StoreError> {
+    let known = "SELECT 1 FROM people WHERE channel = ?1 AND user_id = ?2
+        UNION ALL SELECT 1 FROM requests WHERE channel = ?1 AND subject = ?2";
+    let Request { subject, key, name, asked_at } = request;
+    if sql::one(tx.conn, known, (channel, subject), |_| Ok(()))?.is_some() {
+        return Ok(Noted::Before);
+    }
+    let oldest = "SELECT subject, key, name, asked_at FROM requests WHERE channel = ?1
+        AND (SELECT count(*) FROM requests WHERE channel = ?1) >= ?2 ORDER BY subject LIKE '-%', asked_at, subject LIMIT 1";
+    let oldest = sql::one(tx.conn, oldest, (channel, int(limits::REQUESTS)), request_row)?;
+    if let Some(oldest) = &oldest {
+        sql::execute(tx.conn, "DELETE FROM requests WHERE channel = ?1 AND subject = ?2", (channel, &oldest.subject))?;
+    }
+    let new = "INSERT INTO requests (channel, subject, key, name, asked_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    sql::execute(tx.conn, new, (channel, subject, key, name, asked_at.0))?;
+    Ok(oldest.map_or(Noted::Noted, Noted::InPlaceOf))
+}
+
+/// Requests that nobody has answered in their time have ended.
+pub(super) fn end_requests(tx: &mut Tx<'_>, before: Moment) -> Result<u64, StoreError> {
+    let query = "DELETE FROM requests WHERE (channel, subject) IN (SELECT channel, subject FROM requests WHERE asked_at < ?1 LIMIT ?2)";
+    Ok(sql::execute(tx.conn, query, (before.0, int(limits::PRUNE_ROWS as u64)))? as u64)
+}
+
 /// So many more for each. The table is bounded: those for whom there is no place share one row.
 pub(super) fn count_strangers(tx: &mut Tx<'_>, strangers: &[Stranger]) -> Result<(), StoreError> {
     let known = "UPDATE strangers SET count = count + ?3 WHERE channel = ?1 AND user_id = ?2";
@@ -220,8 +245,8 @@ mod tests {
     async fn there_is_one_first_owner_and_a_decision_answers_its_request() {
         let Fixture { store, folder: _folder, conversation, .. } = Fixture::new().await;
         let welcome = |key: &str| NewOutbox::new(key, conversation, OutboxKind::Notice, "Welcome.");
-        assert!(store.request(CHANNEL, asked("8")).await.unwrap());
-        assert!(!store.request(CHANNEL, asked("8")).await.unwrap(), "one request per subject");
+        assert_eq!(store.request(CHANNEL, asked("8")).await.unwrap(), Noted::Noted);
+        assert_eq!(store.request(CHANNEL, asked("8")).await.unwrap(), Noted::Before, "one request per subject");
         assert!(store.set_first_owner(CHANNEL, person("7", Role::Owner), welcome("7")).await.unwrap());
         assert!(!store.set_first_owner(CHANNEL, person("9", Role::Owner), welcome("9")).await.unwrap());
         assert!(store.set_first_owner("tg:2", person("9", Role::Owner), welcome("tg:2")).await.unwrap(), "each channel has its own");
@@ -229,7 +254,7 @@ mod tests {
         assert_eq!(told, ["7", "tg:2"], "who did not become it is told nothing");
         store.set_person(CHANNEL, person("8", Role::Rejected)).await.unwrap();
         assert_eq!(store.requests(CHANNEL).await.unwrap(), []);
-        assert!(!store.request(CHANNEL, asked("8")).await.unwrap(), "who was turned down is not asked about again");
+        assert_eq!(store.request(CHANNEL, asked("8")).await.unwrap(), Noted::Before, "who was turned down is not asked about again");
         assert_eq!(store.people(CHANNEL).await.unwrap(), [person("7", Role::Owner), person("8", Role::Rejected)]);
         assert!(store.remove_person(CHANNEL, "8").await.unwrap() && !store.remove_person(CHANNEL, "8").await.unwrap());
     }
@@ -237,11 +262,45 @@ mod tests {
     #[tokio::test]
     async fn requests_are_bounded() {
         let Fixture { store, folder: _folder, .. } = Fixture::new().await;
-        for n in 0..limits::REQUESTS {
-            assert!(store.request(CHANNEL, asked(&n.to_string())).await.unwrap());
+        let at = |n: u64| Request { asked_at: Moment(AT.0 + int(n)), ..asked(&n.to_string()) };
+        for n in (0..limits::REQUESTS).rev() {
+            assert_eq!(store.request(CHANNEL, at(n)).await.unwrap(), Noted::Noted);
         }
-        assert!(!store.request(CHANNEL, asked("one more")).await.unwrap());
-        assert!(store.request("tg:2", asked("elsewhere")).await.unwrap());
+        let all: Vec<_> = (0..limits::REQUESTS).map(at).collect();
+        store.move_address(CHANNEL, "0", "-5").await.unwrap();
+        let group = Request { subject: "-5".into(), ..at(0) };
+        let all: Vec<_> = [group.clone()].into_iter().chain(all.into_iter().skip(1)).collect();
+        assert_eq!(store.request("tg:2", asked("elsewhere")).await.unwrap(), Noted::Noted);
+        assert_eq!(store.request(CHANNEL, at(7)).await.unwrap(), Noted::Before, "who is known takes nobody's place");
+        assert_eq!(store.requests(CHANNEL).await.unwrap(), all);
+        let new = at(limits::REQUESTS);
+        assert_eq!(store.request(CHANNEL, new.clone()).await.unwrap(), Noted::InPlaceOf(at(1)), "the oldest person makes room");
+        let kept: Vec<_> = [group].into_iter().chain(all.into_iter().skip(2)).chain([new]).collect();
+        assert_eq!(store.requests(CHANNEL).await.unwrap(), kept);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_answers_ends() {
+        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        let open = Moment(AT.0 + 1);
+        store.request(CHANNEL, asked("7")).await.unwrap();
+        store.request(CHANNEL, Request { asked_at: open, ..asked("8") }).await.unwrap();
+        let end = Moment(AT.0 + int(limits::REQUEST_TIME.as_millis() as u64));
+        assert_eq!(store.prune(end, None).await.unwrap().requests, 0);
+        assert_eq!(store.prune(Moment(end.0 + 1), None).await.unwrap().requests, 1);
+        assert_eq!(store.requests(CHANNEL).await.unwrap(), [Request { asked_at: open, ..asked("8") }]);
+        assert_eq!(store.request(CHANNEL, asked("7")).await.unwrap(), Noted::Noted, "they may ask again");
+    }
+
+    #[tokio::test]
+    async fn a_request_moves_with_its_group() {
+        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        store.request(CHANNEL, asked("-5")).await.unwrap();
+        store.request(CHANNEL, Request { key: "later".into(), ..asked("-1005") }).await.unwrap();
+        store.request("tg:2", Request { key: "other".into(), ..asked("-5") }).await.unwrap();
+        store.move_address(CHANNEL, "-5", "-1005").await.unwrap();
+        assert_eq!(store.requests(CHANNEL).await.unwrap(), [Request { subject: "-1005".into(), ..asked("-5") }]);
+        assert_eq!(store.requests("tg:2").await.unwrap()[0].subject, "-5");
     }
 
     #[tokio::test]

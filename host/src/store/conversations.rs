@@ -205,8 +205,9 @@ impl Store {
         self.read(move |conn| sql::all(conn, &query, (channel, address, threads), conversation_row)).await
     }
 
-    /// Moves the conversations of an address and of its threads to another address, with what was decided about it. One for
-    /// which there is another there already stays where it is, and its settings say where the address went ([`moved_to`]).
+    /// Moves the conversations of an address and of its threads to another address, with what was decided about it, or asked:
+    /// what an owner answers then is about the new one. A conversation for which there is another there already stays where it is,
+    /// and its settings say where the address went ([`moved_to`]).
     ///
     /// [`moved_to`]: Conversation::moved_to
     ///
@@ -223,7 +224,9 @@ impl Store {
                 WHERE channel = ?1 AND (address = ?2 OR substr(address, 1, length(?3)) = ?3)";
             sql::execute(tx.conn, left, (&channel, &from, &threads, &to))?;
             let people = "UPDATE OR REPLACE people SET user_id = ?3 WHERE channel = ?1 AND user_id = ?2";
-            sql::execute(tx.conn, people, (&channel, &from, &to)).map(drop)
+            sql::execute(tx.conn, people, (&channel, &from, &to))?;
+            let requests = "UPDATE OR REPLACE requests SET subject = ?3 WHERE channel = ?1 AND subject = ?2";
+            sql::execute(tx.conn, requests, (&channel, &from, &to)).map(drop)
         })
         .await
     }

@@ -11,7 +11,7 @@ use super::blobs::{self, BlobHash, Blobs};
 use super::journal::{self, RawRow};
 use super::sql::{self, int, uint};
 use super::writer::Message;
-use super::{Store, StoreError, Tx, inbox, kv, schema};
+use super::{Store, StoreError, Tx, access, inbox, kv, schema};
 use crate::clock::Moment;
 use crate::ids::{ConversationId, InboxId, SessionId};
 use crate::limits;
@@ -21,6 +21,7 @@ use crate::limits;
 pub struct Pruned {
     pub inbox_rows: u64,
     pub journal_rows: u64,
+    pub requests: u64,
     pub blobs: u64,
 }
 
@@ -71,7 +72,7 @@ impl Store {
     }
 
     /// Forgets inbox keys over 72 hours old, journal rows below `fold_from` that
-    /// are older than `history` (none: kept for ever) and blobs without a row; gives the space back and empties the
+    /// are older than `history` (none: kept for ever), requests that nobody has answered and blobs without a row; gives the space back and empties the
     /// write-ahead log. Small transactions; meant for idle times.
     ///
     /// # Errors
@@ -85,6 +86,8 @@ impl Store {
             let oldest = before(at, history);
             pruned.journal_rows = step("journal").remove_all(move |tx| prune_journal(tx, oldest)).await?;
         }
+        let asked = before(at, limits::REQUEST_TIME);
+        pruned.requests = step("requests").remove_all(move |tx| access::end_requests(tx, asked)).await?;
         pruned.blobs = self.sweep_blobs().await?;
         step("vacuum").remove_all(vacuum).await?;
         self.checkpoint().await?;

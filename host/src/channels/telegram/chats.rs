@@ -82,13 +82,14 @@ impl Telegram {
         }
     }
 
-    /// A group has another number from now on: its conversations and what was decided about it go along. Where the new number
-    /// has a conversation already, that is the one which people go on with, for it is theirs by now; the other one ends what it
+    /// A group has another number from now on: its conversations and what was decided about it, or asked, go along. Where the new
+    /// number has a conversation already, that is the one which people go on with, for it is theirs by now; the other one ends what it
     /// has begun, and what it says goes to the new number, too, also after a restart.
     pub(super) async fn migrate(&self, from: i64, to: i64) -> Result<(), StoreError> {
         let known = self.0.store.conversations_at(&self.0.name, &from.to_string()).await?;
         let is_ours = self.state().access.is_our_group(from);
-        if known.is_empty() && !is_ours {
+        let is_asked_about = self.requested(from).await?.is_some();
+        if known.is_empty() && !is_ours && !is_asked_about {
             return Ok(());
         }
         self.0.store.move_address(&self.0.name, &from.to_string(), &to.to_string()).await?;

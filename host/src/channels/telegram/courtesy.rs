@@ -79,15 +79,16 @@ impl Telegram {
         });
     }
 
-    /// Puts what was decided in the place of the question.
-    pub(super) fn show_decision(&self, chat: i64, message_id: i64, text: String) {
+    /// Puts what was decided, as Markdown, in the place of the question.
+    pub(super) fn show_decision(&self, chat: i64, message_id: i64, decision: String) {
         let telegram = self.clone();
         self.host().supervisor.spawn_until_stop(async move {
-            let edit = EditMessageText::<render::Entity> {
+            let shown = render::render(&decision).into_iter().next().unwrap_or_default();
+            let edit = EditMessageText {
                 chat_id: chat,
                 message_id,
-                text: &text,
-                entities: &[],
+                text: &shown.text,
+                entities: &shown.entities,
                 link_preview_options: LinkPreviewOptions::OFF,
                 reply_markup: None,
             };

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::access::{Circumstances, Verdict};
 use super::albums::Album;
+use super::people::card;
 use super::send::Target;
 use super::types::Me;
 use super::update::{self, Addressee, Button, ChatKind, ChatRef, Event, Incoming, Malformed, Membership, Person, Update};
@@ -201,17 +202,15 @@ impl Telegram {
                 if !self.state().told.contains(&stranger) {
                     taken.strangers.insert(stranger);
                 }
-                let what = format!("{} (number {stranger}) wrote to this bot for the first time. May they use it?", named(writer));
-                self.ask_about(stranger, &writer.name, &what).await?;
+                self.ask_about(stranger, &writer.name, &card::wrote(writer)).await?;
             }
             (Verdict::StrangerInGroup(stranger), Some(writer)) => {
                 taken.count(stranger);
-                let what = format!("{} (number {stranger}) spoke to this bot in “{group}”. May they use it?", named(writer));
-                self.ask_about(stranger, &writer.name, &what).await?;
+                self.ask_about(stranger, &writer.name, &card::spoke(writer, &group)).await?;
             }
             (Verdict::NewGroup(chat), Some(writer)) => {
                 taken.count(chat);
-                self.ask_about(chat, &group, &new_group(&group, chat, writer)).await?;
+                self.ask_about(chat, &group, &card::invited(chat, &group, writer)).await?;
             }
             (Verdict::Counted(who), _) => taken.count(who),
             (Verdict::NotForUs, _) => {
@@ -281,9 +280,12 @@ impl Telegram {
             return self.close_chat(Target::new(chat.id, None), true).await;
         }
         self.open_chat(chat.id).await?;
-        if let Verdict::NewGroup(group) = self.judge(chat, Some(by), true) {
+        let is_group = matches!(chat.kind, ChatKind::Group | ChatKind::Supergroup);
+        if let Verdict::NewGroup(group) = self.judge(chat, Some(by), true)
+            && is_group
+        {
             let title = chat.title.as_deref().unwrap_or("a group");
-            self.ask_about(group, title, &new_group(title, group, by)).await?;
+            self.ask_about(group, title, &card::invited(group, title, by)).await?;
         } else if !self.state().access.is_known(by.id) {
             taken.count(by.id);
         }
@@ -314,15 +316,4 @@ fn is_for_bot(incoming: &Incoming) -> bool {
         }
         Addressee::Other | Addressee::Nobody => false,
     }
-}
-
-fn named(person: &Person) -> String {
-    match &person.username {
-        Some(username) => format!("{} (@{username})", person.name),
-        None => person.name.clone(),
-    }
-}
-
-fn new_group(title: &str, number: i64, by: &Person) -> String {
-    format!("{} wants to use this bot in the group “{title}” (number {number}). May those who may use it do so there, too?", by.name)
 }

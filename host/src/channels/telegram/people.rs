@@ -4,6 +4,8 @@
 //! private chat ([`requests`]), and from the terminal. When somebody loses it, what runs for them is stopped and what waits
 //! is set aside, also when that was decided while no host ran.
 
+mod asking;
+pub(super) mod card;
 mod pairing;
 mod recent;
 mod requests;
@@ -12,8 +14,10 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+pub(super) use self::asking::Asking;
 pub(super) use self::pairing::Pairing;
 pub(super) use self::recent::Recent;
+pub use self::requests::REQUESTS_PART;
 
 use super::Telegram;
 use super::access::Access;
@@ -46,7 +50,7 @@ impl Telegram {
         let config = self.settings();
         let mut state = self.state();
         state.access = Access::new(&config.owners, &config.people, &config.groups, &decided);
-        state.requested.clear();
+        state.asking.begin_anew();
         state.told.clear();
         Ok(())
     }
@@ -75,6 +79,7 @@ impl Telegram {
         };
         let person = Person { id: subject.to_owned(), role, name: name.to_owned(), since: clock::now() };
         self.0.store.at(|| format!("decide@{subject}")).set_person(&self.0.name, person.clone()).await?;
+        self.is_looked_after();
         self.look_who_may_talk().await?;
         tracing::info!(subject, name, ?role, "access was decided about");
         if !allowed {
@@ -86,6 +91,7 @@ impl Telegram {
     /// Takes back what was decided about somebody. Who asks for it holds back whatever is taken meanwhile.
     pub(super) async fn revoke_now(&self, id: i64) -> Result<(), StoreError> {
         self.0.store.at(|| format!("revoke@{id}")).remove_person(&self.0.name, &id.to_string()).await?;
+        self.is_looked_after();
         self.look_who_may_talk().await?;
         self.end_refused_work(&self.host().router).await
     }

@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use characters::is_visible;
 pub use entity::{Entity, Kind, Text};
 
 use crate::limits;
@@ -43,6 +44,15 @@ pub fn literal(text: &str) -> String {
         literal.push(c);
     }
     literal
+}
+
+/// Markdown that shows one line of `text` as code: Telegram finds no command, address or name in that.
+#[must_use]
+pub fn code(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    // The spaces are not shown; without them a grave at an end would be part of the fence.
+    format!("{fence} {text} {fence}")
 }
 
 /// The messages that show `markdown`. None when there is nothing to see in it: what is said then is for the caller to choose.

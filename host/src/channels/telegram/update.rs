@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::render::is_visible;
 use super::types::tolerant::{self, Maybe};
 use super::types::{CallbackQuery, Chat, ChatMember, ChatMemberUpdated, Me, Message, MessageGenerationStopped, User};
 use crate::limits;
@@ -240,13 +241,14 @@ impl ChatRef {
 }
 
 fn chat_name(chat: &Chat) -> Option<String> {
-    let title = chat.title.as_deref().map(line).filter(|title| !title.is_empty());
+    let title = chat.title.as_deref().map(line).filter(|title| is_visible(title));
     title.or_else(|| full_name(&chat.first_name, &chat.last_name)).or_else(|| chat.username.as_deref().map(line))
 }
 
 fn full_name(first: &Maybe<String>, last: &Maybe<String>) -> Option<String> {
     let name = format!("{} {}", first.as_deref().unwrap_or_default(), last.as_deref().unwrap_or_default());
-    Some(line(&name)).filter(|name| !name.is_empty())
+    // One that nobody sees is none.
+    Some(line(&name)).filter(|name| is_visible(name))
 }
 
 fn read<T: DeserializeOwned>(body: &Value) -> Result<T, String> {
@@ -256,7 +258,7 @@ fn read<T: DeserializeOwned>(body: &Value) -> Result<T, String> {
 /// One line of visible characters, not too long. What steers the direction of text is taken out too: it could make a name
 /// look like something else.
 fn line(text: &str) -> String {
-    let steers = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let visible: String =
         text.chars().filter(|c| !steers(*c)).map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c }).collect();
     cut(&visible.split_whitespace().collect::<Vec<_>>().join(" "), limits::TELEGRAM_NAME_CHARS)

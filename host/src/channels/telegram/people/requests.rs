@@ -3,49 +3,87 @@
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Telegram;
-use crate::channels::telegram::render::literal;
+use super::asking::Admission;
+use super::{Telegram, card};
 use crate::channels::telegram::update::Button as Pressed;
 use crate::clock;
 use crate::commands::Button;
-use crate::limits::{REQUEST_CARDS, REQUEST_CARDS_TIME, REQUESTS};
-use crate::store::{Request, Role, StoreError};
+use crate::limits::{REQUEST_CARDS, REQUESTS, REQUESTS_NEW};
+use crate::store::{Noted, Request, StoreError};
 
 /// What a button about access begins with. No message can say it: only what buttons carry is looked at for it.
 const ACCESS: &str = "access:";
+/// Requests among the parts of the host: it wants a look when there are more than are kept.
+pub const REQUESTS_PART: &str = "telegram requests";
 
 impl Telegram {
     /// Asks the owners about a person or a group, once, and not too often: the others are listed by `stellaclaw pair list`.
-    pub(in crate::channels::telegram) async fn ask_about(&self, subject: i64, name: &str, what: &str) -> Result<(), StoreError> {
-        let owners: Vec<i64> = {
-            let state = self.state();
-            // More are not noted before somebody decides: a flood of strangers costs the store nothing.
-            if state.requested.contains(&subject) || state.requested.len() as u64 >= 2 * REQUESTS {
-                return Ok(());
-            }
-            state.access.owners().collect()
+    /// `card`: what they read.
+    pub(in crate::channels::telegram) async fn ask_about(&self, subject: i64, name: &str, card: &str) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let (owners, admission) = {
+            let mut state = self.state();
+            (state.access.owners().collect::<Vec<_>>(), state.asking.admits(subject, now))
         };
-        if owners.is_empty() {
+        if owners.is_empty() || admission == Admission::Asked {
             return Ok(());
         }
-        let key = Uuid::new_v4().simple().to_string();
-        let request = Request { subject: subject.to_string(), key: key.clone(), name: name.to_owned(), asked_at: clock::now() };
+        if admission == Admission::Crowded {
+            self.crowd();
+            return Ok(());
+        }
         // One that is known may have been noted just before a kill: the question has its key, and is asked once.
-        let key = match self.0.store.at(|| format!("request@{subject}")).request(&self.0.name, request).await? {
-            true => Some(key),
-            false => self.requested(subject).await?,
+        let key = match self.requested(subject).await? {
+            Some(key) => Some(key),
+            None => self.note(subject, name).await?,
         };
-        if let Some(key) = key.filter(|_| self.may_ask()) {
+        if let Some(key) = key.filter(|_| self.state().asking.shows(subject, now)) {
             for owner in owners {
-                self.notify(owner, &format!("{ACCESS}{key}.{owner}"), &literal(what), buttons(&key)).await?;
+                self.notify(owner, &format!("{ACCESS}{key}.{owner}"), card, buttons(&key)).await?;
             }
         }
-        self.state().requested.insert(subject);
+        self.state().asking.open(subject, now);
         Ok(())
     }
 
+    /// A new request: its key. None: it is decided already.
+    async fn note(&self, subject: i64, name: &str) -> Result<Option<String>, StoreError> {
+        let key = Uuid::new_v4().simple().to_string();
+        let request = Request { subject: subject.to_string(), key: key.clone(), name: name.to_owned(), asked_at: clock::now() };
+        let noted = self.0.store.at(|| format!("request@{subject}")).request(&self.0.name, request).await?;
+        if noted == Noted::Before {
+            return Ok(None);
+        }
+        self.state().asking.note(subject, Instant::now());
+        if let Noted::InPlaceOf(Request { subject, name, .. }) = noted {
+            tracing::warn!(subject, name, "a request made room for a newer one: too many are open");
+            if let Ok(subject) = subject.parse() {
+                self.state().asking.close(subject);
+            }
+            self.crowd();
+        }
+        Ok(Some(key))
+    }
+
+    /// More ask than can be kept: a person should look.
+    fn crowd(&self) {
+        self.state().asking.crowd();
+        let reason = format!(
+            "more ask to use the bot than are noted ({REQUESTS_NEW} people and as many groups within an hour, {REQUESTS} in all): some were left out, or made room; \
+             `stellaclaw pair list` shows the others, `stellaclaw pair approve NUMBER` lets in whom you know"
+        );
+        self.host().supervisor.health().warned(REQUESTS_PART, &reason);
+    }
+
+    /// Somebody decides about others, and so knows what there is to decide.
+    pub(super) fn is_looked_after(&self) {
+        if self.state().asking.is_looked_after() {
+            self.host().supervisor.health().ok(REQUESTS_PART);
+        }
+    }
+
     /// The key of the request about somebody, if there is one.
-    async fn requested(&self, subject: i64) -> Result<Option<String>, StoreError> {
+    pub(in crate::channels::telegram) async fn requested(&self, subject: i64) -> Result<Option<String>, StoreError> {
         let requests = self.0.store.requests(&self.0.name).await?;
         Ok(requests.into_iter().find(|request| request.subject == subject.to_string()).map(|request| request.key))
     }
@@ -54,20 +92,10 @@ impl Telegram {
     pub(in crate::channels::telegram) async fn ask_again(&self, owner: i64) -> Result<(), StoreError> {
         let requests = self.0.store.requests(&self.0.name).await?;
         for Request { subject, key, name, .. } in requests.into_iter().rev().take(REQUEST_CARDS).rev() {
-            let what = format!("{name} (number {subject}) would like to use this bot. May they?");
-            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &literal(&what), buttons(&key)).await?;
+            let Ok(subject) = subject.parse() else { continue };
+            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &card::again(subject, &name), buttons(&key)).await?;
         }
         Ok(())
-    }
-
-    /// Bounds how often owners are asked.
-    fn may_ask(&self) -> bool {
-        let (mut state, now) = (self.state(), Instant::now());
-        let may = state.asked.has_room(REQUEST_CARDS, REQUEST_CARDS_TIME, now);
-        if may {
-            state.asked.add(now);
-        }
-        may
     }
 
     /// Is it a button about access? Then it is answered here, whoever pressed it.
@@ -82,7 +110,7 @@ impl Telegram {
         let Some((answer @ ("yes" | "no"), key)) = answer else { return Ok(()) };
         let requests = self.0.store.requests(&self.0.name).await?;
         let Some(request) = requests.into_iter().find(|request| request.key == key) else {
-            self.answer(&pressed.query_id, Some("That was decided before."));
+            self.answer(&pressed.query_id, Some("This question is not open any more."));
             return Ok(());
         };
         let allowed = answer == "yes";
@@ -91,13 +119,8 @@ impl Telegram {
             self.notify(person, &format!("welcome.{key}"), "You may talk to this bot now.", Vec::new()).await?;
         }
         let person = self.settle_now(&request.subject, &request.name, allowed).await?;
-        let said = match person.role {
-            Role::Rejected => format!("{} is ignored.", person.name),
-            Role::Group => format!("Those who may use this bot may do so in “{}” now, too.", person.name),
-            Role::Owner | Role::Member => format!("{} may talk to this bot now.", person.name),
-        };
-        self.answer(&pressed.query_id, Some(&said));
-        self.show_decision(pressed.from.id, pressed.message_id, said);
+        self.answer(&pressed.query_id, Some(if allowed { "Allowed." } else { "Ignored." }));
+        self.show_decision(pressed.from.id, pressed.message_id, card::decided(&person));
         Ok(())
     }
 }

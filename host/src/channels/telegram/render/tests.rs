@@ -105,6 +105,19 @@ fn the_commands_of_help_can_be_tapped() {
     insta::assert_snapshot!(shown(&render(&crate::commands::help())));
 }
 
+proptest::proptest! {
+    /// What others are called may be anything in one line.
+    #[test]
+    fn whatever_is_shown_as_code_is_nothing_else(name in "[a`<>\\\\*_@/#.&;|~!:$^\\[\\]() 🦀é-]{1,40}") {
+        let name = name.trim();
+        proptest::prop_assume!(!name.is_empty());
+        let parts = render(&format!("Number {}\n{} may talk.", code("7"), code(name)));
+        let text = format!("Number 7\n{name} may talk.");
+        let of = |offset: usize, text: &str| Entity { kind: Kind::Code, offset, length: entity::units(text), url: None, language: None };
+        proptest::prop_assert_eq!(parts, vec![Text { text, entities: vec![of(7, "7"), of(9, name)] }]);
+    }
+}
+
 #[test]
 fn an_answer_with_everything_in_it() {
     insta::assert_snapshot!(shown(&render(SAMPLE)));

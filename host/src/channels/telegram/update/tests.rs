@@ -68,6 +68,21 @@ fn a_message_is_read() {
 }
 
 #[test]
+fn a_name_is_one_line_that_can_be_seen() {
+    let named = |first: &str, last: &str| {
+        let from = json!({"id": 5, "first_name": first, "last_name": last, "username": "ada"});
+        incoming(&in_group(&json!({"text": "x", "from": from, "chat": {"id": -100, "type": "group", "title": first}})))
+    };
+    let shown = |first: &str, last: &str| named(first, last).from.unwrap().name;
+    assert_eq!(shown("A\u{202e}da\n\u{61c}", "\u{2066}L\u{7}"), "Ada L");
+    assert_eq!(shown("👩\u{200d}💻", ""), "👩\u{200d}💻", "what makes one sign of two stays");
+    for nothing in ["", "\u{200b}\u{2060}", "\u{3164}", "\u{30a}", "\u{e0041}"] {
+        assert_eq!((shown(nothing, ""), named(nothing, "").chat.title), ("ada".to_owned(), None), "{nothing:?}");
+    }
+    assert_eq!(shown(&"x".repeat(5000), "y").chars().count(), limits::TELEGRAM_NAME_CHARS);
+}
+
+#[test]
 fn in_a_private_chat_everything_is_for_the_bot() {
     let private = json!({"text": "@someone hi", "chat": {"id": 5, "type": "private", "first_name": "Ada"},
         "entities": [{"type": "mention", "offset": 0, "length": 8}]});
