@@ -132,7 +132,7 @@ impl Kernel {
         pump(wakes, &router, &delivery, &supervisor);
         maintain(&store, boot, &current, &workdir, &supervisor);
         if let Some(telegram) = &telegram {
-            telegram.serve(router.clone(), delivery.clone(), &supervisor).await?;
+            telegram.serve(router.clone(), delivery.clone(), &supervisor, recovered.last_seen).await?;
         }
         let path = workdir.socket();
         let served = terminal.serve(path.clone(), router.clone(), delivery, telegram.clone(), &supervisor);

@@ -412,6 +412,8 @@ pub const TELEGRAM_RETRY: Duration = Duration::from_secs(1);
 pub const TELEGRAM_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Telegram may choose new ids after a week without updates.
 pub const TELEGRAM_SILENCE: Duration = Duration::from_secs(6 * 24 * 3600);
+/// Updates that nobody has fetched for longer are dropped by Telegram.
+pub const TELEGRAM_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// One call of the Bot API that is neither a poll nor an upload.
 pub const TELEGRAM_CALL_TIME: Duration = Duration::from_secs(60);
 /// One message with files.

@@ -97,6 +97,8 @@ struct Host {
     supervisor: Supervisor,
     /// When Telegram last brought something, as far as that is known at the start.
     heard: Option<Moment>,
+    /// When a host last served before this one.
+    served: Option<Moment>,
 }
 
 #[derive(Default)]
@@ -189,16 +191,22 @@ impl Telegram {
         self.0.api.has_token(token)
     }
 
-    /// Serves until the host stops, after [`Telegram::recover`].
+    /// Serves until the host stops, after [`Telegram::recover`]. `served`: when a host last did before.
     ///
     /// # Errors
     ///
     /// What reading the store can fail with.
-    pub async fn serve(&self, router: Router, delivery: Delivery, supervisor: &Supervisor) -> Result<(), StartError> {
+    pub async fn serve(
+        &self,
+        router: Router,
+        delivery: Delivery,
+        supervisor: &Supervisor,
+        served: Option<Moment>,
+    ) -> Result<(), StartError> {
         let frozen = self.0.store.frozen(&self.0.name).await?;
         self.state().freezes = Freezes::from_json(&frozen, Instant::now(), clock::now());
         let heard = self.0.store.last_received(&self.0.name).await?;
-        if self.0.host.set(Host { router, delivery, supervisor: supervisor.clone(), heard }).is_err() {
+        if self.0.host.set(Host { router, delivery, supervisor: supervisor.clone(), heard, served }).is_err() {
             return Ok(());
         }
         self.present_again().await?;

@@ -4,6 +4,7 @@
 //! taken. After days of silence ids begin somewhere else: then a poll without an offset finds out where ([`silence`]).
 //! One update that the store will never take is kept as it is and passed over; nothing else makes the offset move.
 
+mod absence;
 mod silence;
 
 use std::fmt::Display;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use sha2::{Digest as _, Sha256};
 
+use self::absence::Absence;
 use self::silence::Silence;
 use super::Telegram;
 use super::api::{ApiError, Poller};
@@ -64,15 +66,17 @@ impl Telegram {
         let mut poller = None;
         let mut limit = BATCH;
         let mut silence = Silence::since(self.host().heard);
+        let mut absence = Absence::since(self.host().served);
         loop {
-            let offset = match self.offset().await {
-                Ok(offset) => offset.filter(|_| !silence.is_long(clock::now())),
+            let cursor = match self.offset().await {
+                Ok(cursor) => cursor,
                 Err(error) => {
                     tracing::warn!(%error, "polling waits for the store");
                     tokio::time::sleep(FULL_PAUSE).await;
                     continue;
                 }
             };
+            let offset = cursor.filter(|_| !silence.is_long(clock::now()));
             let polled = match poller.take().map_or_else(|| self.api().poller(), Ok) {
                 Ok(with) => (self.ask(&with, offset, limit).await, with),
                 Err(error) => {
@@ -85,6 +89,9 @@ impl Telegram {
                 (Ok(updates), with) => {
                     poller = Some(with);
                     limit = limit.saturating_mul(2).min(BATCH);
+                    if let Some(hours) = absence.ends(clock::now()).filter(|_| cursor.is_some()) {
+                        tracing::warn!(hours, "nobody polled for more than a day, after which Telegram drops messages: some may be lost");
+                    }
                     // Nothing says nothing about ids: whoever asks without an offset goes on so until something comes.
                     if !updates.is_empty() {
                         silence.ends(clock::now());

@@ -156,7 +156,7 @@ async fn an_update_that_the_store_never_takes_is_kept_and_said_and_holds_up_nobo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_six_days_a_poll_asks_from_the_beginning_also_when_the_host_was_restarted_meanwhile() {
+async fn after_a_day_it_says_what_may_be_lost_and_after_six_it_asks_from_the_beginning_over_restarts_too() {
     const DAY: u64 = 24 * 3600 * 1000;
     let mut bot = Bot::scripted(notes()).await;
     let clock = bot.work.folder().join("clock");
@@ -180,7 +180,8 @@ async fn after_six_days_a_poll_asks_from_the_beginning_also_when_the_host_was_re
     let host = bot.host().await;
     bot.telegram.wait("polls", |telegram| (asked_from(telegram, before).len() >= 2).then_some(())).await.unwrap();
     assert!(asked_from(&bot.telegram, before).iter().all(|offset| !offset.is_null()), "two days are not long");
-    later(6 * DAY + 1);
+    assert_eq!(times_said(&host, "Telegram drops messages"), 1, "{}", host.said());
+    later(7 * DAY);
     let open = |telegram: &FakeTelegram| asked_from(telegram, before).last().is_some_and(serde_json::Value::is_null).then_some(());
     bot.telegram.wait("a poll without an offset", open).await.unwrap();
     assert!(bot.telegram.jump_ids(5));
@@ -217,7 +218,7 @@ async fn a_second_host_with_the_same_token_waits_and_says_so() {
     let second = other.host().await;
     says(&second, "another process on this machine polls for this bot").await;
     exchange(&bot, bot.ann, Post::text("The second.")).await;
-    assert_eq!(asks(&bot).len(), 2);
+    assert_eq!(asks(&bot).len(), 3);
     let polls = bot.telegram.calls_of("getUpdates");
     assert!(polls.iter().all(|poll| !matches!(poll.result, Some(Err(_)))), "they met: {polls:?}");
     second.stop().await;
@@ -230,6 +231,11 @@ async fn a_flood_of_messages_of_one_person_is_bounded_and_that_is_said() {
     // Every request waits: what comes meanwhile joins the turn.
     let bot = Bot::scripted(Script::default().on("", [Answer::text(NOTED).held("flood")])).await;
     bot.write("first");
+    later(DAY / 2);
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("Half a day later.")).await;
+    assert_eq!(times_said(&host, "Telegram drops messages"), 0, "{}", host.said());
+    host.stop().await;
     let host = bot.host().await;
     let vendor = bot.vendor.as_ref().unwrap();
     vendor.held("flood", 1).await;
