@@ -3,15 +3,23 @@
 
 use std::collections::BTreeSet;
 
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::api::ApiError;
-use super::send::{AnswerCallbackQuery, EditMessageText, LinkPreviewOptions, SendMessage, Target};
+use super::send::{AnswerCallbackQuery, EditMessageReplyMarkup, EditMessageText, LinkPreviewOptions, SendMessage, Target};
 use super::types::SentMessage;
-use super::{Telegram, render};
-use crate::clock;
+use super::{Telegram, keyboard, render};
 use crate::limits::{STRANGER_HINTS, STRANGER_HINTS_TIME, STRANGERS, TELEGRAM_CALL_TIME};
 use crate::store::StoreError;
+use crate::{clock, commands};
+
+/// A model that was chosen with a button below a message.
+pub(super) struct Chosen {
+    pub chat: i64,
+    pub message_id: i64,
+    pub alias: String,
+}
 
 impl Telegram {
     /// Strangers are told once that they are one, and who can change that; never many of them in a short time, so that a flood
@@ -75,6 +83,26 @@ impl Telegram {
             let answer = AnswerCallbackQuery { callback_query_id: &query, text: text.as_deref(), show_alert: false };
             if let Err(error) = telegram.api().call::<bool>("answerCallbackQuery", &answer, TELEGRAM_CALL_TIME).await {
                 tracing::debug!(%error, "a pressed button was not answered");
+            }
+        });
+    }
+
+    /// Marks the model below the message where it was chosen, when the chat's budget of edits has room.
+    pub(super) fn mark(&self, chosen: Chosen) {
+        let telegram = self.clone();
+        self.host().supervisor.spawn_until_stop(async move {
+            let Chosen { chat, message_id, alias } = chosen;
+            let target = Target::new(chat, None);
+            tokio::time::sleep_until(telegram.room(chat, Instant::now())).await;
+            if telegram.frozen_for(target).is_some() || !telegram.take_room(chat, Instant::now()) {
+                return;
+            }
+            let models = telegram.host().router.models();
+            let keyboard = keyboard::of(&commands::model_buttons(&alias, models.iter().map(String::as_str)));
+            let edit = EditMessageReplyMarkup { chat_id: chat, message_id, reply_markup: keyboard.as_ref() };
+            if let Err(error) = telegram.api().call::<IgnoredAny>("editMessageReplyMarkup", &edit, TELEGRAM_CALL_TIME).await {
+                tracing::debug!(%error, "a keyboard still marks the model before");
+                telegram.learn(target, &error).await;
             }
         });
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::access::{Circumstances, Verdict};
 use super::albums::Album;
+use super::courtesy::Chosen;
 use super::people::card;
 use super::send::Target;
 use super::types::Me;
@@ -34,13 +35,20 @@ struct Taken {
     /// The offset to go on with.
     next: Option<i64>,
     /// Buttons that are answered when the batch is durable.
-    pressed: Vec<String>,
+    pressed: Vec<Pressed>,
     /// People to be told that they are strangers.
     strangers: BTreeSet<i64>,
     /// How much came from whom, that is only counted.
     counted: BTreeMap<i64, u64>,
     /// Updates without a number, by their digests.
     unnumbered: Vec<[u8; 32]>,
+}
+
+/// A button that somebody pressed.
+struct Pressed {
+    query: String,
+    /// What a keyboard of models is to show from now on.
+    chosen: Option<Chosen>,
 }
 
 impl Telegram {
@@ -89,7 +97,12 @@ impl Telegram {
             self.0.file_news.notify_waiters();
         }
         conversations.into_iter().for_each(|conversation| self.present(conversation));
-        pressed.iter().for_each(|query| self.answer(query, None));
+        for Pressed { query, chosen } in pressed {
+            self.answer(&query, None);
+            if let Some(chosen) = chosen {
+                self.mark(chosen);
+            }
+        }
         if !strangers.is_empty() {
             self.hint(strangers);
         }
@@ -249,18 +262,24 @@ impl Telegram {
             }
             Verdict::NotForUs => return Ok(()),
         }
-        let offered = self.host().router.models().into_iter().map(|alias| format!("/model {alias}"));
-        let Some(text) = keyboard::command(&pressed.data, offered) else {
+        let models = self.host().router.models();
+        let Some(text) = keyboard::command(&pressed.data, models.iter().map(|alias| format!("/model {alias}"))) else {
             self.answer(&pressed.query_id, Some("This button has expired."));
             return Ok(());
         };
         let conversation = self.conversation(Target::new(pressed.chat.id, pressed.thread), None).await?;
+        let chosen = match commands::parse(&text) {
+            Some(Command::Model(Some(alias))) if models.contains(&alias) => {
+                Some(Chosen { chat: pressed.chat.id, message_id: pressed.message_id, alias })
+            }
+            _ => None,
+        };
         let person = Some(pressed.from).filter(|_| pressed.chat.kind != ChatKind::Private);
         let (sender, writer) = person.map(|person| (person.name, person.id.to_string())).unzip();
         let beside = Beside { writer, ..Beside::default() };
         let arrival = Arrival { text, sender, beside, ..self.cancel(conversation, id.to_owned()) };
         taken.batch.arrivals.push(arrival);
-        taken.pressed.push(pressed.query_id);
+        taken.pressed.push(Pressed { query: pressed.query_id, chosen });
         Ok(())
     }
 

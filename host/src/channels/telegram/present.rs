@@ -172,13 +172,13 @@ impl Telegram {
     }
 
     /// When the next request that only shows progress may be made.
-    fn room(&self, chat: i64, now: Instant) -> Instant {
+    pub(super) fn room(&self, chat: i64, now: Instant) -> Instant {
         let state = self.state();
         state.edits.next(chat, now).max(state.throttle.next(chat, Weight::Progress, now))
     }
 
     /// Takes the room for such a request. False: somebody else was quicker.
-    fn take_room(&self, chat: i64, now: Instant) -> bool {
+    pub(super) fn take_room(&self, chat: i64, now: Instant) -> bool {
         let mut state = self.state();
         state.edits.next(chat, now) <= now && state.throttle.take(chat, Weight::Progress, now).is_ok() && state.edits.take(chat, now)
     }

@@ -49,6 +49,15 @@ pub struct EditMessageText<'a, E> {
     pub reply_markup: Option<&'a InlineKeyboardMarkup>,
 }
 
+/// Another keyboard below a message; none takes it away.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct EditMessageReplyMarkup<'a> {
+    pub chat_id: i64,
+    pub message_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_markup: Option<&'a InlineKeyboardMarkup>,
+}
+
 /// A preview in a private chat, for half a minute; without text it says that the bot is thinking.
 #[derive(Debug, Clone, Serialize)]
 pub struct SendMessageDraft<'a, E> {

@@ -3,6 +3,7 @@
 mod albums;
 mod files;
 mod groups;
+mod keyboard;
 mod polls;
 
 use rusqlite::{Connection, OpenFlags};
