@@ -5,8 +5,8 @@
 //! `*` there and here. `STELLACLAW_TEST_LATE_INTENT` makes sessions break their own rule, so that a test can see whether anybody
 //! would notice.
 //!
-//! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine can make it fail; `<name>#<n>+` from the n-th time
-//! on. `TEST_CLOCK=<file>`: the milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
+//! `FAULT_AT=<name>` or `<name>#<n>` makes a step fail, once, as the machine or a defect can make it fail; `<name>#<n>+` from the
+//! n-th time on. `TEST_CLOCK=<file>`: the milliseconds in that file are added to the wall clock. `TEST_HOSTS="NAME=ANSWER[;ANSWER…] …"`: where those names lead, an
 //! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
 //! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start. `TEST_POLL=<milliseconds>`: a poll
 //! for updates waits so long for some, and as long again for its answer. `TEST_CALL=<milliseconds>`: a message to a chat waits so
@@ -39,6 +39,11 @@ pub fn late_intent() -> bool {
 #[must_use]
 pub fn fault(_name: &str) -> bool {
     false
+}
+
+/// Panics at the step of this name if it is to fail now, as a defect in it would.
+pub fn defect(name: &str) {
+    assert!(!fault(name), "a test wants {name} to panic");
 }
 
 /// How wrong the wall clock is, in milliseconds.

@@ -351,6 +351,9 @@ pub struct DoctorArgs {
     /// Ask every model a short question, and Telegram about the bot, too
     #[arg(long)]
     pub online: bool,
+    /// Show the updates of Telegram that were not understood or could not be taken, as they came, and check nothing
+    #[arg(long, conflicts_with = "online")]
+    pub updates: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

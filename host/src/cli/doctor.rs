@@ -6,6 +6,7 @@
 mod checks;
 pub(in crate::cli) mod online;
 pub(in crate::cli) mod telegram;
+mod updates;
 
 use std::fmt::Write as _;
 
@@ -71,6 +72,9 @@ impl Trouble {
 
 /// Runs the verb.
 pub(super) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    if args.updates {
+        return updates::show(context, args.json).await;
+    }
     let checks = examine(context, args.online).await;
     if args.json {
         output::json(&checks)?;
@@ -94,6 +98,7 @@ async fn examine(context: &Context, online: bool) -> Vec<Check> {
     let mut report = Vec::new();
     let config = checks::config(context, &mut report);
     checks::workdir(context, &mut report).await;
+    updates::check(context, &mut report).await;
     checks::disk(context, &mut report);
     let Some(config) = config else { return report };
     checks::secrets(&config, &mut report);

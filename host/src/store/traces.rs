@@ -92,16 +92,16 @@ impl Store {
         });
     }
 
-    /// What could not be understood, the newest first.
+    /// What could not be understood or taken and when it came, the newest first.
     ///
     /// # Errors
     /// Those of any read.
-    pub async fn oddities(&self, channel: &str) -> Result<Vec<Oddity>, StoreError> {
-        let channel = channel.to_owned();
-        let query = "SELECT channel, external_id, reason, body FROM oddities WHERE channel = ?1 ORDER BY id DESC";
+    pub async fn oddities(&self) -> Result<Vec<(Moment, Oddity)>, StoreError> {
+        let query = "SELECT channel, external_id, reason, body, at FROM oddities ORDER BY id DESC";
         self.read(move |conn| {
-            sql::all(conn, query, [channel], |row| {
-                Ok(Oddity { channel: row.get(0)?, external_id: row.get(1)?, reason: row.get(2)?, body: row.get(3)? })
+            sql::all(conn, query, [], |row| {
+                let odd = Oddity { channel: row.get(0)?, external_id: row.get(1)?, reason: row.get(2)?, body: row.get(3)? };
+                Ok((Moment(row.get(4)?), odd))
             })
         })
         .await
@@ -189,9 +189,9 @@ mod tests {
             let oddities = (from..from + limits::ODDITIES).map(odd).collect();
             fixture.store.accept(Accept { oddities, ..Accept::rows(Vec::new(), AT) }).await.unwrap();
         }
-        let kept = fixture.store.oddities("tg:1").await.unwrap();
+        let kept = fixture.store.oddities().await.unwrap();
         assert_eq!(kept.len() as u64, limits::ODDITIES);
-        assert_eq!(kept[0].external_id, (2 * limits::ODDITIES - 1).to_string());
-        assert!(kept.iter().all(|odd| odd.body.len() <= limits::ODDITY_BYTES));
+        assert_eq!((kept[0].0, kept[0].1.external_id.clone()), (AT, (2 * limits::ODDITIES - 1).to_string()));
+        assert!(kept.iter().all(|(_, odd)| odd.body.len() <= limits::ODDITY_BYTES));
     }
 }

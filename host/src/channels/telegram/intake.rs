@@ -1,14 +1,16 @@
-//! A batch of updates becomes rows: who may talk is let in, who may not is counted, what is odd is kept for the operator.
+//! A batch of updates becomes rows: who may talk is let in, who may not is counted, what is odd is kept for the operator (`odd`).
 //!
 //! One transaction stores the rows and moves the cursor; only the next poll confirms the batch. What has to happen besides
 //! (a group that moved, an owner's decision) happens before it and does no harm twice; what only shows something happens
 //! after it.
 
 mod arrival;
+mod odd;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sha2::{Digest as _, Sha256};
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::access::{Circumstances, Verdict};
@@ -20,13 +22,11 @@ use super::types::Me;
 use super::update::{self, Addressee, Button, ChatKind, ChatRef, Event, Incoming, Malformed, Membership, Person, Update};
 use super::{Telegram, keyboard};
 use crate::commands::{self, Command};
+use crate::crash;
 use crate::limits::ODDITIES;
 use crate::router::{Arrival, Batch};
 use crate::session::event::Beside;
-use crate::store::{Oddity, StoreError, Stranger};
-
-/// The name of updates among the parts of the host: apart from polling, which is well when one of them is not.
-const PART: &str = "telegram updates";
+use crate::store::{StoreError, Stranger};
 
 /// What a batch comes to.
 #[derive(Default)]
@@ -56,19 +56,37 @@ impl Telegram {
     /// again.
     pub(super) async fn take(&self, me: &Me, updates: &[String]) -> Result<bool, StoreError> {
         let _access_stays = self.0.admission.lock().await;
-        let decoded: Vec<_> = updates.iter().map(|raw| update::decode(raw, me)).collect();
-        decoded.iter().flatten().for_each(|update| self.look_for_album(update));
+        let read: Vec<_> = updates.iter().map(|raw| self.read(raw, me)).collect();
         let mut taken = Taken::default();
-        for (raw, update) in updates.iter().zip(decoded) {
-            match update {
-                Ok(update) => {
-                    taken.next = Some(update.id.saturating_add(1));
-                    self.sort(update, raw, &mut taken).await?;
+        for (raw, read) in updates.iter().zip(read) {
+            match read {
+                Some(Ok(update)) => {
+                    let (arrivals, pressed) = (taken.batch.arrivals.len(), taken.pressed.len());
+                    match AssertUnwindSafe(self.sort(update, raw, &mut taken)).catch_unwind().await {
+                        Ok(sorted) => sorted?,
+                        Err(_) => {
+                            taken.batch.arrivals.truncate(arrivals);
+                            taken.pressed.truncate(pressed);
+                            self.panicked(raw, &mut taken);
+                        }
+                    }
                 }
-                Err(malformed) => self.malformed(malformed, raw, &mut taken),
+                Some(Err(malformed)) => self.malformed(&malformed, raw, &mut taken),
+                None => self.panicked(raw, &mut taken),
             }
         }
         self.keep(taken).await
+    }
+
+    /// Reads an update; none: that panicked. A defect that one update meets holds up nobody else's.
+    fn read(&self, raw: &str, me: &Me) -> Option<Result<Update, Malformed>> {
+        let read = || {
+            crash::defect("update.read");
+            let update = update::decode(raw, me)?;
+            self.look_for_album(&update);
+            Ok(update)
+        };
+        catch_unwind(AssertUnwindSafe(read)).ok()
     }
 
     async fn keep(&self, taken: Taken) -> Result<bool, StoreError> {
@@ -109,50 +127,6 @@ impl Telegram {
         Ok(next.is_some())
     }
 
-    /// Keeps an update that the store will never take as what it is, and goes past it: everybody else's come after it.
-    pub(super) async fn put_aside(&self, me: &Me, raw: &str, why: &StoreError) -> Result<bool, StoreError> {
-        let mut taken = Taken::default();
-        let id = match update::decode(raw, me) {
-            Ok(update) => {
-                taken.next = Some(update.id.saturating_add(1));
-                let id = update.id.to_string();
-                taken.batch.oddities.push(self.odd(id.clone(), format!("it could not be taken: {why}"), raw));
-                id
-            }
-            Err(malformed) => {
-                let id = malformed.id.map_or_else(|| "?".to_owned(), |id| id.to_string());
-                self.malformed(malformed, raw, &mut taken);
-                id
-            }
-        };
-        let moves = self.keep(taken).await?;
-        tracing::error!(id, error = %why, "an update could not be taken; it is kept for the operator, and the others go on");
-        let reason = format!("update {id} could not be taken ({why}), and is kept in the store; whoever sent it should send it again");
-        // It serves, and a restart would not help.
-        self.host().supervisor.health().warned(PART, &reason);
-        Ok(moves)
-    }
-
-    /// What is no update is kept for the operator. Without a number it can come again, and is kept once.
-    fn malformed(&self, malformed: Malformed, raw: &str, taken: &mut Taken) {
-        let id = match malformed.id {
-            Some(id) => {
-                taken.next = Some(id.saturating_add(1));
-                id.to_string()
-            }
-            None => {
-                let digest = Sha256::digest(raw).into();
-                if self.state().unnumbered.contains(&digest) || taken.unnumbered.contains(&digest) {
-                    return;
-                }
-                taken.unnumbered.push(digest);
-                "?".to_owned()
-            }
-        };
-        tracing::warn!(id, reason = malformed.reason, "an update could not be understood; it is kept for the operator");
-        taken.batch.oddities.push(self.odd(id, malformed.reason, raw));
-    }
-
     /// Somebody who may talk calls the bot by one message of an album: then all of it is for the bot.
     fn look_for_album(&self, update: &Update) {
         let Event::Message(incoming) = &update.event else { return };
@@ -163,6 +137,8 @@ impl Telegram {
     }
 
     async fn sort(&self, update: Update, raw: &str, taken: &mut Taken) -> Result<(), StoreError> {
+        taken.next = Some(update.id.saturating_add(1));
+        crash::defect("update.sort");
         let id = update.id.to_string();
         match update.event {
             Event::Message(incoming) => self.message(&id, *incoming, false, taken).await,
@@ -175,7 +151,7 @@ impl Telegram {
             Event::Migrated { from, to } => self.migrate(from, to).await,
             Event::Reaction | Event::Service => Ok(()),
             Event::Unknown { kind } => {
-                taken.batch.oddities.push(self.odd(id, format!("an update of an unknown kind: {kind}"), raw));
+                self.keep_odd(id, format!("an update of an unknown kind: {kind}"), raw, taken);
                 Ok(())
             }
         }
@@ -309,10 +285,6 @@ impl Telegram {
             taken.count(by.id);
         }
         Ok(())
-    }
-
-    fn odd(&self, external_id: String, reason: String, raw: &str) -> Oddity {
-        Oddity { channel: self.0.name.clone(), external_id, reason, body: raw.to_owned() }
     }
 }
 

@@ -158,7 +158,7 @@ impl Telegram {
         loop {
             let error = match self.take(me, std::slice::from_ref(update)).await {
                 Ok(moves) => return moves,
-                Err(error) if error.is_about_the_command() => match self.put_aside(me, update, &error).await {
+                Err(error) if error.is_about_the_command() => match self.put_aside(update, &error).await {
                     Ok(moves) => return moves,
                     Err(error) => error,
                 },

@@ -38,7 +38,6 @@ pub struct Update {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Malformed {
-    pub id: Option<i64>,
     pub reason: String,
 }
 
@@ -131,22 +130,33 @@ pub enum ChatKind {
     Other,
 }
 
-/// Reads one update; `me` is the bot that it came to.
-pub fn decode(raw: &str, me: &Me) -> Result<Update, Malformed> {
+/// The number of an update, if it has one.
+pub fn number(raw: &str) -> Option<i64> {
     #[derive(Deserialize)]
     struct Id {
         #[serde(default)]
         update_id: Maybe<i64>,
     }
     let is_object = raw.trim_start().starts_with('{');
-    let id = Some(raw).filter(|_| is_object).and_then(|raw| serde_json::from_str::<Id>(raw).ok()).and_then(|id| id.update_id.0);
-    let malformed = |reason: String| Malformed { id, reason: line(&reason) };
+    Some(raw).filter(|_| is_object).and_then(|raw| serde_json::from_str::<Id>(raw).ok()).and_then(|id| id.update_id.0)
+}
+
+/// Whose an update is, as far as that can be told without understanding it: a person's number, else that of a chat.
+pub fn sender(raw: &str) -> Option<i64> {
+    let update: Value = serde_json::from_str(raw).ok()?;
+    let (_, body) = update.as_object()?.iter().find(|(name, _)| *name != "update_id")?;
+    ["from", "user", "chat"].iter().find_map(|field| body.get(field)?.get("id")?.as_i64())
+}
+
+/// Reads one update; `me` is the bot that it came to.
+pub fn decode(raw: &str, me: &Me) -> Result<Update, Malformed> {
+    let malformed = |reason: String| Malformed { reason: line(&reason) };
     let fields = match serde_json::from_str::<Value>(raw) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) => return Err(malformed("an update that is no object".to_owned())),
         Err(failure) => return Err(malformed(format!("an update that cannot be read: {failure}"))),
     };
-    let Some(id) = id else { return Err(malformed("an update without an id".to_owned())) };
+    let Some(id) = number(raw) else { return Err(malformed("an update without an id".to_owned())) };
     let Some((kind, body)) = fields.iter().find(|(name, _)| *name != "update_id") else {
         return Err(malformed("an update with nothing in it".to_owned()));
     };

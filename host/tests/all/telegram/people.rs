@@ -319,6 +319,29 @@ async fn the_first_owner_is_who_sends_the_code_in_private_and_there_is_no_second
     host.stop().await;
 }
 
+/// What a stranger causes in chats and by means that are none of a bot like this one: one of each kind in turn.
+fn elsewhere(who: i64, n: usize) -> Value {
+    let (from, group) =
+        (json!({"id": who, "is_bot": false, "first_name": "S"}), json!({"id": -77, "type": "supergroup", "title": "Theirs"}));
+    let channel = json!({"id": -1_000_000 - who, "type": "channel", "title": "Theirs"});
+    let message = |fields: Value| {
+        let mut message = json!({"message_id": 6, "date": 1, "chat": group, "from": from});
+        message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        message
+    };
+    match n % 9 {
+        0 => json!({"channel_post": {"message_id": 6, "date": 1, "chat": channel, "sender_chat": channel, "text": "x"}}),
+        1 => json!({"edited_channel_post": {"message_id": 6, "date": 1, "chat": channel, "sender_chat": channel, "text": "x"}}),
+        2 => json!({"edited_message": message(json!({"text": "@stella_claw_bot x", "edit_date": 2}))}),
+        3 => json!({"chat_join_request": {"chat": group, "from": from, "user_chat_id": who, "date": 1}}),
+        4 => json!({"stopped_message_generation": {"chat": private(who), "draft_id": 1}}),
+        5 => json!({"message": message(json!({"new_chat_members": [from]}))}),
+        6 => json!({"callback_query": {"id": "902", "from": from, "inline_message_id": "7", "chat_instance": "1", "data": "/cancel"}}),
+        7 => json!({"my_chat_member": {"chat": private(who), "from": from, "date": 1, "new_chat_member": {"status": "dreaming"}}}),
+        _ => json!({"poll_answer": {"poll_id": "1", "user": from, "option_ids": [0]}}),
+    }
+}
+
 /// So many updates come from strangers.
 const FLOOD: usize = 10_000;
 /// What the host may grow by while they come. All of them at once would be more.
@@ -337,14 +360,15 @@ async fn a_flood_of_strangers_costs_counters_and_few_words() {
     while sent < FLOOD {
         let n = sent % strangers.len();
         let (who, first) = (strangers[n], written[n]);
-        match sent / strangers.len() % 8 {
+        match sent / strangers.len() % 9 {
             0 => drop(bot.telegram.write(who, who, Post::text("@stella_claw_bot /start")).unwrap()),
             1 => bot.telegram.edit(who, first, &format!("Now {sent}!")).unwrap(),
             2 => drop(bot.telegram.write(group, who, Post::text("@stella_claw_bot hello")).unwrap()),
             3 => forge(&bot, who, &private(who), "/model main"),
             4 => bot.telegram.react(who, who, first, &["👎"]).unwrap(),
             5 => bot.telegram.set_standing(who, who, if n.is_multiple_of(2) { Standing::Blocked } else { Standing::Member }).unwrap(),
-            6 => drop(bot.telegram.inject(json!({"inline_query": {"id": "1", "from": {"id": who, "first_name": "S"}, "query": "x"}}))),
+            6 => drop(bot.telegram.inject(elsewhere(who, n))),
+            7 => drop(bot.telegram.inject(json!({"inline_query": {"id": "1", "from": {"id": who, "first_name": "S"}, "query": "x"}}))),
             _ => {
                 let document = json!({"file_id": "F", "file_size": 10});
                 let (from, chat) = (json!({"id": who, "first_name": "S"}), private(who));
@@ -377,8 +401,12 @@ async fn a_flood_of_strangers_costs_counters_and_few_words() {
     assert!(bot.telegram.calls_of("answerCallbackQuery").is_empty() && bot.telegram.calls_of("getFile").is_empty());
     assert_eq!(column(&bot, "SELECT address FROM conversations WHERE channel LIKE 'tg:%'"), [bot.ann.to_string()]);
     assert_eq!(column(&bot, "SELECT count(*) FROM inbox"), ["2"]);
+    for table in ["oddities", "panels", "jobs", "people"] {
+        assert_eq!(column(&bot, &format!("SELECT count(*) FROM {table}")), ["0"], "{table}");
+    }
+    // Their channels are counted, too.
     let rows: usize = column(&bot, "SELECT count(*) FROM strangers")[0].parse().unwrap();
-    assert!((strangers.len()..=strangers.len() + 2).contains(&rows), "{rows}");
+    assert!((strangers.len()..=2 * strangers.len() + 2).contains(&rows), "{rows}");
     let requests: usize = column(&bot, "SELECT count(*) FROM requests")[0].parse().unwrap();
     assert!((1..=20).contains(&requests), "{requests}");
     // Those who were left out leave a trace, until somebody looks after requests.

@@ -305,7 +305,8 @@ fn an_id_is_a_whole_number_or_none() {
         let message = incoming(&in_group(&json!({"text": "x", "from": {"id": id, "first_name": "x"}})));
         assert_eq!(message.from, None, "{id}");
         assert!(decoded(&in_group(&json!({"text": "x", "chat": {"id": id, "type": "private"}}))).is_err(), "{id}");
-        assert!(decoded(&json!({"update_id": id, "message": {}})).unwrap_err().id.is_none(), "{id}");
+        let update = json!({"update_id": id, "message": {}});
+        assert!(number(&update.to_string()).is_none() && decoded(&update).is_err(), "{id}");
     }
     // A list is no person and no chat, though its first element is where the id would be.
     assert_eq!(incoming(&in_group(&json!({"text": "x", "from": [5]}))).from, None);
@@ -356,6 +357,21 @@ fn buttons_stops_and_what_is_new_are_told_apart() {
 }
 
 #[test]
+fn whose_an_update_is_can_be_told_also_of_kinds_that_nobody_knows() {
+    let check = |update: Value, whose: Option<i64>| assert_eq!(sender(&update.to_string()), whose, "{update}");
+    check(json!({"update_id": 1, "inline_query": {"from": {"id": 5}, "query": "x"}}), Some(5));
+    check(json!({"update_id": 1, "a_new_kind": {"chat": {"id": -7}, "from": {"id": 5}}}), Some(5));
+    check(json!({"update_id": 1, "poll_answer": {"user": {"id": 5}}}), Some(5));
+    check(json!({"update_id": 1, "channel_post": {"chat": {"id": -7}, "text": "x"}}), Some(-7));
+    for update in
+        [json!({"update_id": 1, "a": {"from": {"id": "5"}}}), json!({"update_id": 1, "from": {"id": 5}}), json!({"a": 5}), json!([5])]
+    {
+        check(update, None);
+    }
+    assert_eq!(sender("no JSON"), None);
+}
+
+#[test]
 fn what_is_no_update_keeps_its_id_if_it_has_one() {
     let deep = format!(r#"{{"update_id":8,"message":{}1{}}}"#, "[".repeat(1000), "]".repeat(1000));
     let cases = [
@@ -374,7 +390,7 @@ fn what_is_no_update_keeps_its_id_if_it_has_one() {
     ];
     for (raw, id, reason) in cases {
         let malformed = decode(raw, &me()).unwrap_err();
-        assert_eq!(malformed.id, id, "{raw}");
+        assert_eq!(number(raw), id, "{raw}");
         assert!(malformed.reason.starts_with(reason), "{}", malformed.reason);
     }
     let long = json!({"update_id": 8, "message": "x".repeat(100_000)});

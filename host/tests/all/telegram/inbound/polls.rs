@@ -78,6 +78,35 @@ async fn without_telegram_the_host_starts_and_says_so_and_a_bad_token_is_explain
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_update_at_which_the_host_panics_is_kept_and_said_and_holds_up_nobody() {
+    for defect in ["update.read", "update.sort"] {
+        let mut bot = Bot::scripted(notes()).await;
+        bot.work.set("FAULT_AT", &format!("{defect}#2"));
+        for text in ["Before.", "At this one.", "After."] {
+            bot.write(text);
+        }
+        let host = bot.host().await;
+        noted(&bot, bot.ann, 1).await;
+        bot.telegram.confirmed().await.unwrap();
+        bot.settle().await;
+        let read = super::said(&asks(&bot).pop().unwrap()).join("\n");
+        assert!(read.contains("Before.") && read.contains("After.") && !read.contains("At this one."), "{defect}: {read}");
+        let shown = bot.work.run(&["doctor", "--updates", "--json"], "").await;
+        let kept: serde_json::Value = serde_json::from_str(&shown.output).unwrap();
+        let id = bot.telegram.updates()[1].id.to_string();
+        assert!(kept.as_array().unwrap().len() == 1 && kept[0]["update"] == id, "{defect}: {shown:?}");
+        assert!(
+            kept[0]["raw"].as_str().unwrap().contains("At this one.") && kept[0]["reason"].as_str().unwrap().contains("panicked"),
+            "{kept}"
+        );
+        let status = bot.work.run(&["status", "--exit-code"], "").await;
+        let said = format!("telegram updates: update {id} made the host panic; `stellaclaw doctor --updates` shows it");
+        assert!(status.code == Some(0) && status.output.contains(&said), "{defect}: {status:?}");
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_that_hangs_is_given_up_whatever_else_is_sent() {
     let bot = Bot::scripted(notes()).await;
     bot.telegram.fault(Fault::hang().on("getUpdates").after(1));
@@ -144,6 +173,8 @@ async fn an_update_that_the_store_never_takes_is_kept_and_said_and_holds_up_nobo
     let kept = column(&bot, "SELECT external_id || ': ' || reason || ' ' || body FROM oddities");
     let reason = format!("{}: it could not be taken: the store refused: not this one", ids[1]);
     assert!(kept.len() == 1 && kept[0].starts_with(&reason) && kept[0].contains("Something unbearable."), "{kept:?}");
+    let shown = bot.work.run(&["doctor", "--updates"], "").await;
+    assert!(shown.code == Some(0) && shown.output.contains(&reason) && shown.output.contains("Something unbearable."), "{shown:?}");
     let status = bot.work.run(&["status", "--exit-code"], "").await;
     let said = format!("telegram updates: update {} could not be taken (the store refused: not this one)", ids[1]);
     assert!(status.code == Some(0) && status.output.contains(&said), "{status:?}");
@@ -175,6 +206,11 @@ async fn after_a_day_it_says_what_may_be_lost_and_after_six_it_asks_from_the_beg
     exchange(&bot, bot.ann, Post::text("The first.")).await;
     bot.telegram.confirmed().await.unwrap();
     host.stop().await;
+    later(DAY / 2);
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("Half a day later.")).await;
+    assert_eq!(times_said(&host, "Telegram drops messages"), 0, "{}", host.said());
+    host.stop().await;
     later(2 * DAY);
     let before = bot.telegram.calls().len();
     let host = bot.host().await;
@@ -188,7 +224,7 @@ async fn after_a_day_it_says_what_may_be_lost_and_after_six_it_asks_from_the_beg
     exchange(&bot, bot.ann, Post::text("The second.")).await;
     bot.telegram.confirmed().await.unwrap();
     assert_eq!(column(&bot, "SELECT cursor FROM channels WHERE cursor IS NOT NULL"), ["6"]);
-    assert_eq!(asks(&bot).len(), 2);
+    assert_eq!(asks(&bot).len(), 3);
     host.stop().await;
 }
 
@@ -218,7 +254,7 @@ async fn a_second_host_with_the_same_token_waits_and_says_so() {
     let second = other.host().await;
     says(&second, "another process on this machine polls for this bot").await;
     exchange(&bot, bot.ann, Post::text("The second.")).await;
-    assert_eq!(asks(&bot).len(), 3);
+    assert_eq!(asks(&bot).len(), 2);
     let polls = bot.telegram.calls_of("getUpdates");
     assert!(polls.iter().all(|poll| !matches!(poll.result, Some(Err(_)))), "they met: {polls:?}");
     second.stop().await;
@@ -231,11 +267,6 @@ async fn a_flood_of_messages_of_one_person_is_bounded_and_that_is_said() {
     // Every request waits: what comes meanwhile joins the turn.
     let bot = Bot::scripted(Script::default().on("", [Answer::text(NOTED).held("flood")])).await;
     bot.write("first");
-    later(DAY / 2);
-    let host = bot.host().await;
-    exchange(&bot, bot.ann, Post::text("Half a day later.")).await;
-    assert_eq!(times_said(&host, "Telegram drops messages"), 0, "{}", host.said());
-    host.stop().await;
     let host = bot.host().await;
     let vendor = bot.vendor.as_ref().unwrap();
     vendor.held("flood", 1).await;
