@@ -82,6 +82,12 @@ impl Post {
         Self::file(FileKind::Video, Some(name), "video/mp4", bytes, json!({"duration": 5, "width": 640, "height": 480}))
     }
 
+    /// A round one, of which Telegram says neither name nor type.
+    #[must_use]
+    pub fn video_note(bytes: impl Into<Bytes>) -> Self {
+        Self::file(FileKind::VideoNote, None, "video/mp4", bytes, json!({"duration": 5, "length": 240}))
+    }
+
     /// It comes with the field of a document, too.
     #[must_use]
     pub fn animation(name: &str, bytes: impl Into<Bytes>) -> Self {

@@ -69,6 +69,7 @@ fn more(params: &mut Params, kind: FileKind) -> Result<Map<String, Value>, Refus
         FileKind::Audio => (&["duration"], &["performer", "title"]),
         FileKind::Voice => (&["duration"], &[]),
         FileKind::Video | FileKind::Animation => (&["duration", "width", "height"], &[]),
+        FileKind::VideoNote => (&["duration", "length"], &[]),
         FileKind::Photo | FileKind::Document | FileKind::Sticker => (&[], &[]),
     };
     let mut more = Map::new();

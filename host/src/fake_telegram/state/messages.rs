@@ -42,6 +42,7 @@ pub enum FileKind {
     Audio,
     Voice,
     Video,
+    VideoNote,
     Animation,
     Sticker,
 }
@@ -56,6 +57,7 @@ impl FileKind {
             Self::Audio => "audio",
             Self::Voice => "voice",
             Self::Video => "video",
+            Self::VideoNote => "video_note",
             Self::Animation => "animation",
             Self::Sticker => "sticker",
         }
@@ -263,10 +265,10 @@ impl State {
         json.insert("file_unique_id".into(), format!("U{id}").into());
         if let Some(file) = self.files.get(id) {
             json.insert("file_size".into(), file.size.into());
-            if kind != FileKind::Photo && kind != FileKind::Voice {
+            if !matches!(kind, FileKind::Photo | FileKind::Voice | FileKind::VideoNote) {
                 json.extend(file.name.iter().map(|name| ("file_name".to_owned(), json!(name))));
             }
-            if kind != FileKind::Photo {
+            if !matches!(kind, FileKind::Photo | FileKind::VideoNote) {
                 json.extend(file.mime.iter().map(|mime| ("mime_type".to_owned(), json!(mime))));
             }
         }

@@ -113,6 +113,9 @@ async fn whatever_people_send_is_read_as_what_it_is() {
     exchange(&bot, ann, Post::photo(png(8, 8)).caption("A picture.")).await;
     exchange(&bot, ann, Post::document("../my report.pdf", "%PDF")).await;
     exchange(&bot, ann, Post::voice("voice")).await;
+    exchange(&bot, ann, Post::audio("song.mp3", "audio")).await;
+    exchange(&bot, ann, Post::video("holiday.mp4", "video").caption("The sea.")).await;
+    exchange(&bot, ann, Post::video_note("video")).await;
     exchange(&bot, ann, Post::animation("cat.mp4", "video")).await;
     exchange(&bot, ann, Post::sticker("👍", "sticker")).await;
     exchange(&bot, ann, Post::location(52.5, 13.4)).await;
@@ -120,7 +123,7 @@ async fn whatever_people_send_is_read_as_what_it_is() {
     let photo = bot.telegram.messages(ann).iter().find(|message| message.text == "A picture.").unwrap().id;
     exchange(&bot, ann, Post::text("What is in this picture?").reply_to(photo)).await;
     bot.telegram.edit(ann, first, "A plain sentence.").unwrap();
-    noted(&bot, ann, 15).await;
+    noted(&bot, ann, 18).await;
     let last = asks(&bot).pop().unwrap();
     insta::assert_snapshot!(without_numbers(&said(&last).join("\n──\n")));
     host.stop().await;

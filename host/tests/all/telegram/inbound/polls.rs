@@ -78,6 +78,30 @@ async fn without_telegram_the_host_starts_and_says_so_and_a_bad_token_is_explain
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_removed_whenever_it_is_set_and_the_menu_of_commands_is_there() {
+    let mut bot = Bot::scripted(notes()).await;
+    bot.work.set("TEST_POLL", "500");
+    bot.telegram.set_webhook(Some("https://example.com/hook"));
+    bot.write("Before it came.");
+    let host = bot.host().await;
+    noted(&bot, bot.ann, 1).await;
+    for scope in ["all_private_chats/", "all_group_chats/"] {
+        let menu = bot.telegram.wait(scope, |telegram| telegram.menu(scope)).await.unwrap();
+        let names: Vec<_> = menu.as_array().unwrap().iter().map(|command| command["command"].as_str().unwrap()).collect();
+        assert_eq!(names, ["cancel", "continue", "status", "model", "new", "help"], "{scope}");
+    }
+    let removals = |telegram: &FakeTelegram| telegram.calls_of("deleteWebhook");
+    let before = removals(&bot.telegram).len();
+    bot.telegram.set_webhook(Some("https://example.com/hook"));
+    bot.write("While it polls.");
+    bot.telegram.wait("it to be removed again", |telegram| (removals(telegram).len() > before).then_some(())).await.unwrap();
+    noted(&bot, bot.ann, 2).await;
+    let kept = |call: &stellaclaw::fake_telegram::Call| call.param("drop_pending_updates") == false;
+    assert!(before >= 1 && removals(&bot.telegram).iter().all(kept), "{:?}", removals(&bot.telegram));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_update_at_which_the_host_panics_is_kept_and_said_and_holds_up_nobody() {
     for defect in ["update.read", "update.sort"] {
         let mut bot = Bot::scripted(notes()).await;
