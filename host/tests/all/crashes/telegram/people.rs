@@ -33,14 +33,14 @@ async fn play(boots: Vec<Boot>) -> Played {
     stage.write("I am anna.").await;
 
     stage.bot.write_unheard(bob, "May I?");
-    stage.allow(&format!("number {bob}"), bob).await;
+    stage.allow(&format!("Number {bob}\n"), bob).await;
     stage.says(bob, bob, "I am bob.").await;
 
     stage.decide("approve", cid, |bot| role(bot, cid).is_some()).await;
     stage.says(cid, cid, "I am cid.").await;
 
     let team = telegram.new_group(ChatKind::Supergroup { forum: false }, "Team", &[ann, bob]).unwrap();
-    stage.allow("“Team”", team).await;
+    stage.allow("Team", team).await;
     stage.says(team, bob, "@stella_claw_bot we are the team.").await;
 
     telegram.write(bob, bob, Post::text("It is long work.")).unwrap();
