@@ -406,7 +406,7 @@ pub const TELEGRAM_URL: &str = "https://api.telegram.org";
 pub const TELEGRAM_POLL: Duration = Duration::from_secs(50);
 /// A poll that takes so much longer hangs, and is begun anew.
 pub const TELEGRAM_POLL_MARGIN: Duration = Duration::from_secs(15);
-/// After a poll that failed; doubled with each further one.
+/// After a poll or a menu of commands that failed; doubled with each further one.
 pub const TELEGRAM_RETRY: Duration = Duration::from_secs(1);
 /// The longest of these pauses.
 pub const TELEGRAM_RETRY_MAX: Duration = Duration::from_secs(30);

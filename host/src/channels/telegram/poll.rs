@@ -188,15 +188,19 @@ impl Telegram {
         }
     }
 
-    /// Tells Telegram the commands for its menu. Nobody waits for it.
+    /// Tells Telegram the commands for its menu, until it has heard them. Nobody waits for it.
     fn name_commands(&self) {
         let telegram = self.clone();
         self.host().supervisor.spawn_until_stop(async move {
             let commands: Vec<_> = commands::all().map(|(command, description)| BotCommand { command, description }).collect();
             for scope in [CommandScope::AllPrivateChats, CommandScope::AllGroupChats] {
                 let parameters = SetMyCommands { commands: &commands, scope };
-                if let Err(error) = telegram.api().call::<bool>("setMyCommands", &parameters, TELEGRAM_CALL_TIME).await {
+                let mut pause = TELEGRAM_RETRY;
+                while let Err(error) = telegram.api().call::<bool>("setMyCommands", &parameters, TELEGRAM_CALL_TIME).await {
                     tracing::warn!(%error, "the bot's menu of commands is not up to date");
+                    let Some(asked) = asks_again(&error) else { break };
+                    tokio::time::sleep(asked.max(pause)).await;
+                    pause = (pause * 2).min(TELEGRAM_RETRY_MAX);
                 }
             }
         });
@@ -228,31 +232,37 @@ impl Telegram {
 impl Trouble {
     /// Says what is wrong, once, and waits.
     async fn wait(&mut self, telegram: &Telegram, error: &ApiError) {
-        let (what, pause) = explain(error);
+        let (what, asked) = explain(error);
         if error.is_conflict() || error.is_unauthorized() || (self.said == Some(what) && self.tries + 1 >= LASTING) {
             self.lasts(telegram, what, error);
-        } else {
-            self.begins(telegram, what, error);
+        } else if self.is_new(what) {
+            tracing::error!(channel = telegram.0.name, %error, "{what}");
         }
+        tokio::time::sleep(self.pause(asked)).await;
+    }
+
+    /// Is it to be said? It has been, then.
+    fn is_new(&mut self, what: &'static str) -> bool {
+        let is_new = self.said != Some(what);
+        if is_new {
+            (self.said, self.tries) = (Some(what), 0);
+        }
+        is_new
+    }
+
+    /// Before the next try.
+    fn pause(&mut self, asked: Option<Duration>) -> Duration {
         let backoff = (TELEGRAM_RETRY * 2u32.saturating_pow(self.tries)).min(TELEGRAM_RETRY_MAX);
         self.tries = (self.tries + 1).min(10);
-        tokio::time::sleep(pause.unwrap_or(backoff)).await;
+        asked.unwrap_or(backoff)
     }
 
     /// The host is not healthy meanwhile, and says so itself, once. What the error says is for the log alone.
     fn lasts(&mut self, telegram: &Telegram, what: &'static str, error: &dyn Display) {
-        if self.said != Some(what) {
+        if self.is_new(what) {
             tracing::error!(channel = telegram.0.name, %error, "polling goes wrong");
-            (self.said, self.tries) = (Some(what), 0);
         }
         telegram.host().supervisor.health().degraded(PART, what);
-    }
-
-    fn begins(&mut self, telegram: &Telegram, what: &'static str, error: &dyn Display) {
-        if self.said != Some(what) {
-            tracing::error!(channel = telegram.0.name, %error, "{what}");
-            (self.said, self.tries) = (Some(what), 0);
-        }
     }
 
     fn over(&mut self, telegram: &Telegram) {
@@ -262,6 +272,15 @@ impl Trouble {
             tracing::info!(channel = telegram.0.name, "Telegram answers again");
         }
         self.tries = 0;
+    }
+}
+
+/// Could the same request go well later? After this time at the earliest.
+fn asks_again(error: &ApiError) -> Option<Duration> {
+    match error {
+        ApiError::NotSent(_) | ApiError::Unknown(_) => Some(Duration::ZERO),
+        ApiError::Rejected(refusal) => refusal.retry_after,
+        ApiError::Undecodable { .. } | ApiError::Unreadable(_) => None,
     }
 }
 
@@ -296,4 +315,41 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
 pub(super) fn lock_name(server: &str, token: &str) -> String {
     let digest = Sha256::digest(format!("{server} {token}"));
     digest.iter().take(8).fold("stellaclaw-telegram-".to_owned(), |name, byte| format!("{name}{byte:02x}")) + ".lock"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::telegram::api::Refusal;
+
+    fn refused(code: u16, retry_after: Option<Duration>) -> ApiError {
+        Refusal { method: "getUpdates".into(), code, description: String::new(), retry_after, migrate_to: None }.into()
+    }
+
+    #[test]
+    fn what_goes_wrong_is_explained_once_while_it_lasts_and_backed_off_from() {
+        let seconds = Duration::from_secs;
+        let mut trouble = Trouble::default();
+        let mut meet = |error: &ApiError| {
+            let (what, asked) = explain(error);
+            (trouble.is_new(what), trouble.pause(asked))
+        };
+        // The token: asked for seldom. Somebody else: less and less often.
+        let token = [401, 401, 404, 401].map(|code| meet(&refused(code, None)));
+        assert_eq!(token, [true, false, false, false].map(|is_new| (is_new, TELEGRAM_UNAUTHORIZED_PAUSE)));
+        let other = [409; 3].map(|code| meet(&refused(code, None)));
+        assert_eq!(other, [(true, seconds(1)), (false, seconds(2)), (false, seconds(4))]);
+        assert_eq!(meet(&refused(429, Some(seconds(7)))), (true, seconds(7)));
+        assert_eq!(meet(&ApiError::NotSent("nobody there".into())), (true, seconds(1)));
+    }
+
+    #[test]
+    fn a_request_that_may_go_well_later_is_made_again_and_no_other() {
+        let again = |error: ApiError| asks_again(&error);
+        assert_eq!(again(ApiError::NotSent("nobody there".into())), Some(Duration::ZERO));
+        assert_eq!(again(ApiError::Unknown("502".into())), Some(Duration::ZERO));
+        assert_eq!(again(refused(429, Some(Duration::from_secs(7)))), Some(Duration::from_secs(7)));
+        assert_eq!(again(refused(400, None)), None);
+        assert_eq!(again(ApiError::Undecodable { why: "odd".into(), raw: String::new() }), None);
+    }
 }

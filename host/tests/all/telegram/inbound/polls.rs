@@ -49,7 +49,13 @@ async fn a_poll_that_fails_is_made_again_and_is_spoken_of_once() {
 async fn somebody_else_who_polls_is_spoken_of_once_and_backed_off_from() {
     let bot = Bot::scripted(notes()).await;
     bot.telegram.fault(Fault::conflict().times(3));
+    // The menu is set all the same, once it can be.
+    bot.telegram.fault(Fault::too_many(1).on("setMyCommands"));
+    bot.telegram.fault(Fault::page(502).on("setMyCommands"));
     let host = bot.host().await;
+    let set = |telegram: &FakeTelegram| telegram.menu("all_private_chats/").and(telegram.menu("all_group_chats/")).map(drop);
+    bot.telegram.wait("both menus to be set", set).await.unwrap();
+    assert_eq!(bot.telegram.calls_of("setMyCommands").len(), 4);
     exchange(&bot, bot.ann, Post::text("Are you there?")).await;
     assert_eq!(times_said(&host, "somebody else polls with this bot's token"), 1, "{}", host.said());
     let polls = bot.telegram.calls_of("getUpdates");
@@ -68,9 +74,17 @@ async fn without_telegram_the_host_starts_and_says_so_and_a_bad_token_is_explain
     exchange(&bot, bot.ann, Post::text("Are you there?")).await;
     says(&host, "Telegram answers again").await;
     host.stop().await;
+    // It may also be taken back while it is used.
+    let host = bot.host().await;
+    exchange(&bot, bot.ann, Post::text("And now?")).await;
     bot.telegram.fault(Fault::unauthorized().always());
+    bot.write("The poll that waits goes well.");
+    says(&host, "Telegram does not know this token").await;
+    assert_eq!(times_said(&host, "Telegram does not know this token"), 1, "{}", host.said());
+    host.stop().await;
     let host = bot.host().await;
     says(&host, "Telegram does not know this token").await;
+    assert_eq!(times_said(&host, "Telegram does not know this token"), 1, "{}", host.said());
     let asked = bot.work.run(&["ask", "hello"], "").await;
     assert_eq!(asked.code, Some(0), "the terminal is served all the same: {asked:?}");
     assert!(host.said().contains("channels.telegram.token") && !host.said().contains("AAcanary"), "{}", host.said());
