@@ -265,7 +265,6 @@ impl Soak {
             crashes: self.kills.len() + 1,
             doubts,
             unheard: &BTreeSet::new(),
-            codes: &BTreeSet::new(),
         });
         let is_given_up = |line: &String| {
             given_up.iter().any(|key| {

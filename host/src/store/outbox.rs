@@ -192,6 +192,14 @@ impl Store {
         self.read(move |conn| Ok(sql::one(conn, query, [key], |_| Ok(()))?.is_some())).await
     }
 
+    /// Is there a reply with this key, in any state?
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub async fn was_told(&self, key: String) -> Result<bool, StoreError> {
+        self.read(move |conn| Ok(sql::one(conn, "SELECT 1 FROM outbox WHERE key = ?1", [key], |_| Ok(()))?.is_some())).await
+    }
+
     /// A reply by its id, in any state.
     ///
     /// # Errors

@@ -162,7 +162,7 @@ impl Telegram {
         let album = Album::of(&incoming);
         let is_addressed = is_for_bot(&incoming) || album.as_ref().is_some_and(|album| self.state().albums.is_welcome(album));
         let verdict = self.judge(chat, incoming.from.as_ref(), is_addressed);
-        if self.try_code(&incoming).await? {
+        if self.try_code(id, &incoming).await? {
             return Ok(());
         }
         let group = chat.title.as_deref().unwrap_or("a group").to_owned();

@@ -21,8 +21,6 @@ pub struct Bot {
     pub vendor: Option<FakeOpenAi>,
     /// See [`Evidence::unheard`].
     unheard: BTreeSet<(i64, i64)>,
-    /// See [`Evidence::codes`].
-    codes: BTreeSet<(i64, i64)>,
     /// The store, while its file is the same: opening it takes longer than looking.
     store: Mutex<Option<(u64, Connection)>>,
     /// Everything of its configuration that tests do not change.
@@ -76,7 +74,7 @@ impl Bot {
         work.configure(&format!("{settings}{more}"));
         work.set("FAKE_TOKEN", telegram.token());
         work.set("FAKE_KEY", API_KEY);
-        Self { work, telegram, ann, vendor, unheard: BTreeSet::new(), codes: BTreeSet::new(), store: Mutex::default(), settings }
+        Self { work, telegram, ann, vendor, unheard: BTreeSet::new(), store: Mutex::default(), settings }
     }
 
     /// Writes the configuration anew, with this below `[channels.telegram]`.
@@ -98,16 +96,10 @@ impl Bot {
         self.telegram.write(self.ann, self.ann, Post::text(text)).unwrap()
     }
 
-    /// Somebody who may not talk writes to the bot.
+    /// Somebody who may not talk writes to the bot, or sends it a pairing code.
     pub fn write_unheard(&mut self, person: i64, text: &str) {
         let message = self.telegram.write(person, person, Post::text(text)).unwrap();
         self.unheard.insert((person, message));
-    }
-
-    /// Ann sends the code that the terminal shows.
-    pub fn write_code(&mut self, code: &str) {
-        let message = self.write(code);
-        self.codes.insert((self.ann, message));
     }
 
     /// Ann writes to the bot, and it says this.
@@ -169,7 +161,6 @@ impl Bot {
             crashes,
             doubts,
             unheard: &self.unheard,
-            codes: &self.codes,
         });
         verdict.broken.extend(self.leaks());
         verdict

@@ -29,10 +29,9 @@ pub struct Evidence<'a> {
     pub crashes: usize,
     /// How often the server left the host in doubt about a sending.
     pub doubts: usize,
-    /// Messages that nobody is to read, by chat and number: of people who might not talk when they wrote.
+    /// Messages that nobody is to read, by chat and number: of people who might not talk when they wrote, and pairing codes, also when
+    /// they come again after a kill.
     pub unheard: &'a BTreeSet<(i64, i64)>,
-    /// Pairing codes, which decide; one that comes again after a kill is a message like any other.
-    pub codes: &'a BTreeSet<(i64, i64)>,
 }
 
 /// Looks at everything.
@@ -117,7 +116,7 @@ fn entries(store: &Connection, evidence: &Evidence<'_>, broken: &mut Vec<String>
         // Elsewhere a thread is what answers what.
         let has_topics = telegram.chat(chat).is_some_and(|chat| chat.is_private() || chat.is_forum());
         let mut albums = BTreeSet::new();
-        let mut hints = evidence.unheard.iter().chain(evidence.codes).filter(|(of, _)| *of == chat).count();
+        let mut hints = evidence.unheard.iter().filter(|(of, _)| *of == chat).count();
         for message in telegram.messages(chat).into_iter().filter(Message::is_bots) {
             if message.album.as_ref().is_some_and(|album| !albums.insert(album.clone())) {
                 continue;
@@ -170,13 +169,11 @@ fn receipts(store: &Connection, evidence: &Evidence<'_>, broken: &mut Vec<String
         let id = update.id.to_string();
         let message = &update.body["message"];
         let place = message["chat"]["id"].as_i64().zip(message["message_id"].as_i64());
-        let is_in = |places: &BTreeSet<(i64, i64)>| place.is_some_and(|place| places.contains(&place));
-        let is_taken = store.query_row("SELECT 1 FROM inbox WHERE external_id = ?1", [&id], |_| Ok(())).is_ok();
-        if is_in(evidence.unheard) {
-            if is_taken {
-                broken.push(format!("what a stranger wrote was taken: {message}"));
+        if place.is_some_and(|place| evidence.unheard.contains(&place)) {
+            if store.query_row("SELECT 1 FROM inbox WHERE external_id = ?1", [&id], |_| Ok(())).is_ok() {
+                broken.push(format!("what nobody was to read was taken: {message}"));
             }
-        } else if update.confirmed.is_some() && (is_taken || !is_in(evidence.codes)) {
+        } else if update.confirmed.is_some() {
             receipts.push(Entry { place: String::new(), what: What::Receipt { id } });
         }
     }

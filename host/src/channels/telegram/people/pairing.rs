@@ -64,12 +64,7 @@ impl Pairing {
         if self.until <= now || self.tries.values().sum::<u32>() >= PAIRING_TRIES_OF_ALL {
             return Said::TooLate;
         }
-        let said: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
-        // `/start CODE` is what a link with the code sends.
-        let said = said.strip_prefix("START").filter(|rest| rest.len() == CODE_LETTERS).unwrap_or(&said);
-        if said.len() != CODE_LETTERS {
-            return Said::SomethingElse;
-        }
+        let Some(said) = letters_of(text) else { return Said::SomethingElse };
         let tries = self.tries.entry(writer).or_default();
         if *tries >= PAIRING_TRIES {
             return Said::SomethingElse;
@@ -79,6 +74,14 @@ impl Pairing {
         let differs = said.bytes().zip(self.code.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
         if differs == 0 { Said::TheCode } else { Said::Wrong }
     }
+}
+
+/// The letters of a text that looks like a code.
+fn letters_of(text: &str) -> Option<String> {
+    let said: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+    // `/start CODE` is what a link with the code sends.
+    let said = said.strip_prefix("START").filter(|rest| rest.len() == CODE_LETTERS).unwrap_or(&said);
+    (said.len() == CODE_LETTERS).then(|| said.to_owned())
 }
 
 impl Telegram {
@@ -101,12 +104,17 @@ impl Telegram {
     }
 
     /// Is this the code, in somebody's private chat? Then they are the first owner from now on, whoever they were: the terminal is
-    /// above what was decided about them. Words of others are not looked at.
-    pub(in crate::channels::telegram) async fn try_code(&self, said: &Incoming) -> Result<bool, StoreError> {
+    /// above what was decided about them. Words of others are not looked at. The message that has made somebody the owner is the
+    /// code also when it comes again: after a kill nobody knows the code any more.
+    pub(in crate::channels::telegram) async fn try_code(&self, id: &str, said: &Incoming) -> Result<bool, StoreError> {
         let is_own = said.chat.kind == ChatKind::Private && said.forwarded.is_none() && said.via_bot.is_none();
         let Some(writer) = said.from.as_ref().filter(|writer| is_own && writer.id == said.chat.id && !writer.is_bot) else {
             return Ok(false);
         };
+        let key = format!("{}.paired.{}.{id}", self.0.name, writer.id);
+        if letters_of(&said.text).is_some() && self.state().access.is_owner(writer.id) && self.0.store.was_told(key.clone()).await? {
+            return Ok(true);
+        }
         {
             let mut state = self.state();
             let has_owner = state.access.owners().next().is_some();
@@ -128,7 +136,6 @@ impl Telegram {
         let text = "You are the owner of this bot now. Write to it; /help lists its commands.\n\nWhen somebody else writes to it, or adds \
                     it to a group, you are asked here.";
         let conversation = self.conversation(Target::new(writer.id, None), None).await?;
-        let key = format!("{}.paired.{}", self.0.name, writer.id);
         let welcome = NewOutbox::new(key, conversation, OutboxKind::Notice, text);
         let store = self.0.store.at(|| format!("pair@{}", writer.id));
         let first = store.set_first_owner(&self.0.name, person, welcome).await?;
