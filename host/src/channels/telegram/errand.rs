@@ -80,7 +80,7 @@ impl Telegram {
         self.state().access.owners().next().is_some()
     }
 
-    async fn decided(&self, subject: &str) -> Result<Option<Person>, StoreError> {
+    pub(super) async fn decided(&self, subject: &str) -> Result<Option<Person>, StoreError> {
         Ok(self.0.store.people(&self.0.name).await?.into_iter().find(|person| person.id == subject))
     }
 

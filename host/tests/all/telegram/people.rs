@@ -80,6 +80,16 @@ async fn an_owner_decides_once_and_nobody_else_ever() {
     };
     let shown = bot.telegram.wait("what was decided in the place of the question", shown).await.unwrap();
     assert_eq!(code_of(&shown), [eve.to_string(), "Eve".to_owned()]);
+    // What was decided elsewhere is shown by whoever presses.
+    let dan = bot.telegram.new_user("Dan");
+    bot.telegram.write(dan, dan, Post::text("May I?")).unwrap();
+    let (asked_dan, allow_dan, _) = card(&bot, "Dan").await;
+    assert_eq!(bot.work.run(&["pair", "reject", &dan.to_string()], "").await.code, Some(0));
+    bot.telegram.press(bot.ann, bot.ann, asked_dan, &allow_dan).unwrap();
+    let shown = |telegram: &FakeTelegram| {
+        telegram.message(bot.ann, asked_dan).filter(|message| message.text.ends_with("Dan is ignored.") && message.keyboard.is_none())
+    };
+    bot.telegram.wait("what was decided in the terminal in the place of the question", shown).await.unwrap();
     exchange(&bot, bob, Post::text("Thank you.")).await;
     bot.telegram.write(eve, eve, Post::text("And I?")).unwrap();
     bot.telegram.confirmed().await.unwrap();
@@ -89,7 +99,7 @@ async fn an_owner_decides_once_and_nobody_else_ever() {
     forge(&bot, bot.ann, &private(bot.ann), &allow_eve);
     exchange(&bot, bot.ann, Post::text("Ann again.")).await;
     assert!(asks_about(&bot, "And I?").is_empty());
-    assert_eq!(column(&bot, "SELECT role FROM people ORDER BY user_id"), ["member", "rejected"]);
+    assert_eq!(column(&bot, "SELECT role FROM people ORDER BY user_id"), ["member", "rejected", "rejected"]);
     assert_eq!(bot.telegram.bot_messages(eve).len(), 1, "one hint, and never anything else");
     host.stop().await;
 }

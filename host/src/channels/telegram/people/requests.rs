@@ -39,7 +39,7 @@ impl Telegram {
         };
         if let Some(key) = key.filter(|_| self.state().asking.shows(subject, now)) {
             for owner in owners {
-                self.notify(owner, &format!("{ACCESS}{key}.{owner}"), card, buttons(&key)).await?;
+                self.notify(owner, &format!("{ACCESS}{key}.{owner}"), card, buttons(&key, subject)).await?;
             }
         }
         self.state().asking.open(subject, now);
@@ -93,7 +93,7 @@ impl Telegram {
         let requests = self.0.store.requests(&self.0.name).await?;
         for Request { subject, key, name, .. } in requests.into_iter().rev().take(REQUEST_CARDS).rev() {
             let Ok(subject) = subject.parse() else { continue };
-            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &card::again(subject, &name), buttons(&key)).await?;
+            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &card::again(subject, &name), buttons(&key, subject)).await?;
         }
         Ok(())
     }
@@ -107,10 +107,15 @@ impl Telegram {
     pub(in crate::channels::telegram) async fn decide(&self, pressed: &Pressed) -> Result<(), StoreError> {
         let by_owner = self.state().access.is_owner(pressed.from.id) && pressed.chat.id == pressed.from.id;
         let answer = pressed.data.strip_prefix(ACCESS).and_then(|rest| rest.split_once(':')).filter(|_| by_owner);
-        let Some((answer @ ("yes" | "no"), key)) = answer else { return Ok(()) };
+        let Some((answer @ ("yes" | "no"), about)) = answer else { return Ok(()) };
+        let (key, subject) = about.split_once(':').unwrap_or((about, ""));
         let requests = self.0.store.requests(&self.0.name).await?;
         let Some(request) = requests.into_iter().find(|request| request.key == key) else {
             self.answer(&pressed.query_id, Some("This question is not open any more."));
+            // It was decided elsewhere, or before a kill: the question has its buttons still.
+            if let Some(person) = self.decided(subject).await? {
+                self.show_decision(pressed.from.id, pressed.message_id, card::decided(&person));
+            }
             return Ok(());
         };
         let allowed = answer == "yes";
@@ -125,7 +130,7 @@ impl Telegram {
     }
 }
 
-/// What can be answered about a request.
-fn buttons(key: &str) -> Vec<Button> {
-    [("Allow", "yes"), ("Ignore", "no")].map(|(label, answer)| Button::new(label, format!("{ACCESS}{answer}:{key}"))).into()
+/// What can be answered about a request. The key decides; the number is for showing what was decided when it is not open any more.
+fn buttons(key: &str, subject: i64) -> Vec<Button> {
+    [("Allow", "yes"), ("Ignore", "no")].map(|(label, answer)| Button::new(label, format!("{ACCESS}{answer}:{key}:{subject}"))).into()
 }
