@@ -151,7 +151,9 @@ impl Stream<'_> {
             shared.hold(name, connection).await?;
         }
         self.open(connection).await?;
-        for piece in pieces(&self.answer.text, 7) {
+        // Small, unless they are so many that they cost more than they show.
+        let size = if self.answer.pace.is_zero() { self.answer.text.chars().count() / 100 } else { 0 };
+        for piece in pieces(&self.answer.text, size.max(7)) {
             self.delta(connection, &json!({"content": piece})).await?;
             tokio::time::sleep(self.answer.pace).await;
         }
