@@ -1,5 +1,6 @@
 //! The bot, as people meet it: a whole host against a Telegram that speaks the real protocol, with its faults.
 
+mod chats;
 mod delivery;
 mod inbound;
 mod people;
