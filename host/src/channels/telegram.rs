@@ -61,7 +61,7 @@ use crate::store::{Conversation, Store, StoreError};
 use crate::supervise::Supervisor;
 use crate::workdir::WorkDir;
 
-pub use self::errand::{Settled, Unsettled};
+pub use self::errand::{Address, Fate, Settled, Unsettled};
 pub use self::people::REQUESTS_PART;
 
 /// One bot. Cheap to clone.
@@ -249,8 +249,7 @@ impl Channel for Telegram {
         if let Err(error) = &shelf {
             tracing::warn!(conversation = %reply.conversation.id, %error, "the files of a reply cannot be looked at");
         }
-        let parts = plan::plan(&reply, shelf.as_ref().ok());
-        parts.iter().filter_map(|part| serde_json::to_string(part).ok()).collect()
+        plan::written(&plan::plan(&reply, shelf.as_ref().ok()))
     }
 
     /// Nothing can be sent before it serves: what a sending's end means is not known before.

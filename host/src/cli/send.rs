@@ -7,11 +7,13 @@ use anyhow::{Context as _, bail};
 use super::args::SendArgs;
 use super::chat::client;
 use super::{Context, ExitCode};
+use crate::channels::telegram::{Address, Fate};
 use crate::channels::terminal::link::{self, Reader};
-use crate::channels::terminal::protocol::{Errand, Fate, PROTOCOL, ToClient, ToHost};
+use crate::channels::terminal::protocol::{Errand, PROTOCOL, ToClient, ToHost};
 
 /// Sends it, and says by its exit code what became of it.
 pub(super) async fn run(context: &Context, args: SendArgs) -> anyhow::Result<ExitCode> {
+    args.to.parse::<Address>().map_err(|error| ExitCode::Usage.error(error))?;
     let text = match args.text.as_deref() {
         Some("-") => {
             let mut text = String::new();
@@ -40,6 +42,9 @@ pub(super) async fn run(context: &Context, args: SendArgs) -> anyhow::Result<Exi
     }
     match answer? {
         Some(ToClient::Sent { fate: Fate::Arrived }) => Ok(ExitCode::Ok),
+        Some(ToClient::Sent { fate: Fate::Partly }) => {
+            bail!("only a part of the message arrived; the host's log (`stellaclaw logs`) says why")
+        }
         Some(ToClient::Sent { fate: Fate::Refused }) => {
             bail!("the chat did not take the message; the host's log (`stellaclaw logs`) says why")
         }

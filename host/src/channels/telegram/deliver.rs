@@ -35,6 +35,13 @@ struct Manner {
 /// The first message of what was sent.
 type Sent = Result<Option<i64>, ApiError>;
 
+/// What sending a part came to.
+enum Tried {
+    Ended(Sent),
+    /// Nothing of it arrived; these go in its place.
+    Instead(Vec<Planned>),
+}
+
 impl Telegram {
     /// Sends one part, once.
     pub(super) async fn send_part(&self, part: Part) -> Outcome {
@@ -50,23 +57,18 @@ impl Telegram {
         let is_silent = !matches!(part.kind, OutboxKind::Final | OutboxKind::Question);
         let manner = Manner { place: target.to_send(), is_silent, is_marked: part.marked };
         let began = Instant::now();
-        // What another version has planned: its text is still the reply.
-        let planned = serde_json::from_str(&part.body).unwrap_or_else(|_| Planned::Text(Words::plain(&part.body)));
-        let sent = match planned {
-            Planned::Text(words) => self.send_words(manner, &words).await,
+        let tried = match plan::read(&part.body) {
+            Planned::Text(words) => Tried::Ended(self.send_words(manner, &words).await),
             Planned::Answer { markdown } => self.send_answer(manner, markdown).await,
             Planned::Files { files } => match &files[..] {
                 [file] => self.send_one(manner, part.conversation, file).await,
-                files => match self.send_as(manner, part.conversation, files, None).await {
-                    Err(error) if is_about_the_content(&error) || matches!(error, ApiError::Unreadable(_)) => {
-                        tracing::info!(%error, files = names(files), "an album is sent one by one");
-                        return Outcome::Split(plan::apart(files));
-                    }
-                    sent => sent,
-                },
+                files => self.send_several(manner, part.conversation, files).await,
             },
         };
-        self.outcome(&part, target, began, sent).await
+        match tried {
+            Tried::Ended(sent) => self.outcome(&part, target, began, sent).await,
+            Tried::Instead(parts) => Outcome::Split(plan::written(&parts)),
+        }
     }
 
     async fn send_words(&self, manner: Manner, words: &Words) -> Sent {
@@ -98,54 +100,58 @@ impl Telegram {
     }
 
     /// The whole answer, as a file. Without it there is only the beginning, and that is said.
-    async fn send_answer(&self, manner: Manner, markdown: String) -> Sent {
+    async fn send_answer(&self, manner: Manner, markdown: String) -> Tried {
         let file = FileBody::from_bytes("answer.md", markdown).with_media_type(Some("text/markdown"));
         match self.send_file(manner, FileMethod::Document, file, "").await {
-            Err(error) if is_about_the_content(&error) => self.say_refused(manner, "the file with the whole answer", &error).await,
-            sent => sent,
+            Err(error) if is_about_the_content(&error) => refused("the file with the whole answer", &error),
+            sent => Tried::Ended(sent),
         }
     }
 
-    async fn send_one(&self, manner: Manner, conversation: ConversationId, file: &Outgoing) -> Sent {
+    async fn send_one(&self, manner: Manner, conversation: ConversationId, file: &Outgoing) -> Tried {
         let one = std::slice::from_ref(file);
-        let sent = match self.send_as(manner, conversation, one, None).await {
-            Err(error) if file.method != FileMethod::Document && is_about_the_content(&error) => {
+        let tried = match self.send_as(manner, conversation, one, None).await {
+            Tried::Ended(Err(error)) if file.method != FileMethod::Document && is_about_the_content(&error) => {
                 tracing::info!(%error, file = file.path, "a file is sent as a document");
                 self.send_as(manner, conversation, one, Some(FileMethod::Document)).await
             }
-            sent => sent,
+            tried => tried,
         };
-        match sent {
-            Err(error) if is_about_the_content(&error) => self.say_refused(manner, &names(one), &error).await,
+        match tried {
+            Tried::Ended(Err(error)) if is_about_the_content(&error) => refused(&names(one), &error),
             // Nothing of it arrived, and it would be so again: the file is shorter than it was, or cannot be read.
-            Err(ApiError::Unreadable(why)) => {
+            Tried::Ended(Err(ApiError::Unreadable(why))) => {
                 tracing::warn!(why, "a file could not be read to its end");
-                self.send_words(manner, &Words::plain(format!("{} could not be sent: it could not be read to its end.", names(one)))).await
+                instead(format!("{} could not be sent: it could not be read to its end.", names(one)))
             }
-            sent => sent,
+            tried => tried,
         }
     }
 
-    async fn say_refused(&self, manner: Manner, what: &str, error: &ApiError) -> Sent {
-        tracing::warn!(%error, "a file was refused");
-        let reason = error.refusal().map_or_else(String::new, |refusal| format!(": {}", refusal.description));
-        self.send_words(manner, &Words::plain(format!("Telegram did not take {what}{reason}."))).await
+    async fn send_several(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing]) -> Tried {
+        match self.send_as(manner, conversation, files, None).await {
+            Tried::Ended(Err(error)) if is_about_the_content(&error) || matches!(error, ApiError::Unreadable(_)) => {
+                tracing::info!(%error, files = names(files), "an album is sent one by one");
+                Tried::Instead(plan::apart(files))
+            }
+            tried => tried,
+        }
     }
 
     /// Each by its own method, or all by one.
-    async fn send_as(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing], by: Option<FileMethod>) -> Sent {
+    async fn send_as(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing], by: Option<FileMethod>) -> Tried {
         let (ready, missing) = self.open(conversation, files);
         let item = |(file, body): (&Outgoing, FileBody)| (by.unwrap_or(file.method), file.label.clone(), body);
         let mut files: Vec<_> = ready.into_iter().map(item).collect();
-        let Some((_, label, _)) = files.first_mut() else { return self.send_words(manner, &Words::plain(missing)).await };
+        let Some((_, label, _)) = files.first_mut() else { return instead(missing) };
         // What is missing is said below the first of the others.
         if !missing.is_empty() {
             *label = caption(format!("{label}\n{missing}"));
         }
-        match files.pop() {
+        Tried::Ended(match files.pop() {
             Some((method, label, body)) if files.is_empty() => self.send_file(manner, method, body, &label).await,
             last => self.send_album(manner, files.into_iter().chain(last)).await,
-        }
+        })
     }
 
     async fn send_file(&self, manner: Manner, method: FileMethod, file: FileBody, label: &str) -> Sent {
@@ -269,8 +275,20 @@ impl Telegram {
     }
 }
 
+/// The names of files, as far as a message has room for them.
 fn names(files: &[Outgoing]) -> String {
-    files.iter().map(|file| format!("“{}”", file.path)).collect::<Vec<_>>().join(", ")
+    caption(files.iter().map(|file| format!("“{}”", file.path)).collect::<Vec<_>>().join(", "))
+}
+
+/// A sentence in place of what was refused.
+fn refused(what: &str, error: &ApiError) -> Tried {
+    tracing::warn!(%error, "a file was refused");
+    let reason = error.refusal().map_or_else(String::new, |refusal| format!(": {}", refusal.description));
+    instead(format!("Telegram did not take {what}{reason}."))
+}
+
+fn instead(text: String) -> Tried {
+    Tried::Instead(vec![Planned::Text(Words::instead(text))])
 }
 
 /// What stands before a message that may be a repetition.

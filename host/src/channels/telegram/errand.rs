@@ -3,14 +3,62 @@
 pub(super) mod copies;
 
 use std::path::Path;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Telegram;
+use super::plan::{self, Planned};
 use super::send::Target;
 use crate::clock;
 use crate::ids::OutboxId;
-use crate::store::{NewOutbox, OutboxKind, OutboxState, Person, Role, StoreError};
+use crate::store::{NewOutbox, OutboxKind, OutboxRow, OutboxState, PartState, Person, Role, StoreError};
+
+/// Where the operator sends something: `telegram:CHAT` or `telegram:CHAT:TOPIC`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address(Target);
+
+/// Why a text is no [`Address`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no address; write telegram:CHAT or telegram:CHAT:TOPIC, both numeric ids")]
+pub struct ParseAddressError(String);
+
+impl FromStr for Address {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        let target = text.strip_prefix("telegram:").and_then(|target| target.parse().ok());
+        target.map(Self).ok_or_else(|| ParseAddressError(text.chars().take(80).collect()))
+    }
+}
+
+/// What became of something that was to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Arrived,
+    /// Of something the channel took only a part.
+    Partly,
+    /// The channel did not take it.
+    Refused,
+    /// It is kept, and goes on being tried.
+    Waits,
+}
+
+impl Fate {
+    /// What is said in place of a file is not the file.
+    fn of(row: &OutboxRow) -> Self {
+        let is_instead = |body: &str| matches!(plan::read(body), Planned::Text(words) if words.is_instead);
+        let arrived = row.parts.iter().filter(|part| part.state == PartState::Sent && !is_instead(&part.body)).count();
+        match arrived {
+            _ if row.state == OutboxState::Pending => Self::Waits,
+            0 => Self::Refused,
+            all if all == row.parts.len() => Self::Arrived,
+            _ => Self::Partly,
+        }
+    }
+}
 
 /// What came of a decision.
 #[derive(Debug)]
@@ -98,10 +146,9 @@ impl Telegram {
     ///
     /// # Errors
     ///
-    /// In words: the address is none, or the file cannot be sent.
-    pub async fn bring(&self, address: &str, text: &str, file: Option<&Path>, silent: bool) -> Result<OutboxId, String> {
-        let target: Target = address.parse().map_err(|error| format!("{error}"))?;
-        let conversation = self.conversation(target, None).await.map_err(|error| error.to_string())?;
+    /// In words: the file cannot be sent, or the store fails.
+    pub async fn bring(&self, address: Address, text: &str, file: Option<&Path>, silent: bool) -> Result<OutboxId, String> {
+        let conversation = self.conversation(address.0, None).await.map_err(|error| error.to_string())?;
         let id = Uuid::new_v4();
         let _bringing = file.map(|_| self.bringing(conversation, id));
         let body = match file {
@@ -121,7 +168,57 @@ impl Telegram {
     /// # Errors
     ///
     /// What reading the store can fail with.
-    pub async fn fate(&self, reply: OutboxId) -> Result<OutboxState, StoreError> {
-        Ok(self.0.store.outbox(reply).await?.map_or(OutboxState::Failed, |row| row.state))
+    pub async fn fate(&self, reply: OutboxId) -> Result<Fate, StoreError> {
+        Ok(self.0.store.outbox(reply).await?.map_or(Fate::Refused, |row| Fate::of(&row)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::telegram::plan::Words;
+    use crate::clock::Moment;
+    use crate::ids::ConversationId;
+    use crate::store::PartRow;
+
+    #[test]
+    fn an_address_names_its_channel_and_a_place_in_it() {
+        assert_eq!("telegram:-100:7".parse(), Ok(Address(Target::new(-100, Some(7)))));
+        for wrong in ["nonsense", "7", "telegram:", "telegram:@name", "telegram:7:x", "telegram:7:1:2", "chat:7"] {
+            let refused = wrong.parse::<Address>().unwrap_err().to_string();
+            assert_eq!(refused, format!("{wrong:?} is no address; write telegram:CHAT or telegram:CHAT:TOPIC, both numeric ids"));
+        }
+    }
+
+    #[test]
+    fn only_what_has_arrived_itself_counts_as_arrived() {
+        use PartState::{Refused, Sent};
+        let (text, instead) = (Planned::Text(Words::plain("hi")), Planned::Text(Words::instead("Telegram did not take it.")));
+        let fate = |state, parts: &[(&Planned, PartState)]| {
+            let part = |(part, state): &(&Planned, PartState)| {
+                let body = plan::written(std::slice::from_ref(*part)).remove(0);
+                PartRow { n: 0, body, state: *state, boot: None, tries: 1, marked: false, remote_id: None }
+            };
+            Fate::of(&OutboxRow {
+                id: OutboxId(1),
+                key: "k".into(),
+                conversation: ConversationId(1),
+                kind: OutboxKind::Final,
+                body: String::new(),
+                state,
+                created_at: Moment(0),
+                buttons: Vec::new(),
+                answers: None,
+                parts: parts.iter().map(part).collect(),
+            })
+        };
+        assert_eq!(fate(OutboxState::Sent, &[(&text, Sent)]), Fate::Arrived);
+        assert_eq!(fate(OutboxState::Sent, &[(&text, Sent), (&instead, Sent)]), Fate::Partly);
+        assert_eq!(fate(OutboxState::Sent, &[(&text, Sent), (&text, Refused)]), Fate::Partly);
+        assert_eq!(fate(OutboxState::Aside, &[(&text, Sent), (&text, PartState::Pending)]), Fate::Partly);
+        assert_eq!(fate(OutboxState::Sent, &[(&instead, Sent)]), Fate::Refused);
+        assert_eq!(fate(OutboxState::Failed, &[(&text, Refused)]), Fate::Refused);
+        assert_eq!(fate(OutboxState::Aside, &[]), Fate::Refused);
+        assert_eq!(fate(OutboxState::Pending, &[(&text, Sent), (&text, PartState::Unknown)]), Fate::Waits);
     }
 }

@@ -48,12 +48,20 @@ pub struct Words {
     pub answers: Option<i64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub buttons: Vec<Button>,
+    /// It says that something else could not be sent, and stands where that would.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_instead: bool,
 }
 
 impl Words {
     #[must_use]
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn instead(text: impl Into<String>) -> Self {
+        Self { is_instead: true, ..Self::plain(text) }
     }
 }
 
@@ -139,11 +147,22 @@ pub fn plan(reply: &Reply<'_>, shelf: Option<&Shelf>) -> Vec<Planned> {
     parts
 }
 
-/// Each file in a part of its own, as the store keeps it.
+/// Each file in a part of its own.
 #[must_use]
-pub fn apart(files: &[Outgoing]) -> Vec<String> {
-    let parts = files.iter().map(|file| Planned::Files { files: vec![file.clone()] });
-    parts.filter_map(|part| serde_json::to_string(&part).ok()).collect()
+pub fn apart(files: &[Outgoing]) -> Vec<Planned> {
+    files.iter().map(|file| Planned::Files { files: vec![file.clone()] }).collect()
+}
+
+/// Parts as the store keeps them.
+#[must_use]
+pub fn written(parts: &[Planned]) -> Vec<String> {
+    parts.iter().filter_map(|part| serde_json::to_string(part).ok()).collect()
+}
+
+/// A part as the store keeps it. What another version has planned: its text is still the reply.
+#[must_use]
+pub fn read(body: &str) -> Planned {
+    serde_json::from_str(body).unwrap_or_else(|_| Planned::Text(Words::plain(body)))
 }
 
 fn texts(body: &str) -> Vec<Planned> {
@@ -317,6 +336,15 @@ mod tests {
             let parts = planned_as(kind, "s1.t1.said", "The server said: <attachment>a.txt</attachment>", Some(&shelf));
             assert_eq!(parts.iter().any(|part| matches!(part, Planned::Files { .. })), attaches, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn what_renders_to_nothing_is_said_to_be_empty() {
+        let empty = [Planned::Text(Words::plain("(an empty message)"))];
+        for body in ["", " \n\t", "&nbsp;", "&#8203;&zwj;", "\u{200b}\n\n\u{2060}", "#", "```\n```", "**\u{ad}**"] {
+            assert_eq!(planned(body, None), empty, "{body:?}");
+        }
+        assert_ne!(planned("<!-- a comment is shown as it was written -->", None), empty);
     }
 
     #[test]

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::link::{self, Reader};
-use super::protocol::{Errand, Fate, ToClient, ToHost, Wish};
-use crate::channels::telegram::{Settled, Telegram};
+use super::protocol::{Errand, ToClient, ToHost, Wish};
+use crate::channels::telegram::{Address, Fate, Settled, Telegram};
 use crate::limits::{ERRAND_TIME, PAIRING_TIME};
-use crate::store::OutboxState;
 
 /// How often something that nobody announces is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -71,18 +70,11 @@ async fn pair(telegram: &Telegram, reader: &mut Reader<OwnedReadHalf>, writer: &
 /// Sends something, and waits a while for what becomes of it.
 pub(super) async fn send(telegram: Option<&Telegram>, errand: &Errand) -> Result<ToClient, String> {
     let telegram = telegram.ok_or(NO_BOT)?;
-    let address = errand
-        .to
-        .strip_prefix("telegram:")
-        .ok_or_else(|| format!("{:?} is no address; write telegram:CHAT or telegram:CHAT:TOPIC", errand.to))?;
+    let address: Address = errand.to.parse().map_err(|error| format!("{error}"))?;
     let reply = telegram.bring(address, &errand.text, errand.file.as_deref(), errand.silent).await?;
     let deadline = Instant::now() + ERRAND_TIME;
     loop {
-        let fate = match telegram.fate(reply).await.map_err(|error| error.to_string())? {
-            OutboxState::Sent => Fate::Arrived,
-            OutboxState::Failed | OutboxState::Aside => Fate::Refused,
-            OutboxState::Pending => Fate::Waits,
-        };
+        let fate = telegram.fate(reply).await.map_err(|error| error.to_string())?;
         if fate != Fate::Waits || Instant::now() > deadline {
             return Ok(ToClient::Sent { fate });
         }

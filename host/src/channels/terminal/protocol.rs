@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::channels::telegram::Fate;
 use crate::chat::FailureKind;
 use crate::health::Part;
 use crate::operator::{Deed, Done};
@@ -71,17 +72,6 @@ pub struct Errand {
     /// Without a sound.
     #[serde(default)]
     pub silent: bool,
-}
-
-/// What became of an [`Errand`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    Arrived,
-    /// The channel did not take it.
-    Refused,
-    /// It is kept, and goes on being tried.
-    Waits,
 }
 
 /// Which conversation.

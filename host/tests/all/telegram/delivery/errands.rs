@@ -62,3 +62,49 @@ async fn a_script_sends_text_as_text_and_its_file_is_kept_until_it_is_sent() {
     assert_decent(&bot);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn send_says_by_its_exit_code_what_became_of_it() {
+    let bot = Bot::scripted(short()).await;
+    let forum = bot.telegram.new_group(ChatKind::Supergroup { forum: true }, "Forum", &[bot.ann]).unwrap();
+    let topic = bot.telegram.new_topic(forum, bot.ann, "Plans").unwrap();
+    let (to, file) = (format!("telegram:{}", bot.ann), bot.work.folder().join("report.txt"));
+    fs::write(&file, "a report").unwrap();
+    let file = file.to_str().unwrap();
+    let send = async |to: &str, more: &[&str], input: &str| {
+        let ran = bot.work.run(&[&["send", "--to", to], more].concat(), input).await;
+        (ran.code.unwrap(), ran.errors)
+    };
+    let last = |chat: i64| said_in(&bot, chat).pop().unwrap();
+    let host = bot.host().await;
+    bot.exchange("short", "The short answer.").await;
+    bot.settle().await;
+
+    assert_eq!(send(&to, &["**Loud** words"], "").await.0, 0);
+    assert_eq!((bold(&last(bot.ann)), last(bot.ann).silent), (vec!["Loud".to_owned()], false));
+    assert_eq!(send(&to, &["--silent", "Quiet words"], "").await.0, 0);
+    assert!(last(bot.ann).text == "Quiet words" && last(bot.ann).silent);
+    assert_eq!(send(&format!("telegram:{forum}:{topic}"), &["-"], "Words from a pipe\n").await.0, 0);
+    assert_eq!((last(forum).text.as_str(), last(forum).thread), ("Words from a pipe", Some(topic)));
+
+    // What is said in place of a file is not the file.
+    for (more, said) in [(&["--file", file, "With words"][..], "only a part"), (&["--file", file], "did not take the message")] {
+        bot.telegram.fault(Fault::refuse(413, "Request Entity Too Large").on("sendDocument"));
+        let (code, errors) = send(&to, more, "").await;
+        assert!(code == 1 && errors.contains(said), "{code} {errors}");
+        assert_eq!(last(bot.ann).text.split('“').next(), Some("Telegram did not take "));
+    }
+    for wrong in ["nonsense", "telegram:@ann", &bot.ann.to_string()] {
+        let (code, errors) = send(wrong, &["Words"], "").await;
+        assert!(code == 2 && errors.contains("is no address; write telegram:CHAT"), "{wrong}: {code} {errors}");
+    }
+    host.stop().await;
+
+    // Without a host it is one for a moment.
+    assert_eq!(send(&to, &["Nobody else is here"], "").await.0, 0);
+    assert_eq!(last(bot.ann).text, "Nobody else is here");
+    bot.telegram.set_standing(bot.ann, bot.ann, Standing::Blocked).unwrap();
+    let (code, errors) = send(&to, &["Are you there?"], "").await;
+    assert!(code == 1 && errors.contains("did not take the message"), "{code} {errors}");
+    assert_decent(&bot);
+}
