@@ -3,6 +3,7 @@
 //! - A refusal of the formatting is answered by the same text without it, one of an album by its pictures one by one, one of
 //!   a picture by the same file as a document, a file that cannot be sent by a sentence that says so. Each of these follows a
 //!   refusal, so nothing comes twice.
+//! - An album where no pictures may be sent is tried as documents, and then answered by one sentence for all of it.
 //! - Everything but answers and questions is silent, and no link is previewed.
 //! - A part waits for the bot's limit, and for a moment for the preview of its conversation that is on its way.
 //! - 429 freezes the chat for as long as it says; a chat that is gone closes its conversation.
@@ -129,7 +130,16 @@ impl Telegram {
     }
 
     async fn send_several(&self, manner: Manner, conversation: ConversationId, files: &[Outgoing]) -> Tried {
-        match self.send_as(manner, conversation, files, None).await {
+        let tried = match self.send_as(manner, conversation, files, None).await {
+            Tried::Ended(Err(error)) if error.is_media_forbidden() => {
+                tracing::info!(%error, files = names(files), "an album is sent as documents");
+                self.send_as(manner, conversation, files, Some(FileMethod::Document)).await
+            }
+            tried => tried,
+        };
+        match tried {
+            // So would each of them be, and it is said once.
+            Tried::Ended(Err(error)) if error.is_media_forbidden() => refused(&format!("{} files, {}", files.len(), names(files)), &error),
             Tried::Ended(Err(error)) if is_about_the_content(&error) || matches!(error, ApiError::Unreadable(_)) => {
                 tracing::info!(%error, files = names(files), "an album is sent one by one");
                 Tried::Instead(plan::apart(files))

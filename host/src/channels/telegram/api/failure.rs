@@ -74,6 +74,8 @@ const GONE: &[&str] = &[
     "channel_private",
     "peer_id_invalid",
 ];
+/// Files of a kind may not be sent there by anybody.
+const MEDIA_FORBIDDEN: &[&str] = &["not enough rights to send", "chat_send_"];
 const THREAD_GONE: &[&str] = &["message thread not found", "topic_closed", "topic_deleted", "topic_id_invalid"];
 const UNPARSABLE: &[&str] = &["can't parse entit", "can't parse messageentity", "entity_", "entities_"];
 const MESSAGE_GONE: &[&str] = &["message to edit not found", "message can't be edited", "message_id_invalid"];
@@ -139,6 +141,12 @@ impl ApiError {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.has_code(403) || self.says(GONE)
+    }
+
+    /// Files of that kind cannot be sent there, whatever is in them.
+    #[must_use]
+    pub fn is_media_forbidden(&self) -> bool {
+        self.has_code(400) && self.says(MEDIA_FORBIDDEN) && !self.is_gone()
     }
 
     /// Nothing can be sent to that topic any more.

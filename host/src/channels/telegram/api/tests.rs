@@ -230,17 +230,18 @@ async fn a_refusal_says_what_it_is() {
 #[test]
 fn refusals_are_told_apart() {
     type Is = fn(&ApiError) -> bool;
-    let all: [(&str, Is); 8] = [
+    let all: [(&str, Is); 9] = [
         ("conflict", ApiError::is_conflict),
         ("unauthorized", ApiError::is_unauthorized),
         ("method", ApiError::is_method_missing),
         ("same", ApiError::is_not_modified),
         ("entities", ApiError::is_unparsable_entities),
         ("gone", ApiError::is_gone),
+        ("media", ApiError::is_media_forbidden),
         ("thread", ApiError::is_thread_gone),
         ("message", ApiError::is_message_gone),
     ];
-    let cases: [(u16, &str, &[&str]); 24] = [
+    let cases: [(u16, &str, &[&str]); 26] = [
         (409, "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running", &["conflict"]),
         (401, "Unauthorized", &["unauthorized"]),
         (404, "Not Found", &["unauthorized", "method"]),
@@ -257,7 +258,9 @@ fn refusals_are_told_apart() {
         (403, "Forbidden: bot is not a member of the channel chat", &["gone"]),
         (400, "Bad Request: not enough rights to send text messages to the chat", &["gone"]),
         (400, "Bad Request: CHAT_WRITE_FORBIDDEN", &["gone"]),
-        (400, "Bad Request: not enough rights to send photos to the chat", &[]),
+        (400, "Bad Request: CHAT_SEND_PLAIN_FORBIDDEN", &["gone"]),
+        (400, "Bad Request: not enough rights to send photos to the chat", &["media"]),
+        (400, "Bad Request: CHAT_SEND_DOCS_FORBIDDEN", &["media"]),
         (400, "Bad Request: message thread not found", &["thread"]),
         (400, "Bad Request: TOPIC_CLOSED", &["thread"]),
         (400, "Bad Request: TOPIC_DELETED", &["thread"]),

@@ -49,7 +49,7 @@ async fn what_is_too_large_together_comes_one_by_one_and_what_is_too_large_alone
     let album = "![one](a.png) ![two](b.png) ![three](c.png)";
     let cases = [album, "[the report](report.pdf)", album, "![one](a.png)", album, album];
     let long: String = (0..400).map(|n| format!("Line {n:03} of an answer {}\n\n", "that is long ".repeat(6))).collect();
-    let (bot, host) = with_files(&[&cases[..], &[&long]].concat()).await;
+    let (bot, host) = with_files(&[&cases[..], &[&long, album]].concat()).await;
     let show = async |n: usize| {
         let since = bot.telegram.calls().len();
         let said = said_to(&bot, &format!("show-{n}.")).await;
@@ -85,6 +85,14 @@ async fn what_is_too_large_together_comes_one_by_one_and_what_is_too_large_alone
 
     bot.telegram.fault(too_large("sendDocument"));
     assert_eq!(show(6).await.0, [refused("the file with the whole answer")]);
+
+    // Where no pictures may be sent, neither as such nor as documents, it is said once.
+    let forbidden = "Bad Request: not enough rights to send photos to the chat";
+    bot.telegram.fault(Fault::refuse(400, forbidden).on("sendMediaGroup").times(2));
+    bot.telegram.fault(Fault::refuse(400, forbidden).on("sendPhoto").always());
+    bot.telegram.fault(Fault::refuse(400, forbidden).on("sendDocument").always());
+    let once = format!("Telegram did not take 3 files, “a.png”, “b.png”, “c.png”: {forbidden}.");
+    assert_eq!(show(7).await, (vec![(None, once)], [2, 0, 0]));
     assert_eq!(bot.rows("SELECT DISTINCT state FROM outbox"), ["sent"]);
     assert_eq!(bot.rows("SELECT DISTINCT state FROM parts"), ["sent"]);
     assert_decent(&bot);
