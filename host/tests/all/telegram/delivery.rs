@@ -12,7 +12,7 @@ use stellaclaw::fake_telegram::{Call, ChatKind, EntityKind, Fault, FileKind, Mes
 
 use crate::support::bot::Bot;
 use crate::support::bot_checker::is_panel;
-use crate::support::fake_openai::{Answer, Script};
+use crate::support::fake_openai::{Answer, Fault as ModelFault, Script};
 
 const MARK: &str = "(may repeat)\n";
 const NAME: &str = "@stella_claw_bot";
@@ -260,6 +260,85 @@ async fn a_bot_that_is_removed_stops_working_there_and_goes_on_when_it_is_back()
     bot.settle().await;
     assert_eq!(sends(&bot, group), 1, "nothing of what was set aside comes back");
     assert_decent(&bot);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn everything_that_is_sent_to_a_topic_names_it() {
+    let shown = "Here: [all](shared/all.txt) ![one](shared/one.png) ![two](shared/two.png)";
+    let bot = Bot::scripted(short().on("show", [Answer::text(shown)])).await;
+    let forum = bot.telegram.new_group(ChatKind::Supergroup { forum: true }, "Forum", &[bot.ann]).unwrap();
+    let topic = bot.telegram.new_topic(forum, bot.ann, "Plans").unwrap();
+    bot.configure(&format!("groups = [{forum}]\n"));
+    let host = bot.host().await;
+    let shared = bot.work.workdir().join("rundir/shared");
+    fs::write(shared.join("all.txt"), "all").unwrap();
+    for name in ["one.png", "two.png"] {
+        fs::write(shared.join(name), png(40, 30)).unwrap();
+    }
+    let write = async |text: &str| {
+        bot.telegram.write(forum, bot.ann, Post::text(text).in_topic(topic)).unwrap();
+        bot.settle().await;
+    };
+    bot.telegram.fault(Fault::lost_after().on("sendDocument"));
+    write(&format!("{NAME} show")).await;
+    write(&format!("/help{NAME}")).await;
+    bot.telegram.fault(Fault::lost_after().on("sendMessage").when(heard));
+    write(&format!("{NAME} short")).await;
+    let said = said_in(&bot, forum);
+    assert!(said.iter().all(|message| message.thread == Some(topic)), "{said:?}");
+    let texts: Vec<_> = said.iter().map(|message| message.text.lines().next().unwrap_or_default()).collect();
+    let (mark, count) = (MARK.trim_end(), |text: &str| texts.iter().filter(|said| **said == text).count());
+    assert_eq!([count("all"), count("one"), count("two"), count("The short answer."), count(mark)], [1, 1, 1, 1, 2], "{texts:?}");
+    assert!(said.iter().any(|message| message.text.contains("/cancel")), "{texts:?}");
+    assert_kept(&bot, 2);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_for_a_while_costs_no_answer_and_no_chat() {
+    let bot = Bot::scripted(short()).await;
+    let host = bot.host().await;
+    let refused = bot.telegram.fault(Fault::refuse(401, "Unauthorized").on("sendMessage").always());
+    bot.write("short");
+    let waits = |_: &_| (bot.rows("SELECT state FROM parts") == ["pending"]).then_some(());
+    bot.telegram.wait("the part to be put back", waits).await.unwrap();
+    assert_eq!(bot.rows("SELECT count(*) FROM conversations WHERE closed_at IS NOT NULL"), ["0"]);
+    assert!(said_in(&bot, bot.ann).is_empty() && sends(&bot, bot.ann) > 0);
+    bot.telegram.remove_fault(refused);
+    // What else is to be said there is a reason to try again, before the pause is over.
+    let said = said_to(&bot, "/help").await;
+    let [answer, help] = &said[..] else { panic!("{said:?}") };
+    assert!(answer.text == "The short answer." && !answer.silent && help.text.contains("/cancel"), "{said:?}");
+    assert_kept(&bot, 0);
+    assert_decent(&bot);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_fails_is_spoken_of_once_to_be_heard_and_a_button_or_a_word_goes_on() {
+    let script = Script::default()
+        .on("pressed", [Answer::text("Pressed on.").after([ModelFault::status(503), ModelFault::status(503)])])
+        .on("typed", [Answer::text("Typed on.").after([ModelFault::status(503), ModelFault::status(503)])]);
+    let bot = Bot::scripted_with(script, "[session]\nask_tries = 2\n").await;
+    let host = bot.host().await;
+    for (n, what) in [(1, "pressed"), (2, "typed")] {
+        bot.write(what);
+        let told = bot.telegram.sent(bot.ann, &format!("(s1.t{n})")).await.unwrap();
+        assert!(told.text.starts_with("The model main did not answer after 2 attempts") && told.text.contains("/continue"), "{told:?}");
+        assert!(!told.silent && told.keyboard.is_some(), "{told:?}");
+        match n {
+            1 => drop(bot.telegram.press(bot.ann, bot.ann, told.id, "Try again").unwrap()),
+            _ => drop(bot.write("/continue")),
+        }
+        bot.telegram.sent(bot.ann, [".", "Pressed on.", "Typed on."][n]).await.unwrap();
+        bot.settle().await;
+    }
+    let heard: Vec<_> = said_in(&bot, bot.ann).into_iter().filter(|message| !message.silent).map(|message| message.text).collect();
+    let [first, pressed, second, typed] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!([pressed, typed], ["Pressed on.", "Typed on."]);
+    assert!(first.ends_with("(s1.t1)") && second.ends_with("(s1.t2)"), "{heard:?}");
+    assert_eq!(bot.leaks(), Vec::<String>::new());
     host.stop().await;
 }
 
