@@ -155,7 +155,7 @@ impl Telegram {
         let mut attached = wanted.attached.clone();
         let name = attached.name.as_deref().map(file_name).unwrap_or_else(|| wanted.default_name.clone());
         let name = if n == 0 { format!("{message_id}-{name}") } else { format!("{message_id}.{n}-{name}") };
-        crash::point(|| format!("fetch.before@{message_id}.{n}"));
+        crash::point(|| format!("fetch.before@{}.{n}", row.external_id));
         match self.fetch_to(row, wanted, &name).await {
             Ok(bytes) => {
                 attached.size = Some(bytes);
@@ -166,7 +166,7 @@ impl Telegram {
                 attached.missing = Some(reason);
             }
         }
-        crash::point(|| format!("fetch.after@{message_id}.{n}"));
+        crash::point(|| format!("fetch.after@{}.{n}", row.external_id));
         attached
     }
 
