@@ -34,11 +34,11 @@ mod view;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fs, io};
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -203,6 +203,19 @@ impl FakeTelegram {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.shared.token
+    }
+
+    /// From now on it is a Bot API server of one's own, started with `--local`: it says where below this folder a file lies, and
+    /// any size can be fetched. The files that people have sent until now lie there.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn be_local(&self, folder: &Path) -> io::Result<()> {
+        let files = self.shared.change(|inner| inner.state.keep_in(folder.to_owned()));
+        files.into_iter().try_for_each(|(path, bytes)| {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(path, bytes)
+        })
     }
 
     #[must_use]

@@ -7,6 +7,7 @@ pub mod messages;
 pub mod updates;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -28,6 +29,8 @@ pub struct State {
     pub(super) users: BTreeMap<i64, User>,
     pub(super) chats: BTreeMap<i64, Chat>,
     pub(super) files: BTreeMap<String, StoredFile>,
+    /// Where a server of one's own has its files on this machine's disk.
+    pub(super) folder: Option<PathBuf>,
     pub(super) updates: Updates,
     pub(super) queries: BTreeMap<String, Query>,
     /// Menus of commands by scope and language.
@@ -66,6 +69,7 @@ impl State {
             bot,
             chats: BTreeMap::new(),
             files: BTreeMap::new(),
+            folder: None,
             updates: Updates::default(),
             queries: BTreeMap::new(),
             menus: BTreeMap::new(),

@@ -1,5 +1,8 @@
 //! Files, from the bot's side.
 
+use std::path::PathBuf;
+
+use bytes::Bytes;
 use serde_json::json;
 
 use super::{Answer, Params, Refusal, State};
@@ -11,10 +14,13 @@ pub(super) fn get_file(state: &mut State, mut params: Params) -> Answer {
     let id = params.text("file_id")?.unwrap_or_default();
     params.done()?;
     let file = state.files.get(id.trim_end_matches('s')).ok_or_else(|| Refusal::bad("invalid file_id"))?;
-    if file.size > limits::FETCH_BYTES {
-        return Err(Refusal::bad("file is too big"));
-    }
-    Ok(json!({"file_id": id, "file_unique_id": format!("U{id}"), "file_size": file.size, "file_path": path(file)}))
+    // A server of one's own gives the place on its disk, whatever the size.
+    let place = match &state.folder {
+        Some(folder) => folder.join(path(file)).display().to_string(),
+        None if file.size > limits::FETCH_BYTES => return Err(Refusal::bad("file is too big")),
+        None => path(file),
+    };
+    Ok(json!({"file_id": id, "file_unique_id": format!("U{id}"), "file_size": file.size, "file_path": place}))
 }
 
 fn path(file: &StoredFile) -> String {
@@ -30,6 +36,13 @@ fn path(file: &StoredFile) -> String {
 }
 
 impl State {
+    /// From now on it is a server of one's own, with its files below this folder. Those that there are, by their paths.
+    pub(in crate::fake_telegram) fn keep_in(&mut self, folder: PathBuf) -> Vec<(PathBuf, Bytes)> {
+        let files = self.files.values().map(|file| (folder.join(path(file)), file.bytes.clone())).collect();
+        self.folder = Some(folder);
+        files
+    }
+
     /// The file at a path that `getFile` gave.
     pub(in crate::fake_telegram) fn file_at(&self, at: &str) -> Option<&StoredFile> {
         self.files.values().find(|file| path(file) == at)

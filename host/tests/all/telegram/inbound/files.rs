@@ -25,6 +25,24 @@ async fn a_file_that_is_too_large_is_declined_and_its_text_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_ones_own_gives_files_of_any_size_from_its_disk() {
+    let bot = Bot::scripted(notes()).await;
+    let film = vec![7; 21 << 20];
+    bot.telegram.write(bot.ann, bot.ann, Post::document("film.mkv", film.clone()).caption("What is this about?")).unwrap();
+    bot.telegram.be_local(&bot.work.folder().join("server")).unwrap();
+    let host = bot.host().await;
+    noted(&bot, bot.ann, 1).await;
+    let read = said(&asks(&bot)[0]);
+    let (_, place) = read[0].split_once("attachments/incoming/").unwrap_or_else(|| panic!("{read:?}"));
+    let place = &place[..place.find(".mkv").unwrap() + 4];
+    let conversation = fs::read_dir(bot.work.workdir().join("conversations")).unwrap().next().unwrap().unwrap().path();
+    let kept = conversation.join("attachments/incoming").join(place);
+    assert!(fs::read(&kept).unwrap() == film, "{}", kept.display());
+    assert!(!bot.telegram.calls().iter().any(|call| call.method == "download"), "it lay on this disk");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_fetched_holds_up_nothing_and_is_said_to_be_missing() {
     let bot = Bot::scripted(notes()).await;
     bot.telegram.fault(Fault::page(502).on("download").always());
