@@ -110,7 +110,8 @@ impl Telegram {
     }
 
     /// Nothing can be sent to a chat, or to one of its topics: its conversations are closed, and what runs in them is stopped.
-    pub(super) async fn close_chat(&self, target: Target, all_threads: bool) -> Result<(), StoreError> {
+    /// Which they are.
+    pub(super) async fn close_chat(&self, target: Target, all_threads: bool) -> Result<Vec<ConversationId>, StoreError> {
         let address = target.to_string();
         let mut known = self.known_at(target.chat()).await?;
         known.retain(|known| all_threads || known.address == address);
@@ -122,7 +123,8 @@ impl Telegram {
         // Also of those that were closed before: a kill may have come in between.
         let mut work = self.0.store.unfinished(&self.0.name).await?;
         work.retain(|(row, _)| known.iter().any(|known| known.id == row.conversation));
-        self.end_work(&self.host().router, work.into_iter().map(|(row, _)| row).collect()).await
+        self.end_work(&self.host().router, work.into_iter().map(|(row, _)| row).collect()).await?;
+        Ok(known.into_iter().map(|known| known.id).collect())
     }
 
     /// The bot is in a chat again: its conversations go on.

@@ -275,8 +275,8 @@ impl Telegram {
             return Some(Duration::ZERO);
         }
         let closed = match error.is_gone() {
-            true => self.close_chat(Target::new(target.chat(), None), true).await,
-            false => self.close_chat(target, false).await,
+            true => self.close_chat(Target::new(target.chat(), None), true).await.map(drop),
+            false => self.close_chat(target, false).await.map(drop),
         };
         if let Err(error) = closed {
             tracing::error!(chat = target.chat(), %error, "a conversation that cannot be reached could not be closed");

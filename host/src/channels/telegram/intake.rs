@@ -272,7 +272,10 @@ impl Telegram {
 
     async fn membership(&self, chat: &ChatRef, by: &Person, status: Membership, taken: &mut Taken) -> Result<(), StoreError> {
         if !status.is_in() {
-            return self.close_chat(Target::new(chat.id, None), true).await;
+            let closed = self.close_chat(Target::new(chat.id, None), true).await?;
+            // What came just before it, and was not taken yet, has nobody any more who could be answered.
+            taken.batch.arrivals.retain(|arrival| !closed.contains(&arrival.conversation));
+            return Ok(());
         }
         self.open_chat(chat.id).await?;
         let is_group = matches!(chat.kind, ChatKind::Group | ChatKind::Supergroup);

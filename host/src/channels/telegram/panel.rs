@@ -253,6 +253,9 @@ impl Screen {
         let may_be_again = outcome == Outcome::NotSent || (outcome == Outcome::Unknown && is_edit);
         if may_be_again && closing.tries < PANEL_CLOSES {
             closing.not_before = Some(now + PREVIEW_PAUSE);
+        } else if is_edit && !matches!(outcome, Outcome::Sent(_) | Outcome::MessageGone) {
+            // It stays as it is: what follows says so.
+            (closing.id, closing.stray, closing.tries, closing.not_before) = (None, true, 0, Some(now + PREVIEW_PAUSE));
         } else {
             self.closing = None;
         }

@@ -40,6 +40,15 @@ async fn whoever_blocks_the_bot_or_silences_it_stops_its_work_there_and_can_go_o
     let refused = |call: &Call| call.chat == Some(group) && call.fault.is_some() && call.param("text") == NOTED;
     assert_eq!(bot.telegram.calls_of("sendMessage").iter().filter(|call| refused(call)).count(), 1);
     host.stop().await;
+    // Both come with one poll: nothing is begun for who cannot be answered.
+    bot.telegram.write(bob, bob, Post::text("Too late.")).unwrap();
+    bot.telegram.set_standing(bob, bob, Standing::Blocked).unwrap();
+    let host = bot.host().await;
+    bot.telegram.confirmed().await.unwrap();
+    bot.telegram.set_standing(bob, bob, Standing::Member).unwrap();
+    exchange(&bot, bob, Post::text("I am back again.")).await;
+    assert!(asks(&bot).iter().all(|ask| !ask.body.to_string().contains("Too late.")));
+    host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

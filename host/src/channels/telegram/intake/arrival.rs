@@ -41,7 +41,8 @@ impl Telegram {
     /// Who cancels does not wait for files: a message whose files are not here is cancelled as it is. What was held is let go
     /// together with the cancel: a session that found it alone would answer it.
     pub(super) async fn let_go(&self, arrivals: &mut [Arrival]) -> Result<Vec<(InboxId, Body)>, StoreError> {
-        let is_cancel = |arrival: &Arrival| arrival.held.is_none() && commands::parse(&arrival.text) == Some(Command::Cancel);
+        let is_own = |arrival: &Arrival| arrival.held.is_none() && arrival.beside.forwarded.is_none();
+        let is_cancel = |arrival: &Arrival| is_own(arrival) && commands::parse(&arrival.text) == Some(Command::Cancel);
         let cancels = arrivals.iter().enumerate().filter(|(_, arrival)| is_cancel(arrival));
         let cancels: Vec<_> = cancels.map(|(at, arrival)| (at, arrival.conversation)).collect();
         if cancels.is_empty() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use stellaclaw::fake_telegram::{Fault, Post};
+use stellaclaw::fake_telegram::{Fault, Origin, Post};
 
 use super::{asks, asks_about, noted, notes, said};
 use crate::support::bot::Bot;
@@ -102,6 +102,10 @@ async fn a_file_waits_for_the_network_and_for_telegrams_pauses_but_not_for_who_g
         bot.telegram.write(bot.ann, bot.ann, Post::document(name, "text").caption("And this.")).unwrap();
     }
     bot.telegram.wait("both to wait", |_| (asked() == 7).then_some(())).await.unwrap();
+    // Somebody else's words cancel nothing, whoever forwards them.
+    bot.telegram.write(bot.ann, bot.ann, Post::text("/cancel").forwarded(Origin::Hidden("Somebody".into()))).unwrap();
+    bot.telegram.confirmed().await.unwrap();
+    assert_eq!(bot.rows("SELECT count(*) FROM inbox WHERE held = 1 AND state = 'new'"), ["2"]);
     bot.telegram.remove_fault(flood);
     bot.write("/cancel");
     bot.telegram.sent(bot.ann, "Stopped.").await.unwrap();

@@ -306,6 +306,10 @@ impl World {
                     Outcome::Unknown => message.given_up |= lost,
                     _ => message.given_up = true,
                 }
+                if message.given_up && !matches!(outcome, Outcome::Sent(_) | Outcome::NotSent) {
+                    // Something has to say so.
+                    self.strays.insert(message.turn, false);
+                }
                 if message.closed > 0 || message.given_up {
                     self.unknown_closes = 0;
                 }
