@@ -85,8 +85,17 @@ impl Kernel {
     ///
     /// [`StartError::Locked`] when there is one already; otherwise what went wrong, with nothing changed.
     pub async fn start(setup: Setup) -> Result<Self, StartError> {
+        let lock = setup.workdir.lock()?.ok_or(StartError::Locked)?;
+        Self::start_with(setup, lock).await
+    }
+
+    /// The same for who has the work directory's lock.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, with nothing changed.
+    pub async fn start_with(setup: Setup, lock: Lock) -> Result<Self, StartError> {
         let Setup { workdir, config, store: options } = setup;
-        let lock = workdir.lock()?.ok_or(StartError::Locked)?;
         raise_open_files();
         let for_store = workdir.clone();
         let opening = tokio::task::spawn_blocking(move || Store::open(&for_store, options));

@@ -48,7 +48,7 @@ Exit codes:
   75   may succeed later
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
-A service manager should not restart after 2, 3, 4 and 6.";
+A service manager should not restart after 2, 3 and 4.";
 
 /// An error with the code to end with. It adds no words of its own.
 #[derive(Debug)]

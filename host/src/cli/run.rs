@@ -12,13 +12,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::args::RunArgs;
-use super::{Context, ExitCode, doctor, is_held};
+use super::{Context, ExitCode, doctor};
 use crate::config::{Config, environment};
-use crate::kernel::{Kernel, StartError};
-use crate::limits::{FULL_PAUSE, STOP_BOUND};
+use crate::kernel::Kernel;
+use crate::limits::{FULL_PAUSE, HOST_START};
 use crate::observe;
 use crate::supervise::Fatal;
-use crate::workdir::WorkDir;
+use crate::workdir::{Lock, WorkDir};
 
 /// The configuration's name among the parts of the host.
 const CONFIGURATION: &str = "configuration";
@@ -34,15 +34,16 @@ pub(super) async fn run(context: &Context, _args: RunArgs) -> anyhow::Result<Exi
     let setup = context.setup()?;
     let root = setup.workdir.root().to_owned();
     let logs = setup.workdir.logs().join(observe::NAME);
+    let lock = tokio::select! {
+        lock = own(&setup.workdir) => lock?,
+        _ = terminate.recv() => return Ok(ExitCode::Ok),
+        _ = interrupt.recv() => return Ok(ExitCode::Interrupted),
+    };
     // Who is not the host does not touch its log.
-    wait_for_lock(&setup.workdir).await?;
     let opened = context.logs.to_folder(&setup.workdir.logs());
     opened.with_context(|| format!("failed to open {}", logs.display())).map_err(|error| ExitCode::Disk.error(error))?;
     tell_exposed(context, &setup.config);
-    let kernel = match Kernel::start(setup).await {
-        Err(StartError::Locked) => return Err(locked(&root)),
-        started => started?,
-    };
+    let kernel = Kernel::start_with(setup, lock).await?;
     context.logs.redact(kernel.redactor().clone());
     tracing::info!(workdir = %root.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     notify::ready(&format!("serving {}", root.display()));
@@ -133,29 +134,29 @@ fn tell_exposed(context: &Context, config: &Config) {
     }
 }
 
-/// Waits for whoever has the work directory and does not serve it: a host that is ending, or a verb that changes something.
-async fn wait_for_lock(workdir: &WorkDir) -> anyhow::Result<()> {
-    let root = workdir.root();
-    let deadline = Instant::now() + STOP_BOUND;
+/// Has the work directory from now on. Waits for whoever else has it and does not serve it: a host that is ending, or a verb that
+/// changes something.
+async fn own(workdir: &WorkDir) -> anyhow::Result<Lock> {
+    let root = workdir.root().display();
+    let deadline = Instant::now() + HOST_START;
     let mut is_told = false;
-    while is_held(workdir)? {
+    loop {
+        if let Some(lock) = workdir.lock()? {
+            return Ok(lock);
+        }
         if UnixStream::connect(workdir.socket()).await.is_ok() {
-            return Err(locked(root));
+            let error = anyhow::anyhow!("a host serves {root} already; `stellaclaw status` shows it");
+            return Err(ExitCode::Locked.error(error));
         }
         if Instant::now() > deadline {
-            let error = anyhow::anyhow!("another process has {}, and neither serves it nor ends", root.display());
+            let error = anyhow::anyhow!("another process has {root}, and neither serves it nor ends");
             return Err(ExitCode::Locked.error(error));
         }
         if !std::mem::replace(&mut is_told, true) {
-            tracing::info!(workdir = %root.display(), "another process has the work directory and does not serve it; waiting for its end");
+            tracing::info!(workdir = %root, "another process has the work directory and does not serve it; waiting for its end");
         }
         tokio::time::sleep(LOCK_LOOK).await;
     }
-    Ok(())
-}
-
-fn locked(root: &Path) -> anyhow::Error {
-    ExitCode::Locked.error(anyhow::anyhow!("a host serves {} already; `stellaclaw status` shows it", root.display()))
 }
 
 /// SIGTERM and SIGINT.
