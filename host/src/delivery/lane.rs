@@ -274,17 +274,26 @@ impl Lane<'_> {
         self.durably(|| store.finish_outbox(self.row.id, state, self.undelivered(), clock::now())).await
     }
 
-    /// What is said about a reply that has not arrived whole. Nothing is said about what says it, or about what nobody waits for.
+    /// What is said about a turn's reply that has not arrived whole. Nothing is said about what says it, about notices, or about
+    /// what is not the agent's: it could not say that again.
     fn undelivered(&self) -> Option<NewOutbox> {
         let key = &self.row.key;
         if self.row.kind == OutboxKind::Notice || key.ends_with(UNDELIVERED) {
             return None;
         }
-        let reference = key.rsplit_once('.').map_or(key.as_str(), |(reference, _)| reference);
+        let turn = turn_of(key)?;
         let body =
-            format!("Something that I said here, or a part of it, may not have arrived ({reference}). It is kept: ask me to say it again.");
+            format!("Something that I said here, or a part of it, may not have arrived ({turn}). It is kept: ask me to say it again.");
         Some(NewOutbox::new(format!("{key}{UNDELIVERED}"), self.conversation.id, OutboxKind::Question, body))
     }
+}
+
+/// The turn that a reply's key names: `s1.t2` of `s1.t2.final`.
+fn turn_of(key: &str) -> Option<&str> {
+    let (session, rest) = key.split_once('.')?;
+    let (turn, _) = rest.split_once('.')?;
+    let is_number = |word: &str, letter| word.strip_prefix(letter).is_some_and(|number| number.parse::<u64>().is_ok());
+    (is_number(session, 's') && is_number(turn, 't')).then(|| &key[..session.len() + 1 + turn.len()])
 }
 
 fn is_open(part: &PartRow) -> bool {

@@ -142,8 +142,8 @@ async fn what_may_have_arrived_is_sent_once_more_with_the_mark_and_never_a_third
     assert_eq!(rig.state(once).await.0, OutboxState::Sent);
 
     let rig = Rig::new([Outcome::Unknown, Outcome::Unknown]).await;
-    let twice = rig.put("k2", "hello").await;
-    assert_eq!(rig.deliver().await, ["hello".to_owned(), format!("{MAY_REPEAT}\nhello"), undelivered("k2")]);
+    let twice = rig.put("s1.t2.final", "hello").await;
+    assert_eq!(rig.deliver().await, ["hello".to_owned(), format!("{MAY_REPEAT}\nhello"), undelivered("s1.t2")]);
     assert_eq!(rig.state(twice).await, (OutboxState::Failed, vec![PartState::Refused]));
 }
 
@@ -158,11 +158,12 @@ async fn a_refused_part_does_not_hold_up_the_others() {
 #[tokio::test]
 async fn what_does_not_arrive_is_spoken_of_once_and_for_what_somebody_waits_for() {
     let refused = || Outcome::Refused { code: 400, text: "no".into() };
-    let rig = Rig::new([refused(), refused(), refused()]).await;
+    let rig = Rig::new([refused(), refused(), refused(), refused()]).await;
     rig.put("s1.t2.final", "one").await;
+    rig.put("tg:1.errand.00", "of a script").await;
     let notice = NewOutbox::new("notice", rig.conversation, OutboxKind::Notice, "two");
     rig.store.tell(notice, clock::now()).await.unwrap();
-    assert_eq!(rig.deliver().await, ["one".to_owned(), "two".to_owned(), undelivered("s1.t2")]);
+    assert_eq!(rig.deliver().await, ["one".to_owned(), "of a script".to_owned(), "two".to_owned(), undelivered("s1.t2")]);
     let told = rig.store.pending_outbox(rig.conversation, 9).await.unwrap();
     assert!(told.is_empty(), "{told:?}");
 }
@@ -238,9 +239,9 @@ async fn a_store_without_room_uses_up_no_tries() {
     for goes in 0..8 {
         let refused = Outcome::Refused { code: 400, text: "no".into() };
         let rig = Rig::new([Outcome::Sent(None), refused]).await;
-        let id = rig.put("k", "one|two").await;
+        let id = rig.put("s1.t2.final", "one|two").await;
         rig.store.trip(std::iter::repeat_n(Trip::Goes, goes).chain(full()));
-        assert_eq!(rig.deliver().await, ["one", "two", &undelivered("k")], "{goes}");
+        assert_eq!(rig.deliver().await, ["one", "two", &undelivered("s1.t2")], "{goes}");
         rig.store.trip([]);
         assert_eq!(rig.state(id).await, (OutboxState::Sent, vec![PartState::Sent, PartState::Refused]), "{goes}");
     }
@@ -327,7 +328,7 @@ async fn a_part_that_could_not_be_sent_for_long_is_still_repeated() {
 async fn each_run_repeats_what_the_run_before_left_unknown_but_not_for_ever() {
     for deaths in 1..=crate::limits::PART_TRIES {
         let rig = Rig::new([]).await;
-        let id = rig.put("k", "hello").await;
+        let id = rig.put("s1.t2.final", "hello").await;
         rig.store.plan_and_send(id, vec!["hello".into()], rig.boot).await.unwrap();
         for _ in 1..deaths {
             let boot = rig.store.recover("test", clock::now()).await.unwrap().boot;
@@ -338,7 +339,7 @@ async fn each_run_repeats_what_the_run_before_left_unknown_but_not_for_ever() {
         if deaths < crate::limits::PART_TRIES {
             assert_eq!((sent, rig.state(id).await.0), (vec![format!("{MAY_REPEAT}\nhello")], OutboxState::Sent), "{deaths}");
         } else {
-            assert_eq!((sent, rig.state(id).await.0), (vec![undelivered("k")], OutboxState::Failed), "{deaths}");
+            assert_eq!((sent, rig.state(id).await.0), (vec![undelivered("s1.t2")], OutboxState::Failed), "{deaths}");
         }
     }
 }

@@ -256,7 +256,7 @@ proptest! {
             let new = NewConversation { channel: "scripted".into(), address: "a".into(), model: "m".into(), expires_at: None };
             let conversation = store.get_or_create(new, clock::now()).await.unwrap().0.id;
             let mut ids = Vec::new();
-            for (key, body) in [("k1", "10|11"), ("k2", "20"), ("k3", "30|31|32")] {
+            for (key, body) in [("s1.t1.final", "10|11"), ("s1.t2.final", "20"), ("s1.t3.final", "30|31|32")] {
                 let new = NewOutbox::new(key, conversation, OutboxKind::Final, body);
                 ids.push(store.tell(new, clock::now()).await.unwrap());
             }
