@@ -82,7 +82,11 @@ pub fn is_journal(variable: Option<&OsStr>) -> bool {
 /// In a process that logs already (a test), lines go where they went.
 pub fn start(format: Format, journal: bool, filter: &str) -> Logs {
     let logs = Logs::default();
-    let filter = || EnvFilter::builder().parse_lossy(filter);
+    let filter = || {
+        let named = EnvFilter::builder().parse_lossy(filter);
+        // Whatever is left out, a panic is not.
+        concat!(module_path!(), "=error").parse().map_or(named.clone(), |panics| named.add_directive(panics))
+    };
     let place = if journal { Place::Journal(priority(Level::INFO)) } else { Place::Stderr };
     let out = Sink { logs: logs.clone(), place };
     let layer = tracing_subscriber::fmt::layer();

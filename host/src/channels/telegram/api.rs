@@ -166,7 +166,7 @@ impl Api {
         // Only a proxy says this, and only in place of passing the request on.
         if status == 407 {
             return ApiError::NotSent(format!(
-                "{method}: the proxy wants a name and a password; give it as http://NAME:PASSWORD@HOST:PORT in HTTPS_PROXY or ALL_PROXY"
+                "{method}: the proxy wants a name and a password; take channels.telegram.proxy out, and give it as http://NAME:PASSWORD@HOST:PORT in HTTPS_PROXY, or in HTTP_PROXY for a server without TLS"
             ));
         }
         if status == 413 {

@@ -6,7 +6,7 @@
 //! - Only files and links go, and only those in directories of ours: no link is followed, and a directory that somebody else has
 //!   put there stays.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -52,6 +52,8 @@ pub(in crate::channels::telegram) struct Copies {
     brought: HashSet<Uuid>,
     /// Conversations that may have some.
     places: HashSet<ConversationId>,
+    /// Those that are looked through now. True: again afterwards, for what was awaited may not be any more.
+    looking: HashMap<ConversationId, bool>,
 }
 
 /// An errand that is being brought, until its reply is kept or nothing comes of it.
@@ -105,7 +107,14 @@ impl Telegram {
 
     /// Removes the copies in a conversation that nobody needs any more, if it has any.
     pub(in crate::channels::telegram) fn sweep_copies(&self, conversation: ConversationId) {
-        if self.state().copies.places.remove(&conversation) {
+        let has_some = {
+            let mut state = self.state();
+            if let Some(again) = state.copies.looking.get_mut(&conversation) {
+                *again = true;
+            }
+            state.copies.places.remove(&conversation)
+        };
+        if has_some {
             let telegram = self.clone();
             self.host().supervisor.spawn(async move { telegram.sweep(conversation).await });
         }
@@ -131,12 +140,31 @@ impl Telegram {
     }
 
     async fn sweep(&self, conversation: ConversationId) {
-        let is_clean = self.try_sweep(conversation).await.unwrap_or_else(|error| {
-            tracing::warn!(%conversation, %error, "copies of sent files stay for now");
-            false
-        });
-        if !is_clean {
-            self.state().copies.places.insert(conversation);
+        let mut stopping = self.host().supervisor.stopping();
+        loop {
+            self.state().copies.looking.insert(conversation, false);
+            let is_clean = match self.try_sweep(conversation).await {
+                Err(error) if error.passes() => {
+                    tracing::warn!(%conversation, %error, "copies of sent files stay for now");
+                    tokio::select! {
+                        () = tokio::time::sleep(FULL_PAUSE) => continue,
+                        () = stopping.wait() => return,
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%conversation, %error, "copies of sent files stay");
+                    false
+                }
+                Ok(is_clean) => is_clean,
+            };
+            let mut state = self.state();
+            let again = state.copies.looking.remove(&conversation).unwrap_or_default();
+            if is_clean || !again {
+                if !is_clean {
+                    state.copies.places.insert(conversation);
+                }
+                return;
+            }
         }
     }
 
