@@ -1,5 +1,7 @@
 //! Who may talk on a channel, who has asked to, and who was only counted. What follows from a role is the channel's business.
 
+use std::time::Duration;
+
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,14 @@ pub struct Request {
     pub key: String,
     pub name: String,
     pub asked_at: Moment,
+}
+
+impl Request {
+    /// For how long it is open still; none: it has ended, whether or not it was removed already.
+    #[must_use]
+    pub fn left(&self, now: Moment) -> Option<Duration> {
+        limits::REQUEST_TIME.checked_sub(Duration::from_millis(now.since(self.asked_at)))
+    }
 }
 
 /// What became of a new request.
@@ -143,6 +153,15 @@ impl Store {
         self.read(move |conn| sql::all(conn, query, [channel], request_row)).await
     }
 
+    /// Nobody need be asked about these any more, though nothing was decided about them here.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn withdraw_requests(&self, channel: &str, subjects: Vec<String>) -> Result<(), StoreError> {
+        let channel = channel.to_owned();
+        self.write(128, move |tx| subjects.iter().try_for_each(|subject| withdraw(tx, &channel, subject))).await
+    }
+
     /// Counters of those who are not known, the most frequent first.
     ///
     /// # Errors
@@ -179,14 +198,23 @@ fn set_person(tx: &mut Tx<'_>, channel: &str, person: &Person) -> Result<(), Sto
     let query = "INSERT INTO people (channel, user_id, role, name, since) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (channel, user_id) DO UPDATE SET role = ?3, name = ?4, since = ?5";
     sql::execute(tx.conn, query, (channel, &person.id, person.role, &person.name, person.since.0))?;
-    sql::execute(tx.conn, "DELETE FROM requests WHERE channel = ?1 AND subject = ?2", (channel, &person.id))?;
+    withdraw(tx, channel, &person.id)?;
     sql::execute(tx.conn, "DELETE FROM strangers WHERE channel = ?1 AND user_id = ?2", (channel, &person.id)).map(drop)
+}
+
+fn withdraw(tx: &mut Tx<'_>, channel: &str, subject: &str) -> Result<(), StoreError> {
+    sql::execute(tx.conn, "DELETE FROM requests WHERE channel = ?1 AND subject = ?2", (channel, subject)).map(drop)
 }
 
 fn note(tx: &mut Tx<'_>, channel: &str, request: &Request) -> Result<Noted, StoreError> {
     let known = "SELECT 1 FROM people WHERE channel = ?1 AND user_id = ?2
         UNION ALL SELECT 1 FROM requests WHERE channel = ?1 AND subject = ?2";
     let Request { subject, key, name, asked_at } = request;
+    // One that has ended stands in nobody's way, also before it is pruned.
+    let ended = "SELECT subject, key, name, asked_at FROM requests WHERE channel = ?1 AND subject = ?2";
+    if sql::one(tx.conn, ended, (channel, subject), request_row)?.is_some_and(|before| before.left(*asked_at).is_none()) {
+        withdraw(tx, channel, subject)?;
+    }
     if sql::one(tx.conn, known, (channel, subject), |_| Ok(()))?.is_some() {
         return Ok(Noted::Before);
     }
@@ -194,7 +222,7 @@ fn note(tx: &mut Tx<'_>, channel: &str, request: &Request) -> Result<Noted, Stor
         AND (SELECT count(*) FROM requests WHERE channel = ?1) >= ?2 ORDER BY subject LIKE '-%', asked_at, subject LIMIT 1";
     let oldest = sql::one(tx.conn, oldest, (channel, int(limits::REQUESTS)), request_row)?;
     if let Some(oldest) = &oldest {
-        sql::execute(tx.conn, "DELETE FROM requests WHERE channel = ?1 AND subject = ?2", (channel, &oldest.subject))?;
+        withdraw(tx, channel, &oldest.subject)?;
     }
     let new = "INSERT INTO requests (channel, subject, key, name, asked_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     sql::execute(tx.conn, new, (channel, subject, key, name, asked_at.0))?;
@@ -290,6 +318,26 @@ mod tests {
         assert_eq!(store.prune(Moment(end.0 + 1), None).await.unwrap().requests, 1);
         assert_eq!(store.requests(CHANNEL).await.unwrap(), [Request { asked_at: open, ..asked("8") }]);
         assert_eq!(store.request(CHANNEL, asked("7")).await.unwrap(), Noted::Noted, "they may ask again");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_has_ended_stands_in_nobodys_way_before_it_is_pruned() {
+        let Fixture { store, folder: _folder, .. } = Fixture::new().await;
+        let later = |ms: i64| Request { asked_at: Moment(AT.0 + ms), key: "later".into(), ..asked("7") };
+        let end = int(limits::REQUEST_TIME.as_millis() as u64);
+        let first = asked("7");
+        assert_eq!((first.left(AT), first.left(Moment(AT.0 - 1))), (Some(limits::REQUEST_TIME), Some(limits::REQUEST_TIME)));
+        assert_eq!((first.left(Moment(AT.0 + end)), first.left(Moment(AT.0 + end + 1))), (Some(Duration::ZERO), None));
+        store.request(CHANNEL, first.clone()).await.unwrap();
+        store.request(CHANNEL, Request { key: "other".into(), ..asked("8") }).await.unwrap();
+        assert_eq!(store.request(CHANNEL, later(end)).await.unwrap(), Noted::Before);
+        assert_eq!(store.request(CHANNEL, later(end + 1)).await.unwrap(), Noted::Noted);
+        let keys = async || store.requests(CHANNEL).await.unwrap().into_iter().map(|request| request.key).collect::<Vec<_>>();
+        assert_eq!(keys().await, ["other", "later"], "its own only");
+        store.withdraw_requests(CHANNEL, vec!["8".into(), "9".into()]).await.unwrap();
+        assert_eq!(keys().await, ["later"]);
+        store.withdraw_requests("tg:2", vec!["7".into()]).await.unwrap();
+        assert_eq!(keys().await, ["later"], "each channel has its own");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::Telegram;
 use super::send::Target;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::ids::ConversationId;
 use crate::router::{Arrival, RouterError, Wanted};
 use crate::session::event::Beside;
@@ -36,13 +36,13 @@ impl Telegram {
         Ok(known)
     }
 
-    /// Is this the private chat of an owner who could not be written to until now?
-    pub(super) async fn is_owner_back(&self, chat: i64) -> Result<bool, StoreError> {
+    /// Is this the private chat of an owner who cannot be written to? Since when?
+    pub(super) async fn owner_away_since(&self, chat: i64) -> Result<Option<Moment>, StoreError> {
         if !self.state().access.is_owner(chat) {
-            return Ok(false);
+            return Ok(None);
         }
         let known = self.0.store.conversations_at(&self.0.name, &chat.to_string()).await?;
-        Ok(known.iter().any(|known| known.closed_at.is_some()))
+        Ok(known.iter().filter_map(|known| known.closed_at).max())
     }
 
     /// The conversation at a place, made when there is none and opened when it was closed.
@@ -88,8 +88,8 @@ impl Telegram {
     pub(super) async fn migrate(&self, from: i64, to: i64) -> Result<(), StoreError> {
         let known = self.0.store.conversations_at(&self.0.name, &from.to_string()).await?;
         let is_ours = self.state().access.is_our_group(from);
-        let is_asked_about = self.requested(from).await?.is_some();
-        if known.is_empty() && !is_ours && !is_asked_about {
+        let is_of_note = self.requested(from).await?.is_some() || self.decided(&from.to_string()).await?.is_some();
+        if known.is_empty() && !is_ours && !is_of_note {
             return Ok(());
         }
         self.0.store.move_address(&self.0.name, &from.to_string(), &to.to_string()).await?;

@@ -174,17 +174,13 @@ impl Telegram {
                 let title = chat.title.clone();
                 let place = self.moved(Target::new(chat.id, None)).chat();
                 self.state().heard.insert(place, Instant::now());
-                let is_back = self.is_owner_back(chat.id).await?;
+                self.ask_who_is_back(chat.id).await?;
                 let conversation = self.conversation(Target::new(chat.id, incoming.thread), title.as_deref()).await?;
                 let passed = album.map(|album| self.state().albums.passed(&album)).unwrap_or_default();
                 for (id, before) in passed {
                     taken.batch.arrivals.push(self.arrival(&id, conversation, before, false));
                 }
-                let owner = incoming.chat.id;
                 taken.batch.arrivals.push(self.arrival(id, conversation, incoming, edited));
-                if is_back {
-                    self.ask_again(owner).await?;
-                }
             }
             (Verdict::Stranger(stranger), Some(writer)) => {
                 taken.count(stranger);
@@ -277,6 +273,7 @@ impl Telegram {
             taken.batch.arrivals.retain(|arrival| !closed.contains(&arrival.conversation));
             return Ok(());
         }
+        self.ask_who_is_back(chat.id).await?;
         self.open_chat(chat.id).await?;
         let is_group = matches!(chat.kind, ChatKind::Group | ChatKind::Supergroup);
         if let Verdict::NewGroup(group) = self.judge(chat, Some(by), true)

@@ -48,11 +48,13 @@ impl Telegram {
     pub(super) async fn look_who_may_talk(&self) -> Result<(), StoreError> {
         let decided = self.0.store.people(&self.0.name).await?;
         let config = self.settings();
-        let mut state = self.state();
-        state.access = Access::new(&config.owners, &config.people, &config.groups, &decided);
-        state.asking.begin_anew();
-        state.told.clear();
-        Ok(())
+        {
+            let mut state = self.state();
+            state.access = Access::new(&config.owners, &config.people, &config.groups, &decided);
+            state.asking.begin_anew();
+            state.told.clear();
+        }
+        self.withdraw_answered().await
     }
 
     /// Lets those talk whom the configuration names now. What runs for somebody who may not any more is ended.
@@ -154,3 +156,6 @@ fn writer(row: &InboxRow) -> Option<i64> {
     let body = held.or_else(|_| serde_json::from_str::<Body>(&row.body)).ok()?;
     body.beside.writer?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

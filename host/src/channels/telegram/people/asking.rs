@@ -4,16 +4,17 @@
 //! than so many within an hour, however many come. Groups, for which somebody asks who may talk, are not held up by strangers.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Recent;
-use crate::limits::{REQUEST_CARDS, REQUEST_CARDS_TIME, REQUEST_TIME, REQUESTS_NEW, REQUESTS_NEW_TIME};
+use crate::limits::{REQUEST_CARDS, REQUEST_CARDS_TIME, REQUESTS_NEW, REQUESTS_NEW_TIME};
 
 /// Since the host started.
 #[derive(Debug, Default)]
 pub(in crate::channels::telegram) struct Asking {
-    /// Those who need not be looked at, since when. As many as are noted within the time for which a request is open, and those
+    /// Those who need not be looked at, until when. As many as are noted within the time for which a request is open, and those
     /// that the store had already.
     open: HashMap<i64, Instant>,
     people: Rate,
@@ -42,7 +43,7 @@ pub(super) enum Admission {
 
 impl Asking {
     pub(super) fn admits(&mut self, subject: i64, now: Instant) -> Admission {
-        if self.open.get(&subject).is_some_and(|since| now.duration_since(*since) < REQUEST_TIME) {
+        if self.open.get(&subject).is_some_and(|until| now < *until) {
             return Admission::Asked;
         }
         let has_room = self.rate(subject).noted.has_room(REQUESTS_NEW, REQUESTS_NEW_TIME, now);
@@ -68,10 +69,10 @@ impl Asking {
         may
     }
 
-    /// It is asked about somebody from now on.
-    pub(super) fn open(&mut self, subject: i64, now: Instant) {
-        self.open.retain(|_, since| now.duration_since(*since) < REQUEST_TIME);
-        self.open.insert(subject, now);
+    /// It is asked about somebody for as long as is `left` of it, which is not more than [`REQUEST_TIME`](crate::limits::REQUEST_TIME).
+    pub(super) fn open(&mut self, subject: i64, left: Duration, now: Instant) {
+        self.open.retain(|_, until| now < *until);
+        self.open.insert(subject, now + left);
     }
 
     /// Nobody asks about somebody any more.
@@ -97,9 +98,8 @@ impl Asking {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::limits::REQUEST_TIME;
 
     #[test]
     fn a_flood_is_noted_at_a_bounded_rate_and_who_is_left_out_may_come_again() {
@@ -108,7 +108,7 @@ mod tests {
         for stranger in 0..10_000 {
             if asking.admits(stranger, start) == Admission::Free {
                 asking.note(stranger, start);
-                asking.open(stranger, start);
+                asking.open(stranger, REQUEST_TIME, start);
                 noted += 1;
             }
         }
@@ -124,15 +124,20 @@ mod tests {
     fn who_was_asked_about_may_ask_again_when_that_has_ended() {
         let (mut asking, start) = (Asking::default(), Instant::now());
         for subject in 0..2 {
-            asking.open(subject, start);
+            asking.open(subject, REQUEST_TIME, start);
         }
         asking.close(1);
         assert_eq!((asking.admits(0, start), asking.admits(1, start)), (Admission::Asked, Admission::Free));
         let late = start + REQUEST_TIME;
         assert_eq!(asking.admits(0, late - Duration::from_secs(1)), Admission::Asked);
         assert_eq!(asking.admits(0, late), Admission::Free);
-        asking.open(2, late);
+        asking.open(2, REQUEST_TIME, late);
         assert_eq!(asking.open.len(), 1, "what has ended takes no room");
+        // One that was noted long ago, and found again, ends when it would have.
+        let (left, found) = (Duration::from_secs(60), late + Duration::from_secs(5));
+        asking.open(3, left, found);
+        assert_eq!(asking.admits(3, found + left - Duration::from_secs(1)), Admission::Asked);
+        assert_eq!(asking.admits(3, found + left), Admission::Free);
         asking.begin_anew();
         assert_eq!(asking.admits(2, late), Admission::Free);
     }

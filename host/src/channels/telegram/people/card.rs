@@ -45,6 +45,11 @@ pub(super) fn decided(person: &Person) -> String {
     }
 }
 
+/// Nothing became of a question: only the configuration decides about those whom it names.
+pub(super) fn configured(subject: i64) -> String {
+    format!("{}The configuration lets them in, and nothing else decides about them.", number(subject))
+}
+
 fn number(subject: i64) -> String {
     format!("{} {}\n", if subject < 0 { "Group" } else { "Number" }, code(&subject.to_string()))
 }
@@ -95,6 +100,7 @@ mod tests {
             decided(&person("102", Role::Owner)),
             decided(&person("102", Role::Rejected)),
             decided(&person("-1001", Role::Group)),
+            configured(102),
         ];
         let cards = cards.map(|card| shown(&card).replace(NAME, "NAME"));
         insta::assert_snapshot!(cards.join("\n\n"), @"
@@ -124,6 +130,9 @@ mod tests {
 
         Group «-1001»
         Those who may use this bot may do so in the group «NAME» now, too.
+
+        Number «102»
+        The configuration lets them in, and nothing else decides about them.
         ");
     }
 }

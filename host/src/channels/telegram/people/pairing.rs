@@ -59,20 +59,23 @@ impl Pairing {
         Self { code, until: now + PAIRING_TIME, tries: HashMap::new() }
     }
 
-    /// Looks at somebody's text; one that looks like a code is a try.
+    /// Looks at somebody's text; one that looks like a code, and is not this one, is a try. The right one is none: it comes again
+    /// when what follows from it could not be stored.
     fn hear(&mut self, writer: i64, text: &str, now: Instant) -> Said {
         if self.until <= now || self.tries.values().sum::<u32>() >= PAIRING_TRIES_OF_ALL {
             return Said::TooLate;
         }
         let Some(said) = letters_of(text) else { return Said::SomethingElse };
-        let tries = self.tries.entry(writer).or_default();
-        if *tries >= PAIRING_TRIES {
+        if self.tries.get(&writer).is_some_and(|tries| *tries >= PAIRING_TRIES) {
             return Said::SomethingElse;
         }
-        *tries += 1;
         // As long for a wrong letter as for a right one.
         let differs = said.bytes().zip(self.code.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
-        if differs == 0 { Said::TheCode } else { Said::Wrong }
+        if differs == 0 {
+            return Said::TheCode;
+        }
+        *self.tries.entry(writer).or_default() += 1;
+        Said::Wrong
     }
 }
 
@@ -113,6 +116,7 @@ impl Telegram {
         };
         let key = format!("{}.paired.{}.{id}", self.0.name, writer.id);
         if letters_of(&said.text).is_some() && self.state().access.is_owner(writer.id) && self.0.store.was_told(key.clone()).await? {
+            self.ask_again(writer.id, id).await?;
             return Ok(true);
         }
         {
@@ -145,7 +149,7 @@ impl Telegram {
         if first {
             tracing::info!(person = writer.id, name = writer.name, "the bot has its first owner");
             // What an owner before them has left open.
-            self.ask_again(writer.id).await?;
+            self.ask_again(writer.id, id).await?;
         }
         Ok(first)
     }
@@ -184,7 +188,9 @@ mod tests {
             assert_eq!(pairing.hear(1, "AAAA-1111", now), Said::Wrong);
         }
         assert_eq!(pairing.hear(1, &code, now), Said::SomethingElse, "after so many wrong ones the right one is none, too");
-        assert_eq!(pairing.hear(2, &code, now), Said::TheCode, "others have tries of their own");
+        for _ in 0..=PAIRING_TRIES {
+            assert_eq!(pairing.hear(2, &code, now), Said::TheCode, "others have tries of their own, and the right one uses up none");
+        }
         let mut late = Pairing::new(now);
         let code = late.code.clone();
         assert_eq!(late.hear(1, &code, now + PAIRING_TIME), Said::TooLate);

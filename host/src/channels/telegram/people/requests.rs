@@ -8,11 +8,14 @@ use super::{Telegram, card};
 use crate::channels::telegram::update::Button as Pressed;
 use crate::clock;
 use crate::commands::Button;
-use crate::limits::{REQUEST_CARDS, REQUESTS, REQUESTS_NEW};
+use crate::config;
+use crate::limits::{REQUEST_CARDS, REQUEST_TIME, REQUESTS, REQUESTS_NEW};
 use crate::store::{Noted, Request, StoreError};
 
 /// What a button about access begins with. No message can say it: only what buttons carry is looked at for it.
 const ACCESS: &str = "access:";
+/// To whoever presses a button about somebody whom the configuration names.
+const CONFIGURED: &str = "Nothing was changed: the configuration names them (channels.telegram).";
 /// Requests among the parts of the host: it wants a look when there are more than are kept.
 pub const REQUESTS_PART: &str = "telegram requests";
 
@@ -33,24 +36,41 @@ impl Telegram {
             return Ok(());
         }
         // One that is known may have been noted just before a kill: the question has its key, and is asked once.
-        let key = match self.requested(subject).await? {
-            Some(key) => Some(key),
+        let request = match self.requested(subject).await? {
+            Some(request) => Some(request),
             None => self.note(subject, name).await?,
         };
-        if let Some(key) = key.filter(|_| self.state().asking.shows(subject, now)) {
-            for owner in owners {
-                self.notify(owner, &format!("{ACCESS}{key}.{owner}"), card, buttons(&key, subject)).await?;
-            }
+        if let Some(Request { key, .. }) = &request {
+            self.show_card(key, subject, &owners, card).await?;
         }
-        self.state().asking.open(subject, now);
+        let left = request.and_then(|request| request.left(clock::now())).unwrap_or(REQUEST_TIME);
+        self.state().asking.open(subject, left, now);
         Ok(())
     }
 
-    /// A new request: its key. None: it is decided already.
-    async fn note(&self, subject: i64, name: &str) -> Result<Option<String>, StoreError> {
+    /// Shows the question to the owners who were not shown it; where all were, it takes no other's place.
+    async fn show_card(&self, key: &str, subject: i64, owners: &[i64], card: &str) -> Result<(), StoreError> {
+        let mut left = Vec::new();
+        for owner in owners {
+            let asked = format!("{ACCESS}{key}.{owner}");
+            if !self.0.store.was_told(format!("{}.{asked}", self.0.name)).await? {
+                left.push((*owner, asked));
+            }
+        }
+        if left.is_empty() || !self.state().asking.shows(subject, Instant::now()) {
+            return Ok(());
+        }
+        for (owner, asked) in left {
+            self.notify(owner, &asked, card, buttons(key, subject)).await?;
+        }
+        Ok(())
+    }
+
+    /// A new request. None: it is decided already.
+    async fn note(&self, subject: i64, name: &str) -> Result<Option<Request>, StoreError> {
         let key = Uuid::new_v4().simple().to_string();
-        let request = Request { subject: subject.to_string(), key: key.clone(), name: name.to_owned(), asked_at: clock::now() };
-        let noted = self.0.store.at(|| format!("request@{subject}")).request(&self.0.name, request).await?;
+        let request = Request { subject: subject.to_string(), key, name: name.to_owned(), asked_at: clock::now() };
+        let noted = self.0.store.at(|| format!("request@{subject}")).request(&self.0.name, request.clone()).await?;
         if noted == Noted::Before {
             return Ok(None);
         }
@@ -62,7 +82,7 @@ impl Telegram {
             }
             self.crowd();
         }
-        Ok(Some(key))
+        Ok(Some(request))
     }
 
     /// More ask than can be kept: a person should look.
@@ -82,18 +102,38 @@ impl Telegram {
         }
     }
 
-    /// The key of the request about somebody, if there is one.
-    pub(in crate::channels::telegram) async fn requested(&self, subject: i64) -> Result<Option<String>, StoreError> {
-        let requests = self.0.store.requests(&self.0.name).await?;
-        Ok(requests.into_iter().find(|request| request.subject == subject.to_string()).map(|request| request.key))
+    /// The request about somebody, if one is open.
+    pub(in crate::channels::telegram) async fn requested(&self, subject: i64) -> Result<Option<Request>, StoreError> {
+        let (requests, now) = (self.0.store.requests(&self.0.name).await?, clock::now());
+        Ok(requests.into_iter().find(|request| request.subject == subject.to_string() && request.left(now).is_some()))
     }
 
-    /// Asks an owner again, who could not be written to before: a bot writes only to who has written to it.
-    pub(in crate::channels::telegram) async fn ask_again(&self, owner: i64) -> Result<(), StoreError> {
+    /// Nobody need be asked any more about those who may talk, whoever has let them in.
+    pub(super) async fn withdraw_answered(&self) -> Result<(), StoreError> {
+        let mut subjects: Vec<_> = self.0.store.requests(&self.0.name).await?.into_iter().map(|request| request.subject).collect();
+        {
+            let access = &self.state().access;
+            subjects.retain(|subject| subject.parse().is_ok_and(|id| access.is_known(id) || access.is_our_group(id)));
+        }
+        if subjects.is_empty() { Ok(()) } else { self.0.store.withdraw_requests(&self.0.name, subjects).await }
+    }
+
+    /// Asks an owner again who is back: a bot writes only to who has written to it, and has not blocked it since. Before their chat
+    /// is opened again, which ends the absence.
+    pub(in crate::channels::telegram) async fn ask_who_is_back(&self, chat: i64) -> Result<(), StoreError> {
+        match self.owner_away_since(chat).await? {
+            Some(since) => self.ask_again(chat, &since.0.to_string()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks an owner again, once for each `occasion`.
+    pub(super) async fn ask_again(&self, owner: i64, occasion: &str) -> Result<(), StoreError> {
         let requests = self.0.store.requests(&self.0.name).await?;
         for Request { subject, key, name, .. } in requests.into_iter().rev().take(REQUEST_CARDS).rev() {
             let Ok(subject) = subject.parse() else { continue };
-            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again"), &card::again(subject, &name), buttons(&key, subject)).await?;
+            self.notify(owner, &format!("{ACCESS}{key}.{owner}.again.{occasion}"), &card::again(subject, &name), buttons(&key, subject))
+                .await?;
         }
         Ok(())
     }
@@ -109,8 +149,14 @@ impl Telegram {
         let answer = pressed.data.strip_prefix(ACCESS).and_then(|rest| rest.split_once(':')).filter(|_| by_owner);
         let Some((answer @ ("yes" | "no"), about)) = answer else { return Ok(()) };
         let (key, subject) = about.split_once(':').unwrap_or((about, ""));
-        let requests = self.0.store.requests(&self.0.name).await?;
-        let Some(request) = requests.into_iter().find(|request| request.key == key) else {
+        let request = self.0.store.requests(&self.0.name).await?.into_iter().find(|request| request.key == key);
+        let about = request.as_ref().map_or(subject, |request| &request.subject).parse();
+        if let Some(number) = about.ok().filter(|number| names(&self.settings(), *number)) {
+            self.answer(&pressed.query_id, Some(CONFIGURED));
+            self.show_decision(pressed.from.id, pressed.message_id, card::configured(number));
+            return Ok(());
+        }
+        let Some(request) = request else {
             self.answer(&pressed.query_id, Some("This question is not open any more."));
             // It was decided elsewhere, or before a kill: the question has its buttons still.
             if let Some(person) = self.decided(subject).await? {
@@ -130,7 +176,26 @@ impl Telegram {
     }
 }
 
+/// Does the configuration let somebody in? Only it can take that back.
+fn names(settings: &config::Telegram, number: i64) -> bool {
+    [&settings.owners, &settings.people, &settings.groups].iter().any(|list| list.contains(&number))
+}
+
 /// What can be answered about a request. The key decides; the number is for showing what was decided when it is not open any more.
 fn buttons(key: &str, subject: i64) -> Vec<Button> {
     [("Allow", "yes"), ("Ignore", "no")].map(|(label, answer)| Button::new(label, format!("{ACCESS}{answer}:{key}:{subject}"))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn whom_the_configuration_names_it_names_in_any_list() {
+        let text = "version = \"0.5\"\n[channels.telegram]\ntoken = { env = \"TOKEN\" }\nowners = [1]\npeople = [2]\ngroups = [-3]\n";
+        let settings = config::Config::parse(text, Path::new("/c/config.toml")).unwrap().telegram.unwrap();
+        assert_eq!([1, 2, -3, 3, -1].map(|number| names(&settings, number)), [true, true, true, false, false]);
+    }
 }
