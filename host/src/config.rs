@@ -65,6 +65,15 @@ pub struct Telegram {
     pub preview: bool,
 }
 
+impl Telegram {
+    /// The list that names somebody or a group; what it gives only the configuration takes.
+    #[must_use]
+    pub fn list_of(&self, number: i64) -> Option<&'static str> {
+        let lists = [("owners", &self.owners), ("people", &self.people), ("groups", &self.groups)];
+        lists.into_iter().find(|(_, list)| list.contains(&number)).map(|(name, _)| name)
+    }
+}
+
 /// `[models.ALIAS]`
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -340,4 +349,17 @@ impl Default for Session {
 
 fn default_plugin_dirs() -> Vec<PathBuf> {
     vec!["plugins".into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_the_configuration_names_it_names_in_one_of_its_lists() {
+        let text = "version = \"0.5\"\n[channels.telegram]\ntoken = { env = \"TOKEN\" }\nowners = [1]\npeople = [2]\ngroups = [-3]\n";
+        let settings = Config::parse(text, Path::new("/c/config.toml")).unwrap().telegram.unwrap();
+        let lists = [1, 2, -3, 3, -1].map(|number| settings.list_of(number));
+        assert_eq!(lists, [Some("owners"), Some("people"), Some("groups"), None, None]);
+    }
 }

@@ -132,14 +132,8 @@ impl Telegram {
         Ok(self.0.store.people(&self.0.name).await?.into_iter().find(|person| person.id == subject))
     }
 
-    /// What the configuration gives only the configuration takes.
     fn refuse_configured(&self, id: i64) -> Result<(), Unsettled> {
-        let settings = self.settings();
-        let lists = [("owners", &settings.owners), ("people", &settings.people), ("groups", &settings.groups)];
-        match lists.into_iter().find(|(_, list)| list.contains(&id)) {
-            Some((list, _)) => Err(Unsettled::Configured { list, id }),
-            None => Ok(()),
-        }
+        self.settings().list_of(id).map_or(Ok(()), |list| Err(Unsettled::Configured { list, id }))
     }
 
     /// Queues something for an address, durable when it returns. The text may be somebody else's: it attaches nothing.

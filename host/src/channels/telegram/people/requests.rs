@@ -8,7 +8,6 @@ use super::{Telegram, card};
 use crate::channels::telegram::update::Button as Pressed;
 use crate::clock;
 use crate::commands::Button;
-use crate::config;
 use crate::limits::{REQUEST_CARDS, REQUEST_TIME, REQUESTS, REQUESTS_NEW};
 use crate::store::{Noted, Request, StoreError};
 
@@ -151,7 +150,7 @@ impl Telegram {
         let (key, subject) = about.split_once(':').unwrap_or((about, ""));
         let request = self.0.store.requests(&self.0.name).await?.into_iter().find(|request| request.key == key);
         let about = request.as_ref().map_or(subject, |request| &request.subject).parse();
-        if let Some(number) = about.ok().filter(|number| names(&self.settings(), *number)) {
+        if let Some(number) = about.ok().filter(|number| self.settings().list_of(*number).is_some()) {
             self.answer(&pressed.query_id, Some(CONFIGURED));
             self.show_decision(pressed.from.id, pressed.message_id, card::configured(number));
             return Ok(());
@@ -176,26 +175,7 @@ impl Telegram {
     }
 }
 
-/// Does the configuration let somebody in? Only it can take that back.
-fn names(settings: &config::Telegram, number: i64) -> bool {
-    [&settings.owners, &settings.people, &settings.groups].iter().any(|list| list.contains(&number))
-}
-
 /// What can be answered about a request. The key decides; the number is for showing what was decided when it is not open any more.
 fn buttons(key: &str, subject: i64) -> Vec<Button> {
     [("Allow", "yes"), ("Ignore", "no")].map(|(label, answer)| Button::new(label, format!("{ACCESS}{answer}:{key}:{subject}"))).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn whom_the_configuration_names_it_names_in_any_list() {
-        let text = "version = \"0.5\"\n[channels.telegram]\ntoken = { env = \"TOKEN\" }\nowners = [1]\npeople = [2]\ngroups = [-3]\n";
-        let settings = config::Config::parse(text, Path::new("/c/config.toml")).unwrap().telegram.unwrap();
-        assert_eq!([1, 2, -3, 3, -1].map(|number| names(&settings, number)), [true, true, true, false, false]);
-    }
 }
