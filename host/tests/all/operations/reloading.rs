@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::json;
-use stellaclaw::channels::terminal::protocol::{Settled, ToClient};
+use stellaclaw::channels::terminal::protocol::Settled;
 use stellaclaw::fake_telegram::Post;
 
 use crate::hostile::assert_no_secret;
@@ -87,9 +87,16 @@ async fn a_grant_that_shrinks_in_the_configuration_ends_calls_that_have_more() {
     let host = work.host().await;
     let mut client = Client::attach(&work, "", &Log::new(work.folder())).await.unwrap();
     let go = work.workspace(client.conversation()).join("go");
+    let awaited = go.with_extension("awaited");
     let waits = async |client: &mut Client, id: &str| {
         client.send(id, "call which_version {\"after\": \"go\"}").await.unwrap();
-        client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+        // A call that waits for a thread has taken nothing yet that could be taken back.
+        let began = async {
+            while fs::remove_file(&awaited).is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("a call in its sandbox", began).await;
     };
     // More than before takes nothing away.
     waits(&mut client, "more").await;

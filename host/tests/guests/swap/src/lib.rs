@@ -15,7 +15,7 @@ struct Settings {
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(crate = "stellaclaw_sdk::serde")]
 struct WhichVersion {
-    /// Wait for this file first.
+    /// Wait for this file first, and say so by another one beside it, whose name ends in `.awaited`.
     #[serde(default)]
     after: Option<String>,
 }
@@ -25,6 +25,9 @@ impl Tool for WhichVersion {
     const REPLAY: Replay = Replay::Effect;
 
     fn call(self, _call: &Call) -> Result<Output> {
+        if let Some(path) = &self.after {
+            std::fs::write(format!("{path}.awaited"), "")?;
+        }
         while self.after.as_ref().is_some_and(|path| std::fs::metadata(path).is_err()) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
