@@ -39,6 +39,9 @@ fn check(state: &State, written: usize) {
             max_output: None,
             temperature: None,
             effort: None,
+            reasoning_summary: None,
+            service_tier: None,
+            cache_ttl_ms: None,
         };
         let request = render(state, 1, &model);
         assert_eq!(request, render(state, 1, &model), "equal states give equal requests");

@@ -191,6 +191,10 @@ pub struct Request {
     pub max_output: Option<u64>,
     pub temperature: Option<f64>,
     pub effort: Option<String>,
+    pub reasoning_summary: Option<String>,
+    pub service_tier: Option<String>,
+    /// How long the vendor is to keep what it reads.
+    pub cache_ttl_ms: Option<u64>,
 }
 
 /// Tokens, each counted once: input = uncached + cache read + cache write.

@@ -8,6 +8,7 @@
 mod current;
 pub mod environment;
 mod error;
+mod model;
 mod raw;
 mod resolve;
 
@@ -20,11 +21,12 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
-use crate::chat::{Batching, Modality, Replay};
+use crate::chat::{Batching, Replay};
 use crate::limits;
 
 pub use current::Current;
 pub use error::{ConfigError, Problem};
+pub use model::{AudioLimits, ImageLimits, Model, PdfLimits, Price, Retry};
 pub(crate) use resolve::{is_host_of, is_name, parse_origin};
 
 /// The version of the configuration's form.
@@ -72,38 +74,6 @@ impl Telegram {
         let lists = [("owners", &self.owners), ("people", &self.people), ("groups", &self.groups)];
         lists.into_iter().find(|(_, list)| list.contains(&number)).map(|(name, _)| name)
     }
-}
-
-/// `[models.ALIAS]`
-#[derive(Debug, Clone)]
-pub struct Model {
-    pub alias: String,
-    /// The component that serves it.
-    pub provider: String,
-    /// The vendor's name for it.
-    pub id: String,
-    pub base_url: Option<String>,
-    pub api_key: Option<SecretSource>,
-    pub context_window: u64,
-    pub max_output: Option<u64>,
-    pub reads: Vec<Modality>,
-    pub connect_timeout: Duration,
-    pub idle_timeout: Duration,
-    pub total_timeout: Duration,
-    pub temperature: Option<f64>,
-    pub effort: Option<String>,
-    pub price: Option<Price>,
-    /// The component's own table, checked against its schema when the component is loaded.
-    pub options: Value,
-}
-
-/// US dollars per million tokens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Price {
-    pub input: f64,
-    pub cache_read: f64,
-    pub cache_write: f64,
-    pub output: f64,
 }
 
 /// Where a secret is kept. The value is read when it is used, and never part of the configuration.
@@ -245,6 +215,32 @@ pub struct Session {
     pub instructions: Option<String>,
     /// How long compacted history is kept; none for ever.
     pub history: Option<Duration>,
+    /// Tokens of history at which it is compacted; none: nine tenths of what the model reads at once.
+    pub compact_at: Option<u64>,
+    /// Tokens of the newest history that stay as they are; none: a tenth of `compact_at`.
+    pub compact_keep: Option<u64>,
+    /// A long history is compacted shortly before the vendor's cache of it would expire.
+    pub compact_idle: bool,
+    pub helpers: Helpers,
+}
+
+/// `[session.helpers]`: who does what a session's own model cannot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Helpers {
+    pub image: Option<Helper>,
+    pub pdf: Option<Helper>,
+    pub audio: Option<Helper>,
+    pub search: Option<Helper>,
+    pub image_generation: Option<Helper>,
+}
+
+/// Who serves a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Helper {
+    /// The session's own model, where it can.
+    Own,
+    /// The alias of a model.
+    Model(String),
 }
 
 impl Config {
@@ -303,30 +299,6 @@ impl Config {
     }
 }
 
-impl Model {
-    /// `provider-offline`, which needs neither a network nor a key.
-    #[must_use]
-    pub fn offline() -> Self {
-        Self {
-            alias: "offline".into(),
-            provider: "provider-offline".into(),
-            id: "offline".into(),
-            base_url: None,
-            api_key: None,
-            context_window: limits::CONTEXT_WINDOW,
-            max_output: None,
-            reads: vec![Modality::Text],
-            connect_timeout: limits::MODEL_CONNECT_TIME,
-            idle_timeout: limits::MODEL_IDLE_TIME,
-            total_timeout: limits::MODEL_TOTAL_TIME,
-            temperature: None,
-            effort: None,
-            price: None,
-            options: Value::Object(serde_json::Map::new()),
-        }
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -343,7 +315,16 @@ impl Default for Limits {
 
 impl Default for Session {
     fn default() -> Self {
-        Self { resume_within: limits::RESUME_WITHIN, ask_tries: limits::ASK_TRIES, instructions: None, history: None }
+        Self {
+            resume_within: limits::RESUME_WITHIN,
+            ask_tries: limits::ASK_TRIES,
+            instructions: None,
+            history: None,
+            compact_at: None,
+            compact_keep: None,
+            compact_idle: true,
+            helpers: Helpers::default(),
+        }
     }
 }
 

@@ -359,6 +359,16 @@ pub const RETRY_MAX: Duration = Duration::from_secs(30);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 /// What estimates take for a token, in bytes of text.
 pub const BYTES_PER_TOKEN: u64 = 4;
+/// Pictures that a model is sent are at most this wide and high, in pixels.
+pub const IMAGE_SIDE: u32 = 2048;
+/// … and at most this large.
+pub const IMAGE_BYTES: u64 = 5 << 20;
+/// The largest PDF that a model is sent.
+pub const PDF_BYTES: u64 = 32 << 20;
+/// The largest recording that a model is sent.
+pub const AUDIO_BYTES: u64 = 25 << 20;
+/// No file that a model is sent may be allowed to be larger.
+pub const MEDIA_BYTES: u64 = 64 << 20;
 /// What estimates take for a picture or document, in bytes of text: about what one costs, whatever its size.
 pub const MEDIA_CHARS: u64 = 4_000;
 /// Attempts of a turn that was running when the host died; then it is set aside.

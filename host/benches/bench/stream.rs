@@ -65,6 +65,9 @@ fn request() -> Request {
         max_output: None,
         temperature: None,
         effort: None,
+        reasoning_summary: None,
+        service_tier: None,
+        cache_ttl_ms: None,
     }
 }
 

@@ -100,8 +100,55 @@ pub(super) struct RawModel {
     pub total_timeout: Option<Span>,
     pub temperature: Option<f64>,
     pub effort: Option<String>,
+    pub reasoning_summary: Option<String>,
+    pub service_tier: Option<String>,
+    pub cache_ttl: Option<Span>,
+    #[serde(default)]
+    pub retry: RawRetry,
+    #[serde(default)]
+    pub fallback: Vec<String>,
+    #[serde(default)]
+    pub image: RawImage,
+    #[serde(default)]
+    pub pdf: RawPdf,
+    #[serde(default)]
+    pub audio: RawAudio,
     pub price: Option<RawPrice>,
     pub options: Option<toml::Table>,
+}
+
+/// `[models.ALIAS.retry]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRetry {
+    pub tries: Option<u32>,
+    pub wait: Option<Span>,
+    pub max_wait: Option<Span>,
+}
+
+/// `[models.ALIAS.image]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawImage {
+    pub max_width: Option<u32>,
+    pub max_height: Option<u32>,
+    pub max_bytes: Option<Size>,
+    pub types: Option<Vec<String>>,
+}
+
+/// `[models.ALIAS.pdf]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPdf {
+    pub max_bytes: Option<Size>,
+}
+
+/// `[models.ALIAS.audio]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudio {
+    pub max_bytes: Option<Size>,
+    pub types: Option<Vec<String>>,
 }
 
 /// `[models.ALIAS.price]`
@@ -203,6 +250,22 @@ pub(super) struct RawSession {
     pub ask_tries: Option<u32>,
     pub instructions: Option<String>,
     pub history: Option<Span>,
+    pub compact_at: Option<u64>,
+    pub compact_keep: Option<u64>,
+    pub compact_idle: Option<bool>,
+    #[serde(default)]
+    pub helpers: RawHelpers,
+}
+
+/// `[session.helpers]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHelpers {
+    pub image: Option<String>,
+    pub pdf: Option<String>,
+    pub audio: Option<String>,
+    pub search: Option<String>,
+    pub image_generation: Option<String>,
 }
 
 /// A span of time: `"500ms"`, `"30s"`, `"10m"`, `"2h"`, `"90d"`.

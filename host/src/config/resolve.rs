@@ -3,6 +3,8 @@
 //! A check that fails records a problem and goes on, so that one run shows all of them. Nothing is read here except the
 //! text: neither a secret nor a component.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,11 +14,11 @@ use toml::de::DeTable;
 use url::Url;
 
 use super::error::{ConfigError, Problem, Source, did_you_mean, syntax};
-use super::raw::{Number, Raw, RawLimits, RawModel, RawPlugin, RawPrice, RawSecretGrant, RawSession, RawTelegram, Span, Trust};
+use super::raw::{Number, Raw, RawHelpers, RawLimits, RawPlugin, RawSecretGrant, RawSession, RawTelegram, Span, Trust};
 use super::{
-    CONFIG_VERSION, Config, FsGrant, Limits, Model, Plugin, PluginLimits, Price, SecretGrant, SecretSource, Session, Telegram, ToolOverride,
+    CONFIG_VERSION, Config, FsGrant, Helper, Helpers, Limits, Model, Plugin, PluginLimits, SecretGrant, SecretSource, Session, Telegram,
+    ToolOverride,
 };
-use crate::chat::Modality;
 use crate::limits;
 
 /// Reads `text`, which stands in `file`.
@@ -74,15 +76,16 @@ impl Resolver<'_> {
             raw.models.into_iter().map(|(alias, model)| (alias.clone(), self.model(alias, model))).collect()
         };
         let default_model = self.default_model(raw.default_model, &models);
+        self.fallbacks(&models);
         Config {
             source: Some(self.source.file.to_owned()),
             default_model,
-            models,
             plugin_dirs: raw.plugin_dirs.unwrap_or_else(super::default_plugin_dirs),
             plugins: raw.plugins.into_iter().map(|(name, plugin)| (name.clone(), self.plugin(&name, plugin))).collect(),
             limits: self.limits(raw.limits),
-            session: self.session(raw.session),
+            session: self.session(raw.session, &models),
             telegram: raw.channels.telegram.and_then(|telegram| self.telegram(telegram)),
+            models,
         }
     }
 
@@ -144,61 +147,6 @@ impl Resolver<'_> {
                 self.problem(&[], "the key `default_model` is missing", format!("it names one of {names}"));
                 String::new()
             }
-        }
-    }
-
-    fn model(&mut self, alias: String, raw: RawModel) -> Model {
-        let key = alias.clone();
-        let path = |last: &'static str| ["models", key.as_str(), last];
-        self.name(&["models", &alias], &alias);
-        for (last, text) in [("provider", Some(&raw.provider)), ("model", Some(&raw.model)), ("effort", raw.effort.as_ref())] {
-            if text.is_some_and(|text| text.trim().is_empty()) {
-                self.problem(&path(last), "the text is empty", None);
-            }
-        }
-        for (last, number) in [("context_window", raw.context_window), ("max_output", raw.max_output)] {
-            self.positive(&path(last), number.map(|number| number as f64));
-        }
-        if raw.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
-            self.problem(&path("temperature"), "a temperature is between 0 and 2", None);
-        }
-        let api_key =
-            raw.api_key.and_then(|secret| self.secret(&path("api_key"), secret.0.env, secret.0.file, secret.0.codex_auth.is_some()));
-        if let Some(url) = &raw.base_url {
-            self.base_url(&path("base_url"), url, api_key.is_some());
-        }
-        Model {
-            provider: raw.provider,
-            id: raw.model,
-            base_url: raw.base_url,
-            api_key,
-            context_window: raw.context_window.unwrap_or(limits::CONTEXT_WINDOW),
-            max_output: raw.max_output,
-            reads: raw.reads.unwrap_or_else(|| vec![Modality::Text]),
-            connect_timeout: self.span(&path("connect_timeout"), raw.connect_timeout, limits::MODEL_CONNECT_TIME),
-            idle_timeout: self.span(&path("idle_timeout"), raw.idle_timeout, limits::MODEL_IDLE_TIME),
-            total_timeout: self.span(&path("total_timeout"), raw.total_timeout, limits::MODEL_TOTAL_TIME),
-            temperature: raw.temperature,
-            effort: raw.effort,
-            price: raw.price.map(|price| self.price(&alias, &price)),
-            options: raw.options.map_or_else(empty, json_table),
-            alias,
-        }
-    }
-
-    fn price(&mut self, alias: &str, raw: &RawPrice) -> Price {
-        let prices =
-            [("input", Some(raw.input)), ("cache_read", raw.cache_read), ("cache_write", raw.cache_write), ("output", Some(raw.output))];
-        for (last, price) in prices {
-            if price.is_some_and(|price| !(price.is_finite() && price >= 0.0)) {
-                self.problem(&["models", alias, "price", last], "a price is US dollars per million tokens, at least 0", None);
-            }
-        }
-        Price {
-            input: raw.input,
-            cache_read: raw.cache_read.unwrap_or(raw.input),
-            cache_write: raw.cache_write.unwrap_or(raw.input),
-            output: raw.output,
         }
     }
 
@@ -327,15 +275,52 @@ impl Resolver<'_> {
         }
     }
 
-    fn session(&mut self, raw: RawSession) -> Session {
+    fn session(&mut self, raw: RawSession, models: &BTreeMap<String, Model>) -> Session {
         let default = Session::default();
         self.positive(&["session", "ask_tries"], raw.ask_tries.map(f64::from));
         self.positive(&["session", "history"], raw.history.map(|span| span.0.as_secs_f64()));
+        for (last, tokens) in [("compact_at", raw.compact_at), ("compact_keep", raw.compact_keep)] {
+            self.positive(&["session", last], tokens.map(|tokens| tokens as f64));
+        }
+        if raw.compact_keep.zip(raw.compact_at).is_some_and(|(keep, at)| keep > at / 2) {
+            let fix = "what stays as it is has at most half of that: nothing would become smaller".to_owned();
+            self.problem(&["session", "compact_keep"], "more than half of `compact_at`", fix);
+        }
         Session {
             resume_within: raw.resume_within.map_or(default.resume_within, |span| span.0),
             ask_tries: raw.ask_tries.unwrap_or(default.ask_tries),
             instructions: raw.instructions.filter(|text| !text.trim().is_empty()),
             history: raw.history.map(|span| span.0),
+            compact_at: raw.compact_at,
+            compact_keep: raw.compact_keep,
+            compact_idle: raw.compact_idle.unwrap_or(default.compact_idle),
+            helpers: self.helpers(raw.helpers, models),
+        }
+    }
+
+    fn helpers(&mut self, raw: RawHelpers, models: &BTreeMap<String, Model>) -> Helpers {
+        let mut helper = |role: &'static str, written: Option<String>| match written {
+            Some(own) if own == "self" => Some(Helper::Own),
+            Some(alias) => {
+                self.alias(&["session", "helpers", role], &alias, models);
+                Some(Helper::Model(alias))
+            }
+            None => None,
+        };
+        Helpers {
+            image: helper("image", raw.image),
+            pdf: helper("pdf", raw.pdf),
+            audio: helper("audio", raw.audio),
+            search: helper("search", raw.search),
+            image_generation: helper("image_generation", raw.image_generation),
+        }
+    }
+
+    /// An alias that another key names.
+    fn alias(&mut self, path: &[&str], alias: &str, models: &BTreeMap<String, Model>) {
+        if !models.contains_key(alias) {
+            let known: Vec<_> = models.keys().map(String::as_str).collect();
+            self.problem(path, format!("there is no model {alias:?}"), did_you_mean(alias, known));
         }
     }
 

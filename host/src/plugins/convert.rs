@@ -123,10 +123,10 @@ pub(super) fn request(request: &chat::Request) -> wire::Request {
         max_output: request.max_output,
         temperature: request.temperature,
         effort: request.effort.clone(),
-        reasoning_summary: None,
+        reasoning_summary: request.reasoning_summary.clone(),
         response_schema: None,
-        service_tier: None,
-        cache: Some(wire::Cache { key: request.session.clone(), ttl: None }),
+        service_tier: request.service_tier.clone(),
+        cache: Some(wire::Cache { key: request.session.clone(), ttl: request.cache_ttl_ms }),
         extra: None,
         ext: None,
     }

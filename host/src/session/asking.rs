@@ -162,6 +162,9 @@ fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog
         max_output: model.max_output,
         temperature: model.temperature,
         effort: model.effort.as_deref(),
+        reasoning_summary: model.reasoning_summary.as_deref(),
+        service_tier: model.service_tier.as_deref(),
+        cache_ttl_ms: model.cache_ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
     };
     context::render(state, step, &model)
 }

@@ -21,6 +21,9 @@ pub struct RenderModel<'a> {
     pub max_output: Option<u64>,
     pub temperature: Option<f64>,
     pub effort: Option<&'a str>,
+    pub reasoning_summary: Option<&'a str>,
+    pub service_tier: Option<&'a str>,
+    pub cache_ttl_ms: Option<u64>,
 }
 
 /// The request for the step that [`crate::session::turn::Effect::Ask`] names.
@@ -38,6 +41,9 @@ pub fn render(state: &State, step: u32, model: &RenderModel<'_>) -> Request {
         max_output: model.max_output,
         temperature: model.temperature,
         effort: model.effort.map(str::to_owned),
+        reasoning_summary: model.reasoning_summary.map(str::to_owned),
+        service_tier: model.service_tier.map(str::to_owned),
+        cache_ttl_ms: model.cache_ttl_ms,
     }
 }
 

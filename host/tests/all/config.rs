@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stellaclaw::config::{Config, FsGrant, FsMount, Limits, SecretSource, Session};
+use stellaclaw::config::{Config, FsGrant, FsMount, Helper, Limits, SecretSource, Session};
 
 use crate::support::read;
 
@@ -44,7 +44,11 @@ fn the_example_is_right_in_full() {
         assert_eq!(plugin.limits.memory_bytes, Some(64 << 20));
         assert_eq!(plugin.trust_path, key == "sha256");
         assert_eq!(config.session.history, Some(Duration::from_secs(90 * 86_400)));
-        assert_eq!(config.models["main"].options["route"], "fallback");
+        let model = &config.models["main"];
+        assert_eq!((model.options["route"].as_str(), &model.fallback[..]), (Some("fallback"), &["other".to_owned()][..]));
+        let defaults = &Config::embedded(false).models["offline"];
+        assert_eq!((&model.image, &model.pdf, &model.audio), (&defaults.image, &defaults.pdf, &defaults.audio));
+        assert_eq!((config.session.helpers.pdf, config.session.helpers.audio), (Some(Helper::Model("main".into())), Some(Helper::Own)));
     }
 }
 
@@ -213,4 +217,25 @@ fn without_a_config_there_is_a_model_and_with_a_key_a_real_one() {
     let model = &real.models[&real.default_model];
     assert_eq!((model.provider.as_str(), model.id.as_str()), ("provider-openrouter", "openrouter/auto"));
     assert_eq!(model.api_key, Some(SecretSource::Env("OPENROUTER_API_KEY".into())));
+}
+
+#[test]
+fn what_a_model_may_be_sent_and_who_stands_in_for_it_is_checked() {
+    let model = |rest: &str| parse(&format!("version = \"0.5\"\n[models.a]\nprovider = \"p\"\nmodel = \"m\"\n{rest}\n"));
+    for (wrong, why) in [
+        ("fallback = [\"a\"]", "does not stand in for itself"),
+        ("fallback = [\"b\"]", "there is no model \"b\""),
+        ("retry = { tries = 0 }", "the value is 0"),
+        ("retry = { wait = \"2m\", max_wait = \"1m\" }", "shorter than `wait`"),
+        ("image = { types = [\"image/tiff\"] }", "\"image/tiff\" is not served"),
+        ("audio = { types = [] }", "no media type is left"),
+        ("pdf = { max_bytes = \"1GiB\" }", "at most 64 MiB"),
+        ("cache_ttl = \"0s\"", "the value is 0"),
+        ("[session]\ncompact_at = 100\ncompact_keep = 60", "more than half of `compact_at`"),
+        ("[session.helpers]\nsearch = \"b\"", "there is no model \"b\""),
+    ] {
+        let refused = model(wrong).unwrap_err();
+        assert!(refused.contains(why), "{wrong}: {refused}");
+    }
+    assert!(model("retry = { wait = \"2m\" }").is_ok(), "the longest wait follows");
 }

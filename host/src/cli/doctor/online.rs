@@ -75,5 +75,8 @@ fn question() -> Request {
         max_output: Some(64),
         temperature: None,
         effort: None,
+        reasoning_summary: None,
+        service_tier: None,
+        cache_ttl_ms: None,
     }
 }

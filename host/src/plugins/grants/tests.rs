@@ -164,18 +164,8 @@ fn a_models_key_goes_to_its_base_url_alone() {
         alias: "main".into(),
         provider: "p".into(),
         id: "m".into(),
-        base_url: None,
         api_key: Some(SecretSource::Env("KEY".into())),
-        context_window: 1,
-        max_output: None,
-        reads: Vec::new(),
-        connect_timeout: std::time::Duration::ZERO,
-        idle_timeout: std::time::Duration::ZERO,
-        total_timeout: std::time::Duration::ZERO,
-        temperature: None,
-        effort: None,
-        price: None,
-        options: serde_json::Value::Null,
+        ..config::Model::offline()
     };
     let (grant, _) = decide("p", Source::Bundled, &everything(), DIGEST, None).unwrap();
     let places = |grant: &Grant| grant.secrets["api-key"].origins.iter().map(origin_text).collect::<Vec<_>>();

@@ -176,6 +176,9 @@ fn complete(said: &str, model: &config::Model, stop: StopSignal, on_delta: OnDel
         max_output: None,
         temperature: None,
         effort: None,
+        reasoning_summary: None,
+        service_tier: None,
+        cache_ttl_ms: None,
     };
     TOKIO.block_on(HOST.complete(model, &request, Session::new().context(), stop, on_delta))
 }

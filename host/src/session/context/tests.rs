@@ -24,6 +24,9 @@ fn model(id: &str) -> RenderModel<'_> {
         max_output: None,
         temperature: None,
         effort: None,
+        reasoning_summary: None,
+        service_tier: None,
+        cache_ttl_ms: None,
     }
 }
 
