@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stellaclaw::channels::terminal::protocol::ToClient;
 
 use crate::support::client::{Client, Log};
 use crate::support::fake_openai::{Answer, Script, text_of};
@@ -186,11 +185,12 @@ async fn a_running_call_ends_on_the_version_it_began_with() {
     let mut long = Client::attach(&work, "long", &log).await.unwrap();
     let mut short = Client::attach(&work, "short", &log).await.unwrap();
     long.send("long", "call which_version {\"after\": \"go\"}").await.unwrap();
-    long.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+    let go = work.workspace(long.conversation()).join("go");
+    guests::awaits(&go).await;
     put(&file, &two);
     until_serves(&work, "swap", &two).await;
     assert_eq!(call(&mut short, "which_version", &json!({})).await, "version-2");
-    fs::write(work.workspace(long.conversation()).join("go"), "").unwrap();
+    fs::write(&go, "").unwrap();
     let (replies, _) = long.settle().await.unwrap();
     assert_eq!(replies.last().unwrap().text, "version-1");
     assert_eq!(call(&mut long, "which_version", &json!({})).await, "version-2", "its next turn");

@@ -1,5 +1,6 @@
 //! What the operator grants and takes back while calls run, files change and somebody sits at the terminal.
 
+use stellaclaw::channels::terminal::protocol::ToClient;
 use stellaclaw::plugins::Mount;
 
 use super::*;
@@ -19,9 +20,9 @@ async fn granted(work: &Work, more: &[&str]) {
 }
 
 /// Has the call wait in the guest for a file.
-async fn waits(client: &mut Client, id: &str) {
+async fn waits(work: &Work, client: &mut Client, id: &str) {
     client.send(id, "call which_version {\"after\": \"go\"}").await.unwrap();
-    client.until(|line| matches!(line, ToClient::ToolStarted { .. }).then_some(())).await.unwrap();
+    guests::awaits(&work.workspace(client.conversation()).join("go")).await;
 }
 
 #[tokio::test]
@@ -33,7 +34,7 @@ async fn what_is_taken_back_is_taken_from_calls_that_run() {
     let mut client = Client::attach(&work, "", &log).await.unwrap();
     until_serves(&work, "swap", &guests::swap()).await;
     // More than before takes nothing away.
-    waits(&mut client, "more").await;
+    waits(&work, &mut client, "more").await;
     granted(&work, &[]).await;
     until(&work, "swap", "the grant to be seen", |plugin| plugin["state"] == "ready").await;
     fs::write(work.workspace(client.conversation()).join("go"), "").unwrap();
@@ -41,7 +42,7 @@ async fn what_is_taken_back_is_taken_from_calls_that_run() {
     assert_eq!(replies.last().unwrap().text, "version-1");
 
     fs::remove_file(work.workspace(client.conversation()).join("go")).unwrap();
-    waits(&mut client, "less").await;
+    waits(&work, &mut client, "less").await;
     let revoked = work.run(&["plugin", "revoke", "swap", "--yes"], "").await;
     assert_eq!(revoked.code, Some(0), "{revoked:?}");
     assert!(revoked.output.contains("ends calls that run with more than is granted now"), "{revoked:?}");

@@ -87,16 +87,9 @@ async fn a_grant_that_shrinks_in_the_configuration_ends_calls_that_have_more() {
     let host = work.host().await;
     let mut client = Client::attach(&work, "", &Log::new(work.folder())).await.unwrap();
     let go = work.workspace(client.conversation()).join("go");
-    let awaited = go.with_extension("awaited");
     let waits = async |client: &mut Client, id: &str| {
         client.send(id, "call which_version {\"after\": \"go\"}").await.unwrap();
-        // A call that waits for a thread has taken nothing yet that could be taken back.
-        let began = async {
-            while fs::remove_file(&awaited).is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        within("a call in its sandbox", began).await;
+        guests::awaits(&go).await;
     };
     // More than before takes nothing away.
     waits(&mut client, "more").await;

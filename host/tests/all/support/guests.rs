@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 pub use super::patched::patched;
-use super::root;
+use super::{root, within};
 
 #[path = "../../../build/components.rs"]
 #[expect(dead_code, reason = "the build script has checked the target")]
@@ -50,6 +51,17 @@ pub fn swap() -> Vec<u8> {
 /// The second version of [`swap`]: it has `write_two` instead of `write_one`.
 pub fn swapped() -> Vec<u8> {
     patched(&patched(&swap(), "version-1", "version-2"), "write_one", "write_two")
+}
+
+/// Waits until the guest of [`swap`] waits for `file`: a call that only waits for a thread has nothing yet, and has not begun.
+pub async fn awaits(file: &Path) {
+    let sign = file.with_extension("awaited");
+    let seen = async {
+        while fs::remove_file(&sign).is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("a call in its sandbox", seen).await;
 }
 
 fn build(package: &str) -> PathBuf {
