@@ -72,6 +72,8 @@ pub(super) struct Deltas {
     pub kinds: BTreeMap<u32, ItemKind>,
     /// What may still be sent.
     pub bytes_left: usize,
+    /// It sent more than it may.
+    pub over: bool,
 }
 
 /// The bounds of one call.

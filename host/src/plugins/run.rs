@@ -28,7 +28,7 @@ use crate::ids::CallId;
 use crate::secrets::Redactor;
 use crate::{chat, config, crash, limits};
 use mounts::open_mounts;
-use outcome::{crashed, cut_off, error, failure, host_failed, redacted, sized, tell_the_log, tool_answer};
+use outcome::{crashed, cut_off, error, failure, host_failed, redacted, sized, tell_the_log, too_long, tool_answer};
 
 /// What one call is given.
 struct Spec {
@@ -51,6 +51,8 @@ struct Remains<R> {
     denials: Vec<Denial>,
     /// It looked for directories and was granted none.
     in_vain: bool,
+    /// What it sent on the way was more than it may.
+    over: bool,
     redactor: Redactor,
 }
 
@@ -137,6 +139,8 @@ impl Inner {
             .map_err(failure)?;
         match remains.result {
             Ok(Ok(Ok(completion))) => sized(&plugin, serving, convert::completion(completion)),
+            // It was told to stop, and says so; nobody else asked for that.
+            Ok(Ok(Err(_))) if remains.over => Err(too_long(&plugin, serving)),
             Ok(Ok(Err(failure))) => Err(redacted(convert::failure(failure), &remains.redactor)),
             Ok(Err(trap)) => Err(failure(crashed(&plugin, &trap, &remains.redactor, &remains.written))),
             Err(ended) => Err(failure(cut_off("the model request", model.total_timeout, "total_timeout of the model", ended))),
@@ -236,6 +240,7 @@ impl Inner {
             written: String::new(),
             denials: Vec::new(),
             in_vain: false,
+            over: false,
             redactor: Redactor::default(),
         };
         // The time runs from here, also while the call waits for a thread.
@@ -272,7 +277,8 @@ impl Inner {
             let written = guest.output.text();
             tell_the_log(&guest.call, &written);
             let in_vain = guest.files.looked() && guest.call.grant.fs.is_empty();
-            Ok(Remains { result, began: true, written, denials: guest.files.denials(), in_vain, redactor })
+            let over = guest.call.deltas.as_ref().is_some_and(|deltas| deltas.over);
+            Ok(Remains { result, began: true, written, denials: guest.files.denials(), in_vain, over, redactor })
         };
         match bounded(self.threads.run(job), time, stop, limits::WEDGED_AFTER).await {
             Ok(Ok(remains)) => remains,
@@ -327,7 +333,7 @@ impl Inner {
                 let CallContext { conversation, port, store, .. } = context;
                 InSession { call, conversation, store, port }
             }),
-            deltas: deltas.map(|send| Deltas { send, kinds: BTreeMap::new(), bytes_left: serving.limits.output_bytes }),
+            deltas: deltas.map(|send| Deltas { send, kinds: BTreeMap::new(), bytes_left: serving.limits.output_bytes, over: false }),
             log_lines: 0,
             says: 0,
             host_calls_left: serving.limits.host_calls,

@@ -14,6 +14,7 @@ mod names;
 mod network;
 mod prowler;
 mod secrets;
+mod vendors;
 
 use std::fs;
 use std::time::{Duration, Instant};

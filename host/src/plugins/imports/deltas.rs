@@ -15,7 +15,7 @@ impl Host for Guest {
         }
         let bytes = batch.iter().map(bytes).fold(0, usize::saturating_add);
         let Some(left) = deltas.bytes_left.checked_sub(bytes) else {
-            deltas.bytes_left = 0;
+            (deltas.bytes_left, deltas.over) = (0, true);
             return Ok(false);
         };
         deltas.bytes_left = left;

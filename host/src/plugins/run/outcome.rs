@@ -89,6 +89,13 @@ pub(super) fn sized(plugin: &Plugin, serving: &Serving, completion: chat::Comple
     Ok(completion)
 }
 
+/// An answer that was already too long while it was on its way.
+pub(super) fn too_long(plugin: &Plugin, serving: &Serving) -> chat::Failure {
+    let most = serving.limits.output_bytes;
+    let message = format!("the answer has more than {most} bytes, and did not end ([plugins.{}.limits] output)", plugin.name);
+    chat::Failure::new(chat::FailureKind::Other, message)
+}
+
 /// What a provider says about its failure, without secrets.
 pub(super) fn redacted(failure: chat::Failure, redactor: &Redactor) -> chat::Failure {
     let clean = |text: String| redactor.text(&text).into_owned();

@@ -128,7 +128,9 @@ fn budget(limit: Spend) -> String {
 /// The sentence about a model request that failed for good.
 pub(super) fn failed(failure: &Failure, model: &str, tries: u32) -> String {
     let what = match failure.kind {
-        FailureKind::Denied | FailureKind::AuthExpired | FailureKind::AuthInvalid | FailureKind::Forbidden => {
+        // The message names the key to change.
+        FailureKind::Denied => format!("The model `{model}` cannot be asked; the operator needs to look at it"),
+        FailureKind::AuthExpired | FailureKind::AuthInvalid | FailureKind::Forbidden => {
             format!("The model `{model}` refused our credentials; the operator needs to check its `api_key`")
         }
         FailureKind::Quota | FailureKind::UsageLimit => format!("The account of the model `{model}` has reached its limit"),
