@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use provider_openrouter::failure;
-use provider_openrouter::sse::{Decoder, Event, TooLong};
 use provider_openrouter::stream::ChatStream;
 use stellaclaw_sdk::chat::{Completion, Failure, Piece};
 use stellaclaw_sdk::deltas::Delta;
+use stellaclaw_sdk::sse::{Decoder, Event, TooLong};
 
 /// The first byte says where the rest is cut.
 pub fn run(data: &[u8]) {

@@ -31,6 +31,9 @@
 //! with a wrapper here: [`http`], [`log`], [`secrets`], [`settings`], [`storage`], [`conversation`], [`deltas`]. An import
 //! that the operator has not granted answers [`ErrorKind::Denied`] with the configuration key that would allow it.
 //!
+//! What providers share is here too, pure and tested: [`sse`] decodes event streams, [`retry`] reads how long a server wants
+//! to be left alone.
+//!
 //! Exports exist on `wasm32` only. Natively a plugin is a plain library, so tools and codecs are tested with
 //! `cargo test`; calling an import there panics.
 
@@ -43,8 +46,10 @@ pub mod log;
 pub mod manifest;
 mod output;
 pub mod provider;
+pub mod retry;
 pub mod secrets;
 pub mod settings;
+pub mod sse;
 pub mod storage;
 mod tool;
 

@@ -6,8 +6,7 @@
 
 use serde_json::Value;
 use stellaclaw_sdk::chat::{Failure, FailureKind as Kind};
-
-use crate::retry;
+use stellaclaw_sdk::retry;
 
 /// The vendor's answer is kept up to this length.
 const RAW_BYTES: usize = 16 << 10;

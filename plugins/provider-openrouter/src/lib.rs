@@ -13,8 +13,6 @@ mod messages;
 pub mod options;
 mod reasoning;
 pub mod request;
-mod retry;
-pub mod sse;
 pub mod stream;
 pub mod usage;
 mod wire;

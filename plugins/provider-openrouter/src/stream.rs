@@ -15,9 +15,9 @@
 
 use stellaclaw_sdk::chat::{Completion, Failure};
 use stellaclaw_sdk::deltas::Delta;
+use stellaclaw_sdk::sse::{Decoder, Event};
 
 use crate::answer::{Answer, broken_off};
-use crate::sse::{Decoder, EVENT_BYTES, Event, TooLong};
 use crate::{failure, protocol};
 
 /// An unstreamed answer is at most this long.
@@ -87,7 +87,7 @@ impl ChatStream {
             }
             Body::Events => {
                 let answer = &mut self.answer;
-                self.decoder.push(bytes, |event| Ok::<_, Stopped>(take(answer, event, &mut deltas)?))?;
+                self.decoder.push(bytes, |event| take(answer, event, &mut deltas)).map_err(|failure| *failure)?;
             }
         }
         self.answer.flush_usage(&mut deltas);
@@ -123,7 +123,7 @@ impl ChatStream {
             Body::Json(body) => self.answer.whole(body, &mut deltas)?,
             Body::Events | Body::Unknown => {
                 let answer = &mut self.answer;
-                self.decoder.finish(|event| Ok::<_, Stopped>(take(answer, event, &mut deltas)?))?;
+                self.decoder.finish(|event| take(answer, event, &mut deltas)).map_err(|failure| *failure)?;
             }
         }
         self.answer.flush_usage(&mut deltas);
@@ -149,7 +149,7 @@ impl ChatStream {
     }
 }
 
-fn take(answer: &mut Answer, event: Event<'_>, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+fn take(answer: &mut Answer, event: Event<'_>, deltas: &mut Vec<Delta>) -> Result<(), Box<Failure>> {
     if answer.done {
         return Ok(());
     }
@@ -159,29 +159,8 @@ fn take(answer: &mut Answer, event: Event<'_>, deltas: &mut Vec<Delta>) -> Resul
             answer.done = true;
             Ok(())
         }
-        data if event.name == b"error" => Err(answer.explain(failure::in_stream(data))),
-        data => answer.chunk(data, deltas),
-    }
-}
-
-/// Why decoding stopped: boxed, because the result travels through every line and a failure is large.
-struct Stopped(Box<Failure>);
-
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
-        Self(Box::new(failure))
-    }
-}
-
-impl From<TooLong> for Stopped {
-    fn from(_: TooLong) -> Self {
-        protocol(format!("an event of the stream is longer than {EVENT_BYTES} bytes")).into()
-    }
-}
-
-impl From<Stopped> for Failure {
-    fn from(stopped: Stopped) -> Self {
-        *stopped.0
+        data if event.name == b"error" => Err(answer.explain(failure::in_stream(data)).into()),
+        data => Ok(answer.chunk(data, deltas)?),
     }
 }
 

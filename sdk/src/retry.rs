@@ -1,19 +1,24 @@
 //! When to try again: `retry-after-ms`, `retry-after` in seconds or as a date, or "try again in 1.5s" in the text.
+//!
+//! What cannot be read is no wait. No wait is longer than a day.
 
-/// The wait a server asks for in its headers, in milliseconds.
+/// A broken header cannot park a session for ever.
+const DAY_MS: u64 = 86_400_000;
+
+/// The wait a server asks for in its headers, in milliseconds. `now` is in milliseconds since 1970.
 #[must_use]
-pub(crate) fn from_headers(headers: &[(String, String)], now: u64) -> Option<u64> {
+pub fn from_headers(headers: &[(String, String)], now: u64) -> Option<u64> {
     let header = |name: &str| headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
     if let Some(millis) = header("retry-after-ms").and_then(|value| scaled(value, 1.0)) {
         return Some(millis);
     }
     let value = header("retry-after")?;
-    scaled(value, 1000.0).or_else(|| Some(http_date(value)?.saturating_sub(now)))
+    scaled(value, 1000.0).or_else(|| Some(http_date(value)?.saturating_sub(now).min(DAY_MS)))
 }
 
-/// The wait a message speaks of: "Please try again in 1m2.5s".
+/// The wait a message speaks of, in milliseconds: "Please try again in 1m2.5s".
 #[must_use]
-pub(crate) fn from_text(text: &str) -> Option<u64> {
+pub fn from_text(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let mut rest = lower.split_once("try again in ")?.1;
     let mut total: Option<u64> = None;
@@ -30,15 +35,15 @@ pub(crate) fn from_text(text: &str) -> Option<u64> {
             _ => return total,
         };
         let Some(millis) = scaled(number, unit) else { return total };
-        total = Some(total.unwrap_or(0) + millis);
+        total = Some((total.unwrap_or(0) + millis).min(DAY_MS));
         rest = &tail[letters..];
     }
 }
 
-/// A number times `unit`, as milliseconds; a day at most, so that a broken header cannot park a session for ever.
+/// A number times `unit`, as milliseconds; a day at most.
 fn scaled(number: &str, unit: f64) -> Option<u64> {
     let millis = number.parse::<f64>().ok()? * unit;
-    (millis.is_finite() && millis >= 0.0).then(|| millis.min(86_400_000.0).ceil() as u64)
+    (millis.is_finite() && millis >= 0.0).then(|| (millis.ceil() as u64).min(DAY_MS))
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` as milliseconds since 1970.
@@ -86,6 +91,7 @@ mod tests {
         assert_eq!(date("Sunday, 06-Nov-94 08:49:37 GMT"), None);
         assert_eq!(from_headers(&headers("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), 784_111_770_000), Some(7000));
         assert_eq!(from_headers(&headers("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), u64::MAX), Some(0));
+        assert_eq!(from_headers(&headers("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), 0), Some(DAY_MS));
     }
 
     #[test]

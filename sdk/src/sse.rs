@@ -2,6 +2,24 @@
 //!
 //! Invariant: how the bytes are cut into chunks changes nothing. Lines are put together as bytes, so a character cut in
 //! two is whole again before anybody looks at it. An event that lies within one chunk on one line is not copied.
+//!
+//! ```
+//! use stellaclaw_sdk::chat::Failure;
+//! use stellaclaw_sdk::sse::Decoder;
+//!
+//! let mut decoder = Decoder::default();
+//! let mut seen = Vec::new();
+//! for chunk in [b"event: hello\nda".as_slice(), b"ta: {}\n\n"] {
+//!     decoder.push(chunk, |event| {
+//!         seen.push((event.name.to_vec(), event.data.to_vec()));
+//!         Ok::<_, Box<Failure>>(())
+//!     })?;
+//! }
+//! assert_eq!(seen, [(b"hello".to_vec(), b"{}".to_vec())]);
+//! # Ok::<_, Box<Failure>>(())
+//! ```
+
+use crate::chat::{Failure, FailureKind};
 
 /// An event is at most this long. No server sends a megabyte in one; without a limit one line could fill the memory.
 pub const EVENT_BYTES: usize = 8 << 20;
@@ -20,6 +38,13 @@ pub struct Event<'a> {
 /// A line or an event is longer than [`EVENT_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
+
+/// Boxed, because the result travels through every line and a failure is large.
+impl From<TooLong> for Box<Failure> {
+    fn from(_: TooLong) -> Self {
+        Self::new(Failure::new(FailureKind::Protocol, format!("an event of the stream is longer than {EVENT_BYTES} bytes")))
+    }
+}
 
 /// The decoder: what is left over between two chunks.
 #[derive(Debug, Default)]
@@ -40,7 +65,7 @@ enum Field<'a> {
     Blank,
     Data(&'a [u8]),
     Name(&'a [u8]),
-    /// A comment, or a field that chat completions do not use.
+    /// A comment, or a field that no answer of a model needs.
     Other,
 }
 
