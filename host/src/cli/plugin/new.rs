@@ -207,6 +207,7 @@ mod tests {
         assert!(!manifest.contains("workspace") && manifest.contains("wit-bindgen"), "{manifest}");
         let lock = text("Cargo.lock");
         assert!(lock.contains("name = \"greet\"") && lock.contains("name = \"wit-bindgen\"") && !lock.contains("wasmtime"), "{lock}");
+        assert!(!manifest.contains("proptest") && !lock.contains("proptest"), "what only the SDK's tests need");
         assert_eq!(files.iter().map(|(path, _)| path).collect::<BTreeSet<_>>().len(), files.len(), "each file once");
         for (path, text) in &files {
             assert!(!text.contains("{{") || path.starts_with("vendor"), "{}: a gap is left", path.display());

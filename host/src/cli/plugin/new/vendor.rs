@@ -48,8 +48,9 @@ fn alone(manifest: &str) -> anyhow::Result<String> {
     let workspace: Table = toml::from_str(WORKSPACE)?;
     let workspace = workspace.get("workspace").and_then(Value::as_table).context("it has no workspace")?;
     let mut manifest: Table = toml::from_str(manifest)?;
-    // Lints are for those who change the SDK.
+    // Lints and tests are for those who change the SDK.
     manifest.remove("lints");
+    manifest.remove("dev-dependencies");
     for (section, from) in [("package", "package"), ("dependencies", "dependencies")] {
         let known = workspace.get(from).and_then(Value::as_table).context(section)?;
         let Some(Value::Table(written)) = manifest.get_mut(section) else { continue };
@@ -66,8 +67,9 @@ fn alone(manifest: &str) -> anyhow::Result<String> {
 /// The lock file of a plugin: of this program's, what the SDK needs. Cargo leaves out what it does not use.
 pub(super) fn lock(plugin: &str) -> anyhow::Result<String> {
     let mut lock: Table = toml::from_str(LOCK).context("failed to read the lock file")?;
-    let packages = lock.remove("package");
-    let packages = packages.as_ref().and_then(Value::as_array).context("the lock file has no packages")?;
+    let mut packages = lock.remove("package");
+    let packages = packages.as_mut().and_then(Value::as_array_mut).context("the lock file has no packages")?;
+    without_tests(packages)?;
     let mut needed = BTreeSet::new();
     let mut open = vec!["stellaclaw-sdk".to_owned()];
     while let Some(wanted) = open.pop() {
@@ -89,6 +91,18 @@ pub(super) fn lock(plugin: &str) -> anyhow::Result<String> {
     kept.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
     lock.insert("package".to_owned(), Value::Array(kept));
     Ok(format!("# Cargo writes this file.\n{}", toml::to_string(&lock)?))
+}
+
+/// Takes out of the SDK's entry what only its tests need.
+fn without_tests(packages: &mut [Value]) -> anyhow::Result<()> {
+    let manifest = SDK.iter().find(|(path, _)| *path == "Cargo.toml").map_or("", |(_, text)| *text);
+    let manifest: Table = toml::from_str(manifest)?;
+    let kept = manifest.get("dependencies").and_then(Value::as_table).context("the SDK has no dependencies")?;
+    let sdk = packages.iter_mut().find(|package| is(package, "stellaclaw-sdk")).context("the lock file has no SDK")?;
+    if let Some(names) = sdk.get_mut("dependencies").and_then(Value::as_array_mut) {
+        names.retain(|name| name.as_str().and_then(|name| name.split(' ').next()).is_some_and(|name| kept.contains_key(name)));
+    }
+    Ok(())
 }
 
 /// Is it what a dependency is called: `name`, or `name version` where there are several?
