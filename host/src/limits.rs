@@ -211,8 +211,16 @@ pub const POOLED_KEPT_STACK: usize = 128 << 10;
 
 // ── HTTP of a component ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A request's body.
+/// What a request's body has of the guest's own.
 pub const REQUEST_BYTES: usize = 32 << 20;
+/// What it has of blobs, as they are sent: room for one of [`MEDIA_BYTES`] in base64.
+pub const REQUEST_BLOB_BYTES: u64 = 96 << 20;
+/// A body of pieces is sent in chunks of this size: a multiple of 3, so that each is base64 of its own.
+pub const BODY_CHUNK_BYTES: usize = 48 << 10;
+/// What is shown of the id of a blob that is none.
+pub const BLOB_ID_BYTES: usize = 100;
+/// An upload.
+pub const UPLOAD_BYTES: u64 = 1 << 30;
 /// A response's body, decompressed.
 pub const RESPONSE_BYTES: u64 = 256 << 20;
 /// Headers of a request or response, all together.
@@ -221,7 +229,7 @@ pub const HEADER_BYTES: usize = 64 << 10;
 pub const HEADERS: usize = 256;
 /// One `response.read`.
 pub const READ_BYTES: usize = 1 << 20;
-/// Responses that one call may have open.
+/// Responses and uploads that one call may have open.
 pub const OPEN_RESPONSES: usize = 16;
 /// A vendor's answer kept with a failure.
 pub const FAILURE_RAW_BYTES: usize = 16 << 10;

@@ -61,6 +61,14 @@ impl Builder {
         self
     }
 
+    /// Sets the body to pieces, one after the other. A blob is one of the media of this call's request: the host puts its
+    /// bytes there, so that they never pass through the component.
+    #[must_use]
+    pub fn pieces(mut self, pieces: Vec<Piece>) -> Self {
+        self.0.body = pieces;
+        self
+    }
+
     /// Sets how long to wait.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
@@ -83,6 +91,16 @@ impl Builder {
     /// connection, `timeout`, `cancelled`.
     pub fn send(self) -> Result<Response> {
         send(&self.0)
+    }
+
+    /// Begins to send it with a body that is written bit by bit, of `length` bytes where it is known: for what is too large
+    /// to hold. Redirects are not followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::send`]; `invalid` when it has a body already. `unavailable` and `timeout` come from the writes.
+    pub fn upload(self, length: Option<u64>) -> Result<Upload> {
+        open_upload(&self.0, length)
     }
 }
 

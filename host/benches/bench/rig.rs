@@ -13,7 +13,7 @@ use stellaclaw::ids::{CallId, ConversationId, SessionId};
 use stellaclaw::kernel::{Kernel, Setup};
 use stellaclaw::plugins::stop::stop;
 use stellaclaw::plugins::{
-    self, CallContext, CallError, ErrorKind, Output, Places, Plugins, SessionInfo, SessionKind, SessionPort, Tool, ToolCall,
+    self, CallContext, CallError, ErrorKind, Handed, Output, Places, Plugins, SessionInfo, SessionKind, SessionPort, Tool, ToolCall,
 };
 use stellaclaw::store;
 use stellaclaw::workdir::WorkDir;
@@ -63,6 +63,7 @@ pub fn context(workspace: &Path) -> CallContext {
         places: Places { workspace: workspace.to_owned(), shared: None, mounts: Vec::new() },
         port: Arc::new(Nobody),
         store: None,
+        blobs: Handed::default(),
     }
 }
 

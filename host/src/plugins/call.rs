@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows wasm; the contract's own types become these in `convert`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -129,6 +131,27 @@ pub struct CallContext {
     pub port: Arc<dyn SessionPort>,
     /// Where the plugin keeps its own values; none outside a host.
     pub store: Option<Store>,
+    /// What it may send of what the host keeps.
+    pub blobs: Handed,
+}
+
+/// The blobs that a call was handed: it names them, and the host puts their bytes into what the call sends. No other name
+/// means anything to it. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Handed(Arc<BTreeMap<String, Bytes>>);
+
+impl Handed {
+    /// The bytes of a blob, if this call was handed it.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Bytes> {
+        self.0.get(id)
+    }
+}
+
+impl FromIterator<(String, Bytes)> for Handed {
+    fn from_iter<I: IntoIterator<Item = (String, Bytes)>>(blobs: I) -> Self {
+        Self(Arc::new(blobs.into_iter().collect()))
+    }
 }
 
 /// One tool call.

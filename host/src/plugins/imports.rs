@@ -10,6 +10,7 @@ mod deltas;
 pub mod filesystem;
 pub mod http;
 mod log;
+mod pieces;
 mod secrets;
 mod settings;
 mod storage;

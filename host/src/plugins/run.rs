@@ -323,7 +323,9 @@ impl Inner {
             let value = secrets.get(slot)?.clone();
             Some(SlotGrant { slot: slot.clone(), secret: value, origins: secret.origins.clone() })
         });
-        let http = HttpContext::new(self.http.clone(), &grant.plugin, grant.http.clone(), slots.collect(), redactor.clone(), stop.clone());
+        let blobs = session.as_ref().map(|(_, context)| context.blobs.clone()).unwrap_or_default();
+        let (slots, origins) = (slots.collect(), grant.http.clone());
+        let http = HttpContext::new(self.http.clone(), &grant.plugin, origins, slots, redactor.clone(), blobs, stop.clone());
         let call = Call {
             secrets,
             redactor,

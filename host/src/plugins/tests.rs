@@ -130,6 +130,7 @@ impl Session {
             places: Places { workspace: self.workspace.path().to_owned(), shared: None, mounts: Vec::new() },
             port: self.listener.clone(),
             store: self.store.clone(),
+            blobs: Handed::default(),
         }
     }
 

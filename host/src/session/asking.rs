@@ -19,7 +19,7 @@ use crate::config;
 use crate::crash;
 use crate::limits::STOP_GRACE;
 use crate::plugins::stop::{Stop, stop};
-use crate::plugins::{CallContext, Catalog, Plugins};
+use crate::plugins::{CallContext, Catalog, Handed, Plugins};
 
 /// What came of a request.
 pub(super) struct Answered {
@@ -66,6 +66,7 @@ impl Asking {
                 places: caller.places.clone(),
                 port: Arc::new(port),
                 store: Some(deps.store.clone()),
+                blobs: Handed::default(),
             };
             let preview = Arc::new(Mutex::new(Preview::new(&deps.redactor)));
             let (live, watched, shown) = (caller.live.clone(), signal.clone(), preview.clone());

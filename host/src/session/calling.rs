@@ -18,7 +18,7 @@ use crate::clock;
 use crate::crash;
 use crate::ids::{CallId, ConversationId, SessionId};
 use crate::plugins::stop::{Stop, stop};
-use crate::plugins::{CallContext, CallError, ErrorKind, Output, OutputPart, Places, Plugins, SessionInfo, Tool, ToolCall};
+use crate::plugins::{CallContext, CallError, ErrorKind, Handed, Output, OutputPart, Places, Plugins, SessionInfo, Tool, ToolCall};
 use crate::secrets::Redactor;
 
 /// The running calls of a session.
@@ -87,6 +87,7 @@ impl Calls {
                         places: caller.places.clone(),
                         port: std::sync::Arc::new(port),
                         store: Some(deps.store.clone()),
+                        blobs: Handed::default(),
                     };
                     let asked = ToolCall { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone(), attempt };
                     deps.plugins.run_tool(tool, asked, context, signal).await

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::chat::Modality;
 use crate::ids::{CallId, ConversationId, SessionId};
-use crate::plugins::{CallContext, CallError, ErrorKind, Places, SessionInfo, SessionKind, SessionPort};
+use crate::plugins::{CallContext, CallError, ErrorKind, Handed, Places, SessionInfo, SessionKind, SessionPort};
 
 /// The context of a call that sees `workspace` and nothing else.
 pub(in crate::cli) fn context(workspace: PathBuf) -> CallContext {
@@ -19,6 +19,7 @@ pub(in crate::cli) fn context(workspace: PathBuf) -> CallContext {
         places: Places { workspace, shared: None, mounts: Vec::new() },
         port: Arc::new(Nobody),
         store: None,
+        blobs: Handed::default(),
     }
 }
 

@@ -8,8 +8,10 @@
 //! - Imports that wait say so, and return `cancelled` when the call is being stopped. Dropping the future ends the
 //!   request: nothing goes on behind it.
 //!
-//! What it does not do: proxies, cookies, caching, uploads written while they are sent, pieces kept as blobs. An origin
-//! that stores what it receives and gives it back in a form of its own can show a secret to the guest.
+//! - Blobs go out by name: the guest never has their bytes, and names only those that its call was handed.
+//!
+//! What it does not do: proxies, cookies, caching. An origin that stores what it receives and gives it back in a form of its
+//! own can show a secret to the guest, or the bytes of a blob.
 
 mod body;
 mod client;
@@ -17,17 +19,20 @@ mod exchange;
 mod request;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use stellaclaw_bindings::http::{Host, HostResponse, HostUpload, Request, Response, Upload};
 use stellaclaw_bindings::types::{Error, ErrorKind};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::limits;
+use crate::plugins::call::Handed;
 use crate::plugins::policy::net::OriginGrant;
 use crate::plugins::stop::StopSignal;
 use crate::secrets::{Redactor, Secret};
 use body::Body;
 pub use client::{HttpClient, Lookup};
+use upload::Sending;
 
 /// The state of a store that has HTTP.
 pub trait HasHttp: Send {
@@ -55,9 +60,10 @@ pub struct HttpContext {
     origins: Vec<OriginGrant>,
     slots: Vec<SlotGrant>,
     redactor: Redactor,
+    blobs: Handed,
     stop: StopSignal,
-    /// Responses that are open.
-    responses: usize,
+    /// Responses and uploads that are open.
+    open: usize,
 }
 
 impl HttpContext {
@@ -69,9 +75,18 @@ impl HttpContext {
         origins: Vec<OriginGrant>,
         slots: Vec<SlotGrant>,
         redactor: Redactor,
+        blobs: Handed,
         stop: StopSignal,
     ) -> Self {
-        Self { client, plugin: plugin.to_owned(), origins, slots, redactor, stop, responses: 0 }
+        Self { client, plugin: plugin.to_owned(), origins, slots, redactor, blobs, stop, open: 0 }
+    }
+
+    fn has_room(&self) -> Result<(), Error> {
+        if self.open < limits::OPEN_RESPONSES {
+            return Ok(());
+        }
+        let message = format!("a call has at most {} responses and uploads open; drop one that was read", limits::OPEN_RESPONSES);
+        Err(error(ErrorKind::Unavailable, message))
     }
 }
 
@@ -106,11 +121,15 @@ fn body(response: &Resource<Response>) -> Resource<Body> {
     Resource::new_own(response.rep())
 }
 
+/// As for [`body`].
+fn sending(upload: &Resource<Upload>) -> Resource<Sending> {
+    Resource::new_own(upload.rep())
+}
+
 impl Host for HttpView<'_> {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Resource<Response>, Error>> {
-        if self.http.responses >= limits::OPEN_RESPONSES {
-            let message = format!("a call has at most {} responses open; drop one that was read", limits::OPEN_RESPONSES);
-            return Ok(Err(error(ErrorKind::Unavailable, message)));
+        if let Err(full) = self.http.has_room() {
+            return Ok(Err(full));
         }
         let sent = match request::prepare(self.http, request) {
             Ok(prepared) => unless_stopped(&self.http.stop, exchange::exchange(self.http, prepared)).await,
@@ -119,15 +138,22 @@ impl Host for HttpView<'_> {
         match sent {
             Ok(answer) => {
                 let response = Resource::new_own(self.table.push(answer)?.rep());
-                self.http.responses += 1;
+                self.http.open += 1;
                 Ok(Ok(response))
             }
             Err(failed) => Ok(Err(failed)),
         }
     }
 
-    async fn open_upload(&mut self, _: Request, _: Option<u64>) -> wasmtime::Result<Result<Resource<Upload>, Error>> {
-        Ok(Err(no_uploads()))
+    async fn open_upload(&mut self, request: Request, length: Option<u64>) -> wasmtime::Result<Result<Resource<Upload>, Error>> {
+        match self.http.has_room().and_then(|()| Sending::open(self.http, request, length)) {
+            Ok(upload) => {
+                let upload = Resource::new_own(self.table.push(upload)?.rep());
+                self.http.open += 1;
+                Ok(Ok(upload))
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 }
 
@@ -151,25 +177,32 @@ impl HostResponse for HttpView<'_> {
 
     async fn drop(&mut self, response: Resource<Response>) -> wasmtime::Result<()> {
         self.table.delete(body(&response))?;
-        self.http.responses = self.http.responses.saturating_sub(1);
+        self.http.open = self.http.open.saturating_sub(1);
         Ok(())
     }
 }
 
 impl HostUpload for HttpView<'_> {
-    async fn write(&mut self, _: Resource<Upload>, _: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
-        Ok(Err(no_uploads()))
+    async fn write(&mut self, upload: Resource<Upload>, data: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
+        let upload = self.table.get_mut(&sending(&upload))?;
+        Ok(unless_stopped(&self.http.stop, upload.write(self.http, data)).await)
     }
 
-    async fn finish(&mut self, _: Resource<Upload>) -> wasmtime::Result<Result<Resource<Response>, Error>> {
-        Ok(Err(no_uploads()))
+    async fn finish(&mut self, upload: Resource<Upload>) -> wasmtime::Result<Result<Resource<Response>, Error>> {
+        let upload = self.table.delete(sending(&upload))?;
+        match unless_stopped(&self.http.stop, upload.finish(self.http)).await {
+            // It takes the place of its upload.
+            Ok(answer) => Ok(Ok(Resource::new_own(self.table.push(answer)?.rep()))),
+            Err(failed) => {
+                self.http.open = self.http.open.saturating_sub(1);
+                Ok(Err(failed))
+            }
+        }
     }
 
-    async fn drop(&mut self, _: Resource<Upload>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, upload: Resource<Upload>) -> wasmtime::Result<()> {
+        self.table.delete(sending(&upload))?;
+        self.http.open = self.http.open.saturating_sub(1);
         Ok(())
     }
-}
-
-fn no_uploads() -> Error {
-    error(ErrorKind::Unavailable, "http.open-upload is not served by this host; use http.send with the whole body")
 }

@@ -70,7 +70,7 @@ fn turn(request: &mut Prepared, status: StatusCode, next: Url) {
 }
 
 /// Which addresses the granted origin reaches; an error if there is none.
-fn reach(context: &HttpContext, method: &Method, url: &Url, redirected: bool) -> Result<Reach, Error> {
+pub(super) fn reach(context: &HttpContext, method: &Method, url: &Url, redirected: bool) -> Result<Reach, Error> {
     let granted = context.origins.iter().filter(|origin| origin.allows(method.as_str(), url));
     // The operator's word goes beyond the manifest's when both name the origin.
     let Some(reach) = granted.map(OriginGrant::reach).max_by_key(|reach| *reach != Reach::Public) else {
@@ -103,11 +103,25 @@ async fn one(
     at_home: bool,
     deadline: Instant,
 ) -> Result<reqwest::Response, Error> {
-    let failed = |failure: reqwest::Error| match blocked(&failure) {
-        Some(blocked) => error(ErrorKind::Denied, blocked.refusal(&context.plugin)),
-        None => describe(&context.redactor, failure, "send the request"),
-    };
-    let client = context.client.client(reach, request.connect).map_err(failed)?;
+    let body = request.body.as_ref().map(|body| reqwest::Body::wrap(body.body()));
+    let (client, sent) = outgoing(context, request, reach, at_home, body)?;
+    // The server may think for as long as it may be silent later.
+    let silence = request.connect.saturating_add(request.idle);
+    match tokio::time::timeout(silence.min(deadline.saturating_duration_since(Instant::now())), client.execute(sent)).await {
+        Ok(done) => done.map_err(|failure| failed(context, failure)),
+        Err(_) => Err(too_late(deadline, request.idle, request.total)),
+    }
+}
+
+/// The request as it leaves, with the credentials that may go where it goes.
+pub(super) fn outgoing(
+    context: &HttpContext,
+    request: &Prepared,
+    reach: Reach,
+    at_home: bool,
+    body: Option<reqwest::Body>,
+) -> Result<(reqwest::Client, reqwest::Request), Error> {
+    let client = context.client.client(reach, request.connect).map_err(|failure| failed(context, failure))?;
     let mut url = request.url.clone();
     let mut headers = request.headers.clone();
     if at_home && is_private_enough(&url) {
@@ -124,12 +138,15 @@ async fn one(
     }
     let mut sent = reqwest::Request::new(request.method.clone(), url);
     *sent.headers_mut() = headers;
-    *sent.body_mut() = request.body.clone().map(Into::into);
-    // The server may think for as long as it may be silent later.
-    let silence = request.connect.saturating_add(request.idle);
-    match tokio::time::timeout(silence.min(deadline.saturating_duration_since(Instant::now())), client.execute(sent)).await {
-        Ok(done) => done.map_err(failed),
-        Err(_) => Err(too_late(deadline, request.idle, request.total)),
+    *sent.body_mut() = body;
+    Ok((client, sent))
+}
+
+/// Why there is no answer.
+pub(super) fn failed(context: &HttpContext, failure: reqwest::Error) -> Error {
+    match blocked(&failure) {
+        Some(blocked) => error(ErrorKind::Denied, blocked.refusal(&context.plugin)),
+        None => describe(&context.redactor, failure, "send the request"),
     }
 }
 
@@ -161,7 +178,8 @@ fn location(from: &Url, response: &reqwest::Response) -> Option<Result<Url, Stri
     Some(next)
 }
 
-fn answer(context: &HttpContext, request: &Prepared, response: reqwest::Response, deadline: Instant) -> Result<Body, Error> {
+/// What the guest is given of an answer.
+pub(super) fn answer(context: &HttpContext, request: &Prepared, response: reqwest::Response, deadline: Instant) -> Result<Body, Error> {
     let headers = shown_headers(context, response.headers())?;
     // What reqwest could decode has lost this header; the rest would pass the redaction unread.
     let encoding = response.headers().get(CONTENT_ENCODING).filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));

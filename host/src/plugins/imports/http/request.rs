@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use stellaclaw_bindings::chat::Timeouts;
-use stellaclaw_bindings::http::{Credential, Piece, Place, Request};
+use stellaclaw_bindings::http::{Credential, Place, Request};
 use stellaclaw_bindings::types::{Error, ErrorKind};
 use url::Url;
 
 use super::{HttpContext, SlotGrant, error};
 use crate::limits;
+use crate::plugins::imports::pieces::Pieces;
 use crate::plugins::policy::net::is_loopback;
 
 /// Headers that belong to the connection or to the host. `accept-encoding`: an encoding the host cannot read would hide
@@ -40,7 +40,8 @@ pub(super) struct Prepared {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
-    pub body: Option<Bytes>,
+    /// None: it has none.
+    pub body: Option<Pieces>,
     pub credentials: Vec<Prefilled>,
     pub redirects: u8,
     pub connect: Duration,
@@ -84,7 +85,7 @@ pub(super) fn prepare(context: &HttpContext, request: Request) -> Result<Prepare
     for credential in request.credentials {
         credentials.push(prefill(context, credential, &url, &headers)?);
     }
-    let body = body(request.body)?;
+    let body = if request.body.is_empty() { None } else { Some(Pieces::resolve(&context.blobs, request.body)?) };
     let timeouts = request.timeouts.unwrap_or(Timeouts { connect: 0, idle: 0, total: 0 });
     let or = |millis: u64, default: Duration| if millis == 0 { default } else { Duration::from_millis(millis).min(limits::HTTP_TIME_MAX) };
     Ok(Prepared {
@@ -183,22 +184,4 @@ fn header(name: &str, value: &str) -> Result<Form, Error> {
         .map_err(|_| error(ErrorKind::Invalid, "the secret has a control character and cannot be put in a header"))?;
     value.set_sensitive(true);
     Ok(Form::Header(name, value))
-}
-
-fn body(pieces: Vec<Piece>) -> Result<Option<Bytes>, Error> {
-    let mut whole: Option<Vec<u8>> = None;
-    for piece in pieces {
-        let Piece::Bytes(bytes) = piece else {
-            return Err(error(ErrorKind::Unavailable, "this host keeps no blobs yet; send the bytes themselves"));
-        };
-        match &mut whole {
-            Some(whole) => whole.extend_from_slice(&bytes),
-            None => whole = Some(bytes),
-        }
-        let length = whole.as_ref().map_or(0, Vec::len);
-        if length > limits::REQUEST_BYTES {
-            return Err(error(ErrorKind::TooLarge, format!("the body has over {} bytes", limits::REQUEST_BYTES)));
-        }
-    }
-    Ok(whole.map(Bytes::from))
 }

@@ -10,6 +10,8 @@ use stellaclaw_bindings::http::{BlobPiece, Credential, Encoding, Piece, Place};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+mod uploads;
+
 use super::*;
 use crate::limits;
 use crate::plugins::policy::net::NamedBy;
@@ -91,6 +93,9 @@ impl Server {
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    if head.contains("transfer-encoding: chunked") {
+        return body.ends_with("0\r\n\r\n");
+    }
     let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok()).unwrap_or(0);
     body.len() >= length
 }
@@ -119,7 +124,8 @@ impl Call {
         let redactor = Redactor::new([&secret]);
         let (stop, signal) = stop();
         let slots = vec![SlotGrant { slot: "api-key".to_owned(), secret, origins: slot_origins }];
-        Self { http: HttpContext::new(client, "tools-test", origins, slots, redactor, signal), table: ResourceTable::new(), stop }
+        let http = HttpContext::new(client, "tools-test", origins, slots, redactor, Handed::default(), signal);
+        Self { http, table: ResourceTable::new(), stop }
     }
 
     fn view(&mut self) -> HttpView<'_> {
@@ -192,6 +198,23 @@ async fn a_body_is_read_in_pieces_to_its_end() {
         seen[0].starts_with("POST /x?y=1 HTTP/1.1\r\n") && seen[0].contains("x-one: 1") && seen[0].ends_with("\r\n\r\nabcd"),
         "{seen:?}"
     );
+}
+
+#[tokio::test]
+async fn blobs_go_out_by_name_and_again_after_a_redirect() {
+    let home = Server::start(vec![vec![Say::Text(redirect(307, "/there"))], vec![Say::Text(answer("done"))]]).await;
+    let mut call = Call::new(vec![home.origin()], vec![]);
+    call.http.blobs = [("sha256:aa".to_owned(), bytes::Bytes::from_static(b"picture"))].into_iter().collect();
+    let blob = |encoding| Piece::Blob(BlobPiece { blob: "sha256:aa".to_owned(), encoding });
+    let own = |text: &str| Piece::Bytes(text.as_bytes().to_vec());
+    let body = vec![own("{\"url\":\""), blob(Encoding::Base64), own("\"}"), blob(Encoding::Raw)];
+    let request = Request { method: "POST".to_owned(), body, redirects: 1, ..get(home.url("/here")) };
+    let response = call.send(request).await.unwrap();
+    assert_eq!(call.all(&response).await.unwrap(), "done");
+    for (seen, path) in home.seen().iter().zip(["/here", "/there"]) {
+        assert!(seen.starts_with(&format!("POST {path} ")) && seen.ends_with("\r\n\r\n{\"url\":\"cGljdHVyZQ==\"}picture"), "{seen}");
+        assert!(seen.contains("content-length: 29\r\n") && !seen.contains("chunked"), "{seen}");
+    }
 }
 
 #[tokio::test]
@@ -427,8 +450,7 @@ async fn malformed_requests_are_refused_before_anything_is_sent() {
     let large = Request { body: vec![Piece::Bytes(vec![0; limits::REQUEST_BYTES]), Piece::Bytes(vec![0])], ..get("https://a.example/") };
     assert_eq!(call.refusal(large).await.0, ErrorKind::TooLarge);
     let blob = Piece::Blob(BlobPiece { blob: "sha256:0".to_owned(), encoding: Encoding::Raw });
-    assert_eq!(call.refusal(Request { body: vec![blob], ..get("https://a.example/") }).await.0, ErrorKind::Unavailable);
-    assert_eq!(call.view().open_upload(get("https://a.example/"), None).await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(call.refusal(Request { body: vec![blob], ..get("https://a.example/") }).await.0, ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -563,7 +585,7 @@ async fn a_call_has_only_so_many_responses_open() {
         open.push(call.send(get(home.url("/"))).await.unwrap());
     }
     let (kind, message) = call.refusal(get(home.url("/"))).await;
-    assert_eq!((kind, message.contains("16 responses open")), (ErrorKind::Unavailable, true), "{message}");
+    assert_eq!((kind, message.contains("16 responses and uploads open")), (ErrorKind::Unavailable, true), "{message}");
     HostResponse::drop(&mut call.view(), open.remove(0)).await.unwrap();
     call.send(get(home.url("/"))).await.unwrap();
 }
