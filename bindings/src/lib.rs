@@ -2,7 +2,8 @@
 //!
 //! A crate of its own so that an edit in the host does not expand the macros again. Nothing is written by hand here
 //! except the choice of worlds: one for what a component may import, then one per thing a component can be. The export
-//! worlds share the types of the first, so a value that one component returns can be handed to another unchanged.
+//! worlds share the types of the first, so a value that one component returns can be handed to another unchanged. What can be
+//! imported as well as exported has a world with its export alone: the macro does not take both.
 //!
 //! Every import is `async` and may trap; every export is called `async` (on a fiber), while the guest's code is ordinary
 //! blocking code.
@@ -39,6 +40,11 @@ pub mod tool_plugin {
             "stellaclaw:plugin/settings": crate::imports::stellaclaw::plugin::settings,
             "stellaclaw:plugin/storage": crate::imports::stellaclaw::plugin::storage,
             "stellaclaw:plugin/conversation": crate::imports::stellaclaw::plugin::conversation,
+            "stellaclaw:plugin/models": crate::imports::stellaclaw::plugin::models,
+            "stellaclaw:plugin/search-types": crate::imports::stellaclaw::plugin::search_types,
+            "stellaclaw:plugin/web-search": crate::imports::stellaclaw::plugin::web_search,
+            "stellaclaw:plugin/image-types": crate::imports::stellaclaw::plugin::image_types,
+            "stellaclaw:plugin/images": crate::imports::stellaclaw::plugin::images,
         },
     });
 }
@@ -60,10 +66,60 @@ pub mod provider_plugin {
             "stellaclaw:plugin/settings": crate::imports::stellaclaw::plugin::settings,
             "stellaclaw:plugin/storage": crate::imports::stellaclaw::plugin::storage,
             "stellaclaw:plugin/conversation": crate::imports::stellaclaw::plugin::conversation,
+            "stellaclaw:plugin/models": crate::imports::stellaclaw::plugin::models,
+            "stellaclaw:plugin/search-types": crate::imports::stellaclaw::plugin::search_types,
+            "stellaclaw:plugin/web-search": crate::imports::stellaclaw::plugin::web_search,
+            "stellaclaw:plugin/image-types": crate::imports::stellaclaw::plugin::image_types,
+            "stellaclaw:plugin/images": crate::imports::stellaclaw::plugin::images,
         },
     });
 }
 
-pub use imports::stellaclaw::plugin::{chat, conversation, deltas, http, log, secrets, settings, storage, types};
+/// A component that says which models an account can use.
+pub mod model_list_plugin {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "host:exports/model-list-export",
+        inline: "package host:exports; world model-list-export { export stellaclaw:plugin/model-list@0.1.0; }",
+        exports: { default: async },
+        with: {
+            "stellaclaw:plugin/types": crate::imports::stellaclaw::plugin::types,
+            "stellaclaw:plugin/chat": crate::imports::stellaclaw::plugin::chat,
+        },
+    });
+}
+
+/// A component that searches the web.
+pub mod search_plugin {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "host:exports/search-export",
+        inline: "package host:exports; world search-export { export stellaclaw:plugin/web-search@0.1.0; }",
+        exports: { default: async },
+        with: {
+            "stellaclaw:plugin/types": crate::imports::stellaclaw::plugin::types,
+            "stellaclaw:plugin/search-types": crate::imports::stellaclaw::plugin::search_types,
+        },
+    });
+}
+
+/// A component that draws.
+pub mod image_plugin {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "host:exports/image-export",
+        inline: "package host:exports; world image-export { export stellaclaw:plugin/images@0.1.0; }",
+        exports: { default: async },
+        with: {
+            "stellaclaw:plugin/types": crate::imports::stellaclaw::plugin::types,
+            "stellaclaw:plugin/image-types": crate::imports::stellaclaw::plugin::image_types,
+        },
+    });
+}
+
+pub use imports::stellaclaw::plugin::{
+    chat, conversation, deltas, http, image_types, images, log, models, search_types, secrets, settings, storage, types, web_search,
+};
+pub use model_list_plugin::exports::stellaclaw::plugin::model_list;
 pub use provider_plugin::exports::stellaclaw::plugin::provider;
 pub use tool_plugin::exports::stellaclaw::plugin::tools;

@@ -195,6 +195,34 @@ pub struct Request {
     pub service_tier: Option<String>,
     /// How long the vendor is to keep what it reads.
     pub cache_ttl_ms: Option<u64>,
+    /// The JSON Schema of an answer that is to be JSON, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_schema: Option<String>,
+}
+
+impl Request {
+    /// One question in words, outside of any history.
+    #[must_use]
+    pub fn question(id: String, session: String, text: String) -> Self {
+        let message =
+            Message { id: id.clone(), role: Role::User, phase: None, origin: None, pieces: vec![Piece::text(text)], cache_break: false };
+        Self {
+            id,
+            turn: session.clone(),
+            session,
+            system: Vec::new(),
+            messages: vec![message],
+            tools: Vec::new(),
+            parallel_tools: false,
+            max_output: None,
+            temperature: None,
+            effort: None,
+            reasoning_summary: None,
+            service_tier: None,
+            cache_ttl_ms: None,
+            response_schema: None,
+        }
+    }
 }
 
 /// Tokens, each counted once: input = uncached + cache read + cache write.

@@ -8,6 +8,7 @@
 mod current;
 pub mod environment;
 mod error;
+mod helpers;
 mod model;
 mod raw;
 mod resolve;
@@ -26,6 +27,7 @@ use crate::limits;
 
 pub use current::Current;
 pub use error::{ConfigError, Problem};
+pub use helpers::{Helper, Helpers, Role};
 pub use model::{AudioLimits, ImageLimits, Model, PdfLimits, Price, Retry};
 pub(crate) use resolve::{is_host_of, is_name, parse_origin};
 
@@ -222,25 +224,6 @@ pub struct Session {
     /// A long history is compacted shortly before the vendor's cache of it would expire.
     pub compact_idle: bool,
     pub helpers: Helpers,
-}
-
-/// `[session.helpers]`: who does what a session's own model cannot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Helpers {
-    pub image: Option<Helper>,
-    pub pdf: Option<Helper>,
-    pub audio: Option<Helper>,
-    pub search: Option<Helper>,
-    pub image_generation: Option<Helper>,
-}
-
-/// Who serves a role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Helper {
-    /// The session's own model, where it can.
-    Own,
-    /// The alias of a model.
-    Model(String),
 }
 
 impl Config {

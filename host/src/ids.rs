@@ -78,6 +78,15 @@ impl CallId {
     pub fn derive(session: SessionId, turn: TurnId, step: u32, index: usize) -> Self {
         Self(format!("{session}.{turn}.{step}.{index}"))
     }
+
+    /// The turn and step it belongs to, also of what is derived alike: a model request is named `<session>.<turn>.<step>`.
+    #[must_use]
+    pub fn place(name: &str) -> Option<(TurnKey, u32)> {
+        let mut parts = name.splitn(4, '.');
+        let mut part = || parts.next();
+        let (session, turn, step) = (part()?, part()?, part()?);
+        Some((TurnKey { session: session.parse().ok()?, turn: turn.parse().ok()? }, step.parse().ok()?))
+    }
 }
 
 impl fmt::Display for CallId {
@@ -99,5 +108,7 @@ mod tests {
         assert_eq!((key.to_string().as_str(), "s4.t9".parse()), ("s4.t9", Ok(key)));
         assert!(["s4", "s4.t", "t9.s4", "s4.t9.2"].iter().all(|text| text.parse::<TurnKey>().is_err()));
         assert_eq!(CallId::derive(SessionId(4), TurnId(9), 2, 0).0, "s4.t9.2.0");
+        assert_eq!((CallId::place("s4.t9.2.0"), CallId::place("s4.t9.2")), (Some((key, 2)), Some((key, 2))));
+        assert_eq!((CallId::place("s4.t9"), CallId::place("cli.1.1.0")), (None, None));
     }
 }

@@ -70,6 +70,25 @@ pub const PREVIEW_ITEMS: usize = 4096;
 /// The line for the person who watches.
 pub const SUMMARY_BYTES: usize = 200;
 
+// ── Components that ask others ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Components that one call goes through: one that asks another, which asks another.
+pub const HELPER_DEPTH: usize = 3;
+/// Times that one call, with all that it asks for help, may ask.
+pub const HELPER_CALLS: u32 = 32;
+/// Calls that wait for another component at the same time. Each holds one of [`CALL_THREADS_MAX`]; those that answer need some, too.
+pub const HELPERS_WAITING: usize = 64;
+/// Results of one search, whoever asks.
+pub const SEARCH_HITS: u32 = 200;
+/// The text of a query or of a prompt.
+pub const HELPER_TEXT_BYTES: usize = 256 << 10;
+/// Images that one call gives or gets.
+pub const IMAGES: usize = 16;
+/// One image by value. The contract says it, as it does the next one.
+pub const DRAWN_IMAGE_BYTES: usize = 8 << 20;
+/// All images that one call gives or gets.
+pub const DRAWN_BYTES: usize = 12 << 20;
+
 // ── Files of one call ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Bytes that one call may write.

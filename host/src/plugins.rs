@@ -23,6 +23,7 @@ mod engine;
 pub mod fuzz;
 mod grants;
 mod guard;
+mod helpers;
 pub mod imports;
 mod inspect;
 mod instance;
@@ -51,6 +52,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::config::{self, Current};
 use crate::secrets::Redactor;
@@ -64,6 +66,7 @@ use imports::http::HttpClient;
 use load::{Code, Plugin};
 use policy::paths::Guarded;
 use reload::{Rounds, Snapshot};
+use run::Terms;
 use schema::Schemas;
 use stop::StopSignal;
 use threads::Threads;
@@ -80,7 +83,11 @@ pub use grants::file::GrantsError;
 pub use inspect::{Imports, InspectError, Inspection};
 pub use pack::{PackError, pack};
 pub use reload::unknown_names;
+pub use run::DrawingOrder;
 pub use status::{Kind, PluginStatus, Source, State};
+pub use stellaclaw_bindings::image_types as image;
+pub use stellaclaw_bindings::model_list::Entry as AccountModel;
+pub use stellaclaw_bindings::search_types as search;
 
 /// What [`Plugins::start`] needs to know.
 #[derive(Debug, Clone)]
@@ -134,6 +141,8 @@ struct Inner {
     redactor: OnceLock<Redactor>,
     /// Time that sandboxes have lived, all together.
     busy_nanos: AtomicU64,
+    /// Calls that wait for other components.
+    helping: Semaphore,
 }
 
 impl Plugins {
@@ -177,6 +186,7 @@ impl Plugins {
             redactor: OnceLock::new(),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
             busy_nanos: AtomicU64::new(0),
+            helping: Semaphore::new(limits::HELPERS_WAITING),
         };
         let inner = Arc::new(inner);
         inner.load();
@@ -302,7 +312,63 @@ impl Plugins {
         stop: StopSignal,
         on_delta: OnDelta,
     ) -> Result<chat::Completion, chat::Failure> {
-        self.inner.complete(model, request, context, stop, on_delta).await
+        self.inner.complete(model, request, Terms::plain(&request.id, context, stop), on_delta).await
+    }
+
+    /// The models that the account of an entry can use, as its component says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::complete`]; `model-not-found` for a component that cannot say.
+    pub async fn account_models(
+        &self,
+        model: &config::Model,
+        context: CallContext,
+        stop: StopSignal,
+    ) -> Result<Vec<AccountModel>, chat::Failure> {
+        self.inner.account_models(model, Terms::plain("models", context, stop)).await
+    }
+
+    /// Has the component of `model` search the web.
+    ///
+    /// # Errors
+    ///
+    /// The component's own, or the host's for a trap, a timeout, a stop, or a component that cannot serve.
+    pub async fn search(
+        &self,
+        model: &config::Model,
+        query: search::Query,
+        context: CallContext,
+        stop: StopSignal,
+    ) -> Result<Vec<search::Hit>, CallError> {
+        self.inner.search(model, query, Terms::plain("search", context, stop)).await
+    }
+
+    /// Has the component of `model` draw, or change images.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::search`].
+    pub async fn draw(
+        &self,
+        model: &config::Model,
+        order: DrawingOrder,
+        context: CallContext,
+        stop: StopSignal,
+    ) -> Result<image::Drawing, CallError> {
+        self.inner.draw(model, order, Terms::plain("drawing", context, stop)).await
+    }
+
+    /// What the component of a model is; nothing where none serves.
+    #[must_use]
+    pub fn kinds(&self, model: &config::Model) -> Vec<Kind> {
+        self.inner.plugin(&model.provider).map(|plugin| plugin.status().kinds).unwrap_or_default()
+    }
+
+    /// The words of the helper roles that somebody serves for a session with the model `own`, sorted.
+    #[must_use]
+    pub fn helpers(&self, config: &config::Config, own: Option<&config::Model>) -> Vec<String> {
+        self.inner.helper_words(config, own)
     }
 
     /// How long sandboxes have lived since the start, all together: what a turn took beyond it is the host's own.

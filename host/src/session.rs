@@ -109,6 +109,6 @@ impl Deps {
 
     fn session_info(&self, kind: SessionKind, model: Option<&config::Model>) -> SessionInfo {
         let reads = model.map_or_else(|| vec![crate::chat::Modality::Text], |model| model.reads.clone());
-        SessionInfo { kind, reads, helpers: Vec::new() }
+        SessionInfo { kind, reads, helpers: self.plugins.helpers(&self.config.get(), model) }
     }
 }

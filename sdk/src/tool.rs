@@ -117,6 +117,9 @@ fn parameters<T: JsonSchema>() -> (String, Value) {
 /// |---|---|---|
 /// | `tools` | the tools, `[Type, …]` | none |
 /// | `provider` | the [`crate::Provider`] | none |
+/// | `model_list` | the [`crate::ModelList`] | none |
+/// | `search` | the [`crate::WebSearch`] | none |
+/// | `images` | the [`crate::Images`] | none |
 /// | `fs` | mounts the plugin asks for: `["workspace:rw"]` | none |
 /// | `http` | origins it asks for: `["https://api.example.com"]` | none |
 /// | `slots` | secrets it can use and where: `["api-key" => ["https://api.example.com"]]` | none |
@@ -130,6 +133,9 @@ macro_rules! plugin {
     (
         $(tools: [$($tool:ident $(as $name:literal)?),* $(,)?] $(,)?)?
         $(provider: $provider:ident $(,)?)?
+        $(model_list: $model_list:ident $(,)?)?
+        $(search: $search:ident $(,)?)?
+        $(images: $images:ident $(,)?)?
         $(fs: [$($fs:literal),* $(,)?] $(,)?)?
         $(http: [$($http:literal),* $(,)?] $(,)?)?
         $(slots: [$($slot:literal => [$($origin:literal),* $(,)?]),* $(,)?] $(,)?)?
@@ -168,6 +174,9 @@ macro_rules! plugin {
             struct Component;
             $crate::__export_tools!($([$($tool $(as $name)?),*])?);
             $crate::__export_provider!($($provider)?);
+            $crate::__export_model_list!($($model_list)?);
+            $crate::__export_search!($($search)?);
+            $crate::__export_images!($($images)?);
         }
     };
 }
@@ -250,6 +259,57 @@ macro_rules! __export_provider {
         }
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::provider_plugin::export_provider!(Component with_types_in $crate::bindings::provider_plugin);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_model_list {
+    () => {};
+    ($list:ident) => {
+        #[cfg(target_arch = "wasm32")]
+        impl $crate::bindings::model_list_plugin::exports::stellaclaw::plugin::model_list::Guest for Component {
+            fn models(account: $crate::chat::Model) -> Result<Vec<$crate::model_list::Entry>, $crate::chat::Failure> {
+                <$list as $crate::ModelList>::models(&account)
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::model_list_plugin::export_model_list!(Component with_types_in $crate::bindings::model_list_plugin);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_search {
+    () => {};
+    ($search:ident) => {
+        #[cfg(target_arch = "wasm32")]
+        impl $crate::bindings::search_plugin::exports::stellaclaw::plugin::web_search::Guest for Component {
+            fn search(query: $crate::web_search::Query) -> Result<Vec<$crate::web_search::Hit>, $crate::Error> {
+                <$search as $crate::WebSearch>::search(&query)
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::search_plugin::export_search!(Component with_types_in $crate::bindings::search_plugin);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_images {
+    () => {};
+    ($images:ident) => {
+        #[cfg(target_arch = "wasm32")]
+        impl $crate::bindings::image_plugin::exports::stellaclaw::plugin::images::Guest for Component {
+            fn generate(prompt: $crate::images::Prompt) -> Result<$crate::images::Drawing, $crate::Error> {
+                <$images as $crate::Images>::generate(&prompt)
+            }
+            fn edit(prompt: $crate::images::EditPrompt) -> Result<$crate::images::Drawing, $crate::Error> {
+                <$images as $crate::Images>::edit(&prompt)
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::image_plugin::export_images!(Component with_types_in $crate::bindings::image_plugin);
     };
 }
 

@@ -31,6 +31,12 @@ impl SessionPort for Nobody {
         Ok(())
     }
     fn progress(&self, _call: &CallId, _text: String) {}
+    fn may_spend(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        async { Ok(()) }.boxed()
+    }
+    fn spent<'a>(&'a self, _alias: &'a str, _usage: stellaclaw::chat::Usage) -> BoxFuture<'a, Result<(), CallError>> {
+        async { Ok(()) }.boxed()
+    }
     fn status(&self) -> Result<Value, CallError> {
         Ok(Value::Null)
     }
@@ -62,6 +68,7 @@ pub fn context(workspace: &Path) -> CallContext {
         info: info(),
         places: Places { workspace: workspace.to_owned(), shared: None, mounts: Vec::new() },
         port: Arc::new(Nobody),
+        model: None,
         store: None,
         blobs: Handed::default(),
     }

@@ -68,6 +68,7 @@ fn request() -> Request {
         reasoning_summary: None,
         service_tier: None,
         cache_ttl_ms: None,
+        response_schema: None,
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::chat::{Batching, Modality, Replay};
+use crate::chat::{Batching, Modality, Replay, Usage};
 use crate::ids::{CallId, ConversationId, SessionId};
 pub use crate::store::SessionKind;
 use crate::store::Store;
@@ -129,6 +129,8 @@ pub struct CallContext {
     pub info: SessionInfo,
     pub places: Places,
     pub port: Arc<dyn SessionPort>,
+    /// The alias of the session's own model; none outside a session.
+    pub model: Option<String>,
     /// Where the plugin keeps its own values; none outside a host.
     pub store: Option<Store>,
     /// What it may send of what the host keeps.
@@ -172,6 +174,10 @@ pub trait SessionPort: Send + Sync {
     fn plan(&self, steps: Vec<(String, String)>, note: Option<String>) -> Result<(), CallError>;
     /// Replaces the call's line in the progress panel.
     fn progress(&self, call: &CallId, text: String);
+    /// May the call have others do what costs? A refusal names the limit.
+    fn may_spend(&self) -> futures_util::future::BoxFuture<'_, Result<(), CallError>>;
+    /// Keeps what the model `alias` has used, which the call has asked. Durable when it returns.
+    fn spent<'a>(&'a self, alias: &'a str, usage: Usage) -> futures_util::future::BoxFuture<'a, Result<(), CallError>>;
     /// What `/status` shows.
     fn status(&self) -> Result<Value, CallError>;
 }

@@ -106,13 +106,12 @@ impl Check {
 
     fn surface(&mut self, surface: &Surface) {
         let manifest = &surface.manifest;
-        let is_provider = self.kinds.contains(&Kind::Provider);
         self.name.clone_from(&manifest.name);
         self.version.clone_from(&manifest.version);
         self.contract.clone_from(&manifest.contract);
         self.tools.clone_from(&manifest.tools);
         self.requests = inspect::requests(manifest);
-        self.warnings = grants::unmatched(surface, is_provider);
+        self.warnings = grants::unmatched(surface, &self.kinds);
         for (text, what) in [(&manifest.description, "description"), (&manifest.license, "license")] {
             if text.trim().is_empty() {
                 self.warnings.push(format!("its manifest has no {what}"));
@@ -194,7 +193,7 @@ mod tests {
         let refusals = refusals(&component(&[manifest_section(manifest)]), &mut check);
         let all = refusals.join("\n");
         for part in
-            ["exports neither", "tool name \"B\"", "the tool \"a\" twice", "requests.fs", "requests.http", "slots key", "settings: "]
+            ["exports none of", "tool name \"B\"", "the tool \"a\" twice", "requests.fs", "requests.http", "slots key", "settings: "]
         {
             assert!(all.contains(part), "{part} is not in {all}");
         }

@@ -2,7 +2,7 @@
 //!
 //! Going out is total. Coming in, what a guest said is cut to the contract's limits, and JSON that is none is dropped.
 
-use stellaclaw_bindings::{chat as wire, tools, types};
+use stellaclaw_bindings::{chat as wire, image_types, tools, types};
 
 use super::call::{CallError, ErrorKind, Output, OutputPart, SessionInfo, SessionKind};
 use crate::chat;
@@ -87,7 +87,6 @@ pub(super) fn replay(replay: tools::Replay) -> chat::Replay {
 
 /// `credential`: the slot that holds the model's key.
 pub(super) fn model(model: &config::Model, credential: Option<&str>) -> wire::Model {
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     wire::Model {
         alias: model.alias.clone(),
         id: model.id.clone(),
@@ -95,14 +94,15 @@ pub(super) fn model(model: &config::Model, credential: Option<&str>) -> wire::Mo
         credential: credential.map(str::to_owned),
         context_window: model.context_window,
         reads: model.reads.iter().copied().map(modality_out).collect(),
-        timeouts: wire::Timeouts {
-            connect: millis(model.connect_timeout),
-            idle: millis(model.idle_timeout),
-            total: millis(model.total_timeout),
-        },
+        timeouts: timeouts(model),
         options: options(model),
         ext: None,
     }
+}
+
+pub(super) fn timeouts(model: &config::Model) -> wire::Timeouts {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    wire::Timeouts { connect: millis(model.connect_timeout), idle: millis(model.idle_timeout), total: millis(model.total_timeout) }
 }
 
 /// A model's `options` as JSON text; an empty object where there are none.
@@ -124,7 +124,7 @@ pub(super) fn request(request: &chat::Request) -> wire::Request {
         temperature: request.temperature,
         effort: request.effort.clone(),
         reasoning_summary: request.reasoning_summary.clone(),
-        response_schema: None,
+        response_schema: request.response_schema.clone(),
         service_tier: request.service_tier.clone(),
         cache: Some(wire::Cache { key: request.session.clone(), ttl: request.cache_ttl_ms }),
         extra: None,
@@ -229,6 +229,47 @@ pub(super) fn failure(failure: wire::Failure) -> chat::Failure {
         usage: failure.usage.map(usage_in),
         raw: failure.raw.filter(|raw| raw.len() <= limits::FAILURE_RAW_BYTES).and_then(|raw| serde_json::from_str(&raw).ok()),
     }
+}
+
+/// A model's failure for whoever had it asked.
+pub(super) fn failure_as_error(failure: &chat::Failure) -> CallError {
+    use chat::FailureKind as Kind;
+    let kind = match failure.kind {
+        Kind::Denied => ErrorKind::Denied,
+        Kind::InvalidRequest | Kind::InvalidMedia | Kind::Policy => ErrorKind::Invalid,
+        Kind::ContextOverflow => ErrorKind::TooLarge,
+        Kind::RateLimit | Kind::UsageLimit | Kind::Quota => ErrorKind::RateLimited,
+        Kind::Timeout => ErrorKind::Timeout,
+        Kind::Cancelled => ErrorKind::Cancelled,
+        Kind::Protocol | Kind::ContinuationLost | Kind::Other => ErrorKind::Failed,
+        Kind::AuthExpired
+        | Kind::AuthInvalid
+        | Kind::Forbidden
+        | Kind::Overloaded
+        | Kind::Server
+        | Kind::Transport
+        | Kind::ModelNotFound => ErrorKind::Unavailable,
+    };
+    CallError { retry_after_ms: failure.retry_after_ms, ..CallError::new(kind, failure.message.clone()) }
+}
+
+/// What drawing has used, where the component says so: `{"usage": {"input", "output", "cost"}}` in `ext`.
+pub(super) fn drawing_usage(drawing: &image_types::Drawing) -> chat::Usage {
+    #[derive(Default, serde::Deserialize)]
+    struct Said {
+        #[serde(default)]
+        usage: Figures,
+    }
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Figures {
+        input: u64,
+        output: u64,
+        cost: Option<String>,
+    }
+    let said: Said = drawing.ext.as_deref().and_then(|ext| serde_json::from_str(ext).ok()).unwrap_or_default();
+    let Figures { input, output, cost } = said.usage;
+    chat::Usage { input_uncached: input, output, cost_micros: cost.as_deref().and_then(micros), ..chat::Usage::default() }
 }
 
 fn message_in(message: wire::Message) -> chat::Message {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use super::call::Places;
 use super::manifest::Surface;
 use super::policy::net::{NamedBy, OriginError, OriginGrant};
-use super::status::Source;
+use super::status::{Kind, Source};
 use crate::config::{self, FsGrant, FsGrantError, FsMount, SecretSource};
 
 /// The slot that a model entry's `api_key` fills.
@@ -232,11 +232,12 @@ pub(super) fn problems(surface: &Surface) -> Vec<GrantError> {
 }
 
 /// What of a manifest's requests and of its imports the other does not know.
-pub(super) fn unmatched(surface: &Surface, is_provider: bool) -> Vec<String> {
+pub(super) fn unmatched(surface: &Surface, kinds: &[Kind]) -> Vec<String> {
     let manifest = &surface.manifest;
     let (http, secrets, fs) = (imports(surface, HTTP), imports(surface, "stellaclaw:plugin/secrets"), imports(surface, "wasi:filesystem/"));
     let origins = manifest.requests.http.is_empty() && manifest.slots.iter().all(|slot| slot.origins.is_empty());
     // A model's `base_url` names an origin, too.
+    let has_entries = kinds.iter().any(|kind| kind.serves_models());
     let found = [
         (
             !fs && !manifest.requests.fs.is_empty(),
@@ -244,12 +245,15 @@ pub(super) fn unmatched(surface: &Surface, is_provider: bool) -> Vec<String> {
         ),
         (!http && !manifest.requests.http.is_empty(), "it asks for origins and does not import http: remove `http` from its manifest"),
         (
-            http && origins && !is_provider,
+            http && origins && !has_entries,
             "it imports http and asks for no origin: name those it needs in `http`, or each request is refused",
         ),
         (!http && !secrets && !manifest.slots.is_empty(), "it has slots for secrets and imports neither http nor secrets: remove them"),
         (secrets && manifest.slots.is_empty(), "it imports secrets and has no slot: there is no secret that it could use"),
-        (!is_provider && imports(surface, "stellaclaw:plugin/deltas"), "it imports deltas, which only a provider can use"),
+        (
+            !kinds.contains(&Kind::Provider) && imports(surface, "stellaclaw:plugin/deltas"),
+            "it imports deltas, which only a provider can use",
+        ),
     ];
     found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect()
 }

@@ -9,11 +9,14 @@ mod conversation;
 mod deltas;
 pub mod filesystem;
 pub mod http;
+mod images;
 mod log;
+mod models;
 mod pieces;
 mod secrets;
 mod settings;
 mod storage;
+mod web_search;
 
 use stellaclaw_bindings as contract;
 use wasmtime::component::{HasSelf, Linker};
@@ -38,7 +41,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     contract::secrets::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::settings::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::storage::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
-    contract::conversation::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    contract::conversation::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::models::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::search_types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::web_search::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::image_types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::images::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
 }
 
 /// Streams, clocks, random numbers, and a command line without arguments, variables or terminal.
@@ -70,3 +78,5 @@ fn refused(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 /// Interfaces of types alone.
 impl contract::types::Host for Guest {}
 impl contract::chat::Host for Guest {}
+impl contract::search_types::Host for Guest {}
+impl contract::image_types::Host for Guest {}

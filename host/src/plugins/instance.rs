@@ -19,6 +19,7 @@ use super::call::SessionPort;
 use super::grants::Grant;
 use super::imports::filesystem::{FileView, Files, HasFiles};
 use super::imports::http::{HasHttp, HttpContext, HttpView};
+use super::run::Helping;
 use super::stdio::Tail;
 use super::stop::StopSignal;
 use crate::ids::{CallId, ConversationId};
@@ -63,6 +64,8 @@ pub(super) struct InSession {
     /// None outside a host: then nothing is stored.
     pub store: Option<store::Store>,
     pub port: Arc<dyn SessionPort>,
+    /// How it asks other components.
+    pub helping: Helping,
 }
 
 /// The receiving end of `deltas.emit`.

@@ -3,7 +3,10 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use stellaclaw_bindings::CONTRACT_VERSION;
+use stellaclaw_bindings::image_plugin::ImageExportPre;
+use stellaclaw_bindings::model_list_plugin::ModelListExportPre;
 use stellaclaw_bindings::provider_plugin::ProviderPluginPre;
+use stellaclaw_bindings::search_plugin::SearchExportPre;
 use stellaclaw_bindings::tool_plugin::ToolPluginPre;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -19,6 +22,9 @@ pub(super) struct Linked {
     pub engine: Engine,
     pub tools: Option<ToolPluginPre<Guest>>,
     pub provider: Option<ProviderPluginPre<Guest>>,
+    pub model_list: Option<ModelListExportPre<Guest>>,
+    pub search: Option<SearchExportPre<Guest>>,
+    pub images: Option<ImageExportPre<Guest>>,
 }
 
 /// What compiled code is for.
@@ -60,9 +66,15 @@ pub(super) fn forget(engines: &Engines, cache: &Cache, digest: &str) {
 fn link(host: &Host, component: &Component, kinds: &[Kind]) -> Result<Linked, String> {
     let refused = |error: wasmtime::Error| format!("{}; this host serves the contract in version {CONTRACT_VERSION}", chain(&error));
     let pre = host.linker.instantiate_pre(component).map_err(refused)?;
-    let tools = kinds.contains(&Kind::Tools).then(|| ToolPluginPre::new(pre.clone()).map_err(refused)).transpose()?;
-    let provider = kinds.contains(&Kind::Provider).then(|| ProviderPluginPre::new(pre).map_err(refused)).transpose()?;
-    Ok(Linked { engine: host.engine.clone(), tools, provider })
+    let is = |kind| kinds.contains(&kind).then(|| pre.clone());
+    Ok(Linked {
+        engine: host.engine.clone(),
+        tools: is(Kind::Tools).map(|pre| ToolPluginPre::new(pre).map_err(refused)).transpose()?,
+        provider: is(Kind::Provider).map(|pre| ProviderPluginPre::new(pre).map_err(refused)).transpose()?,
+        model_list: is(Kind::ModelList).map(|pre| ModelListExportPre::new(pre).map_err(refused)).transpose()?,
+        search: is(Kind::WebSearch).map(|pre| SearchExportPre::new(pre).map_err(refused)).transpose()?,
+        images: is(Kind::Images).map(|pre| ImageExportPre::new(pre).map_err(refused)).transpose()?,
+    })
 }
 
 /// Does `work` on foreign bytes. They may run into a fault of whatever reads them; then its panic is the reason.

@@ -453,10 +453,11 @@ pub(super) fn kinds(imports: &[String], exports: &[String]) -> Result<Vec<Kind>,
         }
     }
     let exported: Vec<_> = exports.iter().filter_map(|name| contract(name)).map(|(interface, _)| interface).collect();
-    let known = [("tools", Kind::Tools), ("provider", Kind::Provider)];
-    let kinds: Vec<_> = known.into_iter().filter(|(name, _)| exported.iter().any(|export| export == name)).map(|(_, kind)| kind).collect();
+    let kinds: Vec<_> =
+        Kind::EXPORTS.into_iter().filter(|(name, _)| exported.iter().any(|export| export == name)).map(|(_, kind)| kind).collect();
     if kinds.is_empty() {
-        return Err(format!("it exports neither {PACKAGE}tools nor {PACKAGE}provider in version {CONTRACT_VERSION}, so it is no plugin"));
+        let all = Kind::EXPORTS.map(|(interface, _)| interface).join(", ");
+        return Err(format!("it exports none of {PACKAGE}{{{all}}} in version {CONTRACT_VERSION}, so it is no plugin"));
     }
     Ok(kinds)
 }

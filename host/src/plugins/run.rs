@@ -1,5 +1,7 @@
 //! Running a call: a guest made of its grant, a thread, a bound, and an answer or a typed error.
 
+mod helping;
+mod model;
 mod mounts;
 mod outcome;
 
@@ -15,20 +17,23 @@ use wasmtime::Store;
 use super::answers::NoTools;
 use super::call::{CallContext, CallError, ErrorKind, Output, SessionInfo, Tool, ToolCall};
 use super::engine::chain;
-use super::grants::{self, Grant, GrantError};
+use super::grants::{self, Grant};
 use super::imports::filesystem::{Denial, FileLimits, Files};
 use super::imports::http::{HttpContext, SlotGrant};
 use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
 use super::link::Linked;
 use super::load::{Code, Plugin, Serving};
-use super::manifest::Surface;
 use super::stop::{StopSignal, stop};
 use super::{Inner, OnDelta, catalog, convert};
 use crate::ids::CallId;
 use crate::secrets::Redactor;
-use crate::{chat, config, crash, limits};
+use crate::{crash, limits};
+use helping::Chain;
+pub(super) use helping::Helping;
+pub use model::DrawingOrder;
+pub(super) use model::Terms;
 use mounts::open_mounts;
-use outcome::{crashed, cut_off, error, failure, host_failed, redacted, sized, tell_the_log, too_long, tool_answer};
+use outcome::{crashed, cut_off, error, host_failed, tell_the_log, tool_answer};
 
 /// What one call is given.
 struct Spec {
@@ -39,6 +44,10 @@ struct Spec {
     deltas: Option<OnDelta>,
     stop: StopSignal,
     time: Duration,
+    /// In the place of the plugin's own: the model entry in whose name it is called.
+    settings: Option<Arc<str>>,
+    /// Who asks; empty where no component does.
+    chain: Chain,
 }
 
 /// What is left of a sandbox.
@@ -88,6 +97,8 @@ impl Inner {
             deltas: None,
             stop,
             time: tool.timeout,
+            settings: None,
+            chain: Chain::default(),
         };
         let remains = self
             .sandboxed(&plugin, &linked, spec, async move |store| {
@@ -96,62 +107,6 @@ impl Inner {
             })
             .await?;
         tool_answer(&plugin, serving, tool, remains)
-    }
-
-    /// Asks a model.
-    pub async fn complete(
-        self: &Arc<Self>,
-        model: &config::Model,
-        request: &chat::Request,
-        context: CallContext,
-        stop: StopSignal,
-        on_delta: OnDelta,
-    ) -> Result<chat::Completion, chat::Failure> {
-        let not_found = |reason| chat::Failure::new(chat::FailureKind::ModelNotFound, format!("model {}: {reason}", model.alias));
-        let plugin = self.plugin(&model.provider).ok_or_else(|| not_found(format!("there is no plugin {}", model.provider)))?;
-        let (serving, linked) = self
-            .serve_within(&plugin, model.total_timeout, &stop)
-            .await
-            .map_err(|ended| failure(cut_off("the model request", model.total_timeout, "its plugin is still being compiled", ended)))?
-            .map_err(not_found)?;
-        let pre = linked.provider.clone().ok_or_else(|| not_found(format!("{} is no provider", plugin.name)))?;
-        self.check_options(&serving.surface, model).map_err(|problems| chat::Failure::new(chat::FailureKind::InvalidRequest, problems))?;
-        let grant = serving.grant.for_model(&serving.surface, &serving.digest, model).map_err(|error| match error {
-            GrantError::Untied { .. } => chat::Failure::new(chat::FailureKind::Denied, error.to_string()),
-            error => not_found(error.to_string()),
-        })?;
-        let credential = grant.secrets.contains_key(grants::API_KEY_SLOT).then_some(grants::API_KEY_SLOT);
-        let wire = (convert::model(model, credential), convert::request(request));
-        let spec = Spec {
-            world: World::Real,
-            grant: Arc::new(grant),
-            session: Some((CallId(request.id.clone()), context)),
-            deltas: Some(on_delta),
-            stop,
-            time: model.total_timeout,
-        };
-        let remains = self
-            .sandboxed(&plugin, &linked, spec, async move |store| {
-                let instance = pre.instantiate_async(&mut *store).await?;
-                instance.stellaclaw_plugin_provider().call_complete(store, &wire.0, &wire.1).await
-            })
-            .await
-            .map_err(failure)?;
-        match remains.result {
-            Ok(Ok(Ok(completion))) => sized(&plugin, serving, convert::completion(completion)),
-            // It was told to stop, and says so; nobody else asked for that.
-            Ok(Ok(Err(_))) if remains.over => Err(too_long(&plugin, serving)),
-            Ok(Ok(Err(failure))) => Err(redacted(convert::failure(failure), &remains.redactor)),
-            Ok(Err(trap)) => Err(failure(crashed(&plugin, &trap, &remains.redactor, &remains.written))),
-            Err(ended) => Err(failure(cut_off("the model request", model.total_timeout, "total_timeout of the model", ended))),
-        }
-    }
-
-    /// Do the options of a model fit what its component allows?
-    pub fn check_options(&self, surface: &Surface, model: &config::Model) -> Result<(), String> {
-        let Some(schema) = &surface.manifest.options else { return Ok(()) };
-        let checked = self.schemas.check(&schema.to_string(), &convert::options(model));
-        checked.map_err(|problems| format!("[models.{}.options]: {problems}", model.alias))
     }
 
     /// One plugin's tools for a session, checked.
@@ -171,6 +126,8 @@ impl Inner {
             deltas: None,
             stop: signal,
             time: limits::CATALOG_TIME,
+            settings: None,
+            chain: Chain::default(),
         };
         let remains = self
             .sandboxed(plugin, linked, spec, async move |store| {
@@ -258,7 +215,7 @@ impl Inner {
                 return Err(error(ErrorKind::Unavailable, waited));
             }
             begins.store(true, Ordering::Relaxed);
-            let guest = inner.guest(serving, spec)?;
+            let guest = inner.guest(serving, spec, asked + time)?;
             let redactor = guest.call.redactor.clone();
             let step = guest.call.step("await.model", "await.tool");
             let mut store = guest.into_store(&linked.engine, &serving.limits);
@@ -296,8 +253,8 @@ impl Inner {
     }
 
     /// The state of a call's store: what its grant, its session and the operator's limits come to.
-    fn guest(&self, serving: &Serving, spec: Spec) -> Result<Guest, CallError> {
-        let Spec { world, grant, session, deltas, stop, .. } = spec;
+    fn guest(self: &Arc<Self>, serving: &Serving, spec: Spec, deadline: Instant) -> Result<Guest, CallError> {
+        let Spec { world, grant, session, deltas, stop, settings, chain, .. } = spec;
         let mut secrets = BTreeMap::new();
         for (slot, secret) in &grant.secrets {
             match secret.source.read() {
@@ -329,11 +286,12 @@ impl Inner {
         let call = Call {
             secrets,
             redactor,
-            settings: serving.settings.clone(),
+            settings: settings.unwrap_or_else(|| serving.settings.clone()),
             stop,
             session: session.map(|(call, context)| {
-                let CallContext { conversation, port, store, .. } = context;
-                InSession { call, conversation, store, port }
+                let CallContext { conversation, port, store, .. } = context.clone();
+                let helping = Helping::new(self.clone(), (call.clone(), context), grant.clone(), serving.digest.clone(), chain, deadline);
+                InSession { call, conversation, store, port, helping }
             }),
             deltas: deltas.map(|send| Deltas { send, kinds: BTreeMap::new(), bytes_left: serving.limits.output_bytes, over: false }),
             log_lines: 0,

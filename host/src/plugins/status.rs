@@ -30,6 +30,37 @@ impl std::fmt::Display for Source {
 pub enum Kind {
     Tools,
     Provider,
+    ModelList,
+    WebSearch,
+    Images,
+}
+
+impl Kind {
+    /// Each with the interface that it exports, in the order of the contract.
+    pub(super) const EXPORTS: [(&str, Self); 5] = [
+        ("tools", Self::Tools),
+        ("provider", Self::Provider),
+        ("model-list", Self::ModelList),
+        ("web-search", Self::WebSearch),
+        ("images", Self::Images),
+    ];
+
+    /// What such a component is, for people.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Provider => "a provider",
+            Self::ModelList => "a list of models",
+            Self::WebSearch => "a web search",
+            Self::Images => "an image generator",
+        }
+    }
+
+    /// Can a model entry name it, with a server and a key?
+    pub(super) fn serves_models(self) -> bool {
+        self != Self::Tools
+    }
 }
 
 /// Can it serve?

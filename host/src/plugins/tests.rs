@@ -4,6 +4,7 @@ mod calls;
 #[path = "../../build/components.rs"]
 mod components;
 mod granting;
+mod helping;
 mod loading;
 #[path = "../../tests/all/support/patched.rs"]
 mod patched;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use tokio::runtime::Runtime;
 
 use super::stop::{StopSignal, stop};
 use super::*;
+use crate::chat::Usage;
 use crate::config::{Config, FsGrant, FsMount};
 use crate::ids::{CallId, ConversationId, SessionId};
 use crate::store::Store;
@@ -80,9 +83,9 @@ fn start_with(plugins: BTreeMap<String, config::Plugin>, plugin_dirs: Vec<PathBu
     })
 }
 
-/// A conversation that remembers what was said, and the last progress.
+/// A conversation that remembers what was said, the last progress, and whether its budget is spent.
 #[derive(Default)]
-struct Listener(Mutex<Vec<String>>, Mutex<String>);
+struct Listener(Mutex<Vec<String>>, Mutex<String>, AtomicBool);
 
 impl SessionPort for Listener {
     fn say(&self, text: String) -> BoxFuture<'_, Result<(), CallError>> {
@@ -100,6 +103,20 @@ impl SessionPort for Listener {
         *self.1.lock().unwrap() = text;
     }
 
+    fn may_spend(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        let spent = self.2.load(Ordering::Relaxed);
+        let refused = || CallError::new(ErrorKind::RateLimited, "nothing is left");
+        Box::pin(async move { if spent { Err(refused()) } else { Ok(()) } })
+    }
+
+    fn spent<'a>(&'a self, alias: &'a str, usage: Usage) -> BoxFuture<'a, Result<(), CallError>> {
+        let spent = format!("{alias} used {}", usage.tokens());
+        Box::pin(async move {
+            self.0.lock().unwrap().push(spent);
+            Ok(())
+        })
+    }
+
     fn status(&self) -> Result<Value, CallError> {
         Ok(Value::Null)
     }
@@ -110,12 +127,19 @@ struct Session {
     workspace: TempDir,
     listener: Arc<Listener>,
     conversation: ConversationId,
+    model: Option<String>,
     store: Option<Store>,
 }
 
 impl Session {
     fn new() -> Self {
-        Self { workspace: tempfile::tempdir().unwrap(), listener: Arc::default(), conversation: ConversationId(1), store: None }
+        Self {
+            workspace: tempfile::tempdir().unwrap(),
+            listener: Arc::default(),
+            conversation: ConversationId(1),
+            model: None,
+            store: None,
+        }
     }
 
     fn info() -> SessionInfo {
@@ -129,6 +153,7 @@ impl Session {
             info: Self::info(),
             places: Places { workspace: self.workspace.path().to_owned(), shared: None, mounts: Vec::new() },
             port: self.listener.clone(),
+            model: self.model.clone(),
             store: self.store.clone(),
             blobs: Handed::default(),
         }

@@ -1,6 +1,5 @@
 //! The running model request: one task, which can be aborted.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,20 +50,14 @@ impl Asking {
             let catalog = deps.plugins.tools(&caller.info).await;
             let request = render(&deps, &caller, &model, &catalog, &state, step);
             let name = request.id.clone();
-            let port = Port {
-                store: deps.store.clone(),
-                conversation: caller.conversation,
-                live: caller.live.clone(),
-                name: name.clone(),
-                said: AtomicU32::new(0),
-                model: model.alias.clone(),
-            };
+            let port = Port::new(&deps, &caller, name.clone());
             let context = CallContext {
                 conversation: caller.conversation,
                 session: caller.session,
                 info: caller.info.clone(),
                 places: caller.places.clone(),
                 port: Arc::new(port),
+                model: Some(model.alias.clone()),
                 store: Some(deps.store.clone()),
                 blobs: Handed::default(),
             };

@@ -1,7 +1,6 @@
 //! Running calls: one task each, with what is needed to stop it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -72,20 +71,14 @@ impl Calls {
             let result = match catalog.get(&call.name).map(|tool| (tool, still_fits(&deps.plugins, tool, &call))) {
                 Some((_, Err(changed))) => Err(changed),
                 Some((tool, Ok(()))) => {
-                    let port = Port {
-                        store: deps.store.clone(),
-                        conversation: caller.conversation,
-                        live: caller.live.clone(),
-                        name: call.id.to_string(),
-                        said: AtomicU32::new(0),
-                        model: caller.model.clone(),
-                    };
+                    let port = Port::new(&deps, &caller, call.id.to_string());
                     let context = CallContext {
                         conversation: caller.conversation,
                         session: caller.session,
                         info: caller.info.clone(),
                         places: caller.places.clone(),
                         port: std::sync::Arc::new(port),
+                        model: Some(caller.model.clone()),
                         store: Some(deps.store.clone()),
                         blobs: Handed::default(),
                     };

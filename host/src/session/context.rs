@@ -44,6 +44,7 @@ pub fn render(state: &State, step: u32, model: &RenderModel<'_>) -> Request {
         reasoning_summary: model.reasoning_summary.map(str::to_owned),
         service_tier: model.service_tier.map(str::to_owned),
         cache_ttl_ms: model.cache_ttl_ms,
+        response_schema: None,
     }
 }
 

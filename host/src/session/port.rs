@@ -5,21 +5,53 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::Deps;
+use super::calling::Caller;
+use super::ledger::Ledger;
 use super::live::LiveView;
+use super::state::Spend;
+use super::turn::priced;
+use crate::chat::Usage;
 use crate::clock;
+use crate::config::Current;
 use crate::ids::{CallId, ConversationId};
 use crate::plugins::{CallError, ErrorKind, SessionPort};
-use crate::store::{NewOutbox, OutboxKind, Store};
+use crate::store::{NewOutbox, NewUsage, OutboxKind, Store, StoreError};
 
 /// The port of one call.
 pub(super) struct Port {
-    pub(super) store: Store,
-    pub(super) conversation: ConversationId,
-    pub(super) live: LiveView,
+    store: Store,
+    config: Current,
+    ledger: Ledger,
+    conversation: ConversationId,
+    live: LiveView,
     /// What the messages of this call are named after.
-    pub(super) name: String,
-    pub(super) said: AtomicU32,
-    pub(super) model: String,
+    name: String,
+    said: AtomicU32,
+    model: String,
+}
+
+impl Port {
+    /// `name`: of the call, or of the model request.
+    pub(super) fn new(deps: &Deps, caller: &Caller, name: String) -> Self {
+        Self {
+            store: deps.store.clone(),
+            config: deps.config.clone(),
+            ledger: deps.ledger.clone(),
+            conversation: caller.conversation,
+            live: caller.live.clone(),
+            name,
+            said: AtomicU32::new(0),
+            model: caller.model.clone(),
+        }
+    }
+
+    /// What the turn has used so far is in the store, that of other models that it asked included.
+    async fn spent_in_turn(&self) -> Result<Spend, StoreError> {
+        let Some((key, _)) = CallId::place(&self.name) else { return Ok(Spend::default()) };
+        let totals = self.store.usage_of_turn(key.session, key.turn).await?;
+        Ok(Spend { cost_micros: totals.cost_micros, unpriced_tokens: totals.unpriced_tokens })
+    }
 }
 
 impl SessionPort for Port {
@@ -46,7 +78,43 @@ impl SessionPort for Port {
         self.live.call_progress(call, text);
     }
 
+    fn may_spend(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        async move {
+            let turn = self.spent_in_turn().await.map_err(|error| unkept(&error))?;
+            let limits = &self.config.get().limits;
+            let most = |cost_micros, unpriced_tokens| Spend { cost_micros, unpriced_tokens };
+            let reached = if turn.reaches(most(limits.turn_spend_micros, limits.turn_tokens)) {
+                "the budget of this turn is spent (limits.turn_spend, limits.turn_tokens)"
+            } else if self.ledger.day(clock::now()).reaches(most(limits.day_spend_micros, limits.day_tokens)) {
+                "the budget of this day is spent (limits.day_spend, limits.day_tokens)"
+            } else {
+                return Ok(());
+            };
+            Err(CallError::new(ErrorKind::RateLimited, format!("{reached}: no other model is asked")))
+        }
+        .boxed()
+    }
+
+    fn spent<'a>(&'a self, alias: &'a str, usage: Usage) -> BoxFuture<'a, Result<(), CallError>> {
+        async move {
+            let price = self.config.get().models.get(alias).and_then(|model| model.price);
+            let usage = priced(usage, price);
+            let Some((key, step)) = CallId::place(&self.name) else { return Ok(()) };
+            let now = clock::now();
+            let row = NewUsage { step, model: alias.to_owned(), usage: usage.clone(), estimated: false };
+            self.store.note_usage(key, row, now).await.map_err(|error| unkept(&error))?;
+            self.ledger.add(now, &usage);
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn status(&self) -> Result<Value, CallError> {
         Ok(json!({ "conversation": self.conversation.to_string(), "model": self.model }))
     }
+}
+
+/// What is spent cannot be known or kept: then nothing is.
+fn unkept(error: &StoreError) -> CallError {
+    CallError::new(ErrorKind::Unavailable, format!("what other models use cannot be noted, so none is asked: {error}"))
 }

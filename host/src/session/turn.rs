@@ -16,6 +16,8 @@ mod spending;
 mod tests;
 mod words;
 
+pub(super) use spending::priced;
+
 use std::time::Duration;
 
 use crate::chat::{AnswerPiece, Batching, Completion, Failure, Replay, Usage};

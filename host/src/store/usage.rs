@@ -6,7 +6,7 @@ use super::sql::{self, int, uint};
 use super::{Store, StoreError, Tx};
 use crate::chat::Usage;
 use crate::clock::Moment;
-use crate::ids::{SessionId, TurnId};
+use crate::ids::{SessionId, TurnId, TurnKey};
 use crate::limits;
 
 /// What one model request used. Session, turn and day are those of the append.
@@ -55,6 +55,16 @@ impl Store {
     pub async fn usage_of_turn(&self, session: SessionId, turn: TurnId) -> Result<Totals, StoreError> {
         let sums = self.read(move |conn| sql::one(conn, &format!("{SUMS} WHERE session = ?1 AND turn = ?2"), (session.0, turn.0), totals));
         Ok(sums.await?.unwrap_or_default())
+    }
+}
+
+impl Store {
+    /// Notes what was used beside the model requests of a turn.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn note_usage(&self, key: TurnKey, row: NewUsage, at: Moment) -> Result<(), StoreError> {
+        self.write(0, move |tx| insert_all(tx, &[row], key.session, key.turn, at)).await
     }
 }
 

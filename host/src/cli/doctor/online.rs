@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Check, Trouble};
-use crate::chat::{Failure, FailureKind, Message, Piece, Request, Role, TextPiece};
+use crate::chat::{Failure, FailureKind, Request, TextPiece};
 use crate::cli::ExitCode;
 use crate::cli::chat::parked;
 use crate::cli::components::Components;
@@ -56,27 +56,7 @@ fn repair(model: &Model, failure: &Failure) -> String {
 }
 
 fn question() -> Request {
-    let text = |text: &str| TextPiece { text: text.into(), annotations: None };
-    Request {
-        id: "doctor.1".into(),
-        session: "doctor".into(),
-        turn: "doctor".into(),
-        system: vec![text("Answer with one word.")],
-        messages: vec![Message {
-            id: "doctor".into(),
-            role: Role::User,
-            phase: None,
-            origin: None,
-            pieces: vec![Piece::text("Say: ready")],
-            cache_break: false,
-        }],
-        tools: Vec::new(),
-        parallel_tools: false,
-        max_output: Some(64),
-        temperature: None,
-        effort: None,
-        reasoning_summary: None,
-        service_tier: None,
-        cache_ttl_ms: None,
-    }
+    let system = TextPiece { text: "Answer with one word.".into(), annotations: None };
+    let question = Request::question("doctor.1".into(), "doctor".into(), "Say: ready".into());
+    Request { system: vec![system], max_output: Some(64), ..question }
 }

@@ -17,7 +17,7 @@ use crate::chat::Modality;
 use crate::cli::components::Components;
 use crate::cli::{Context, ExitCode, output};
 use crate::config::Plugin;
-use crate::plugins::{Check, InspectError, Kind, SessionInfo, SessionKind, State, Tool, check};
+use crate::plugins::{Check, InspectError, SessionInfo, SessionKind, State, Tool, check};
 
 /// Runs the verb. What is wrong is its result.
 pub(in crate::cli) async fn run(context: &Context, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -126,7 +126,7 @@ impl Trial {
         let mut text = title(check);
         // Nothing could be read.
         if !check.digest.is_empty() {
-            let kinds: Vec<_> = check.kinds.iter().map(|kind| if *kind == Kind::Tools { "tools" } else { "a provider" }).collect();
+            let kinds: Vec<_> = check.kinds.iter().map(|kind| kind.what()).collect();
             let is = if kinds.is_empty() { "no plugin".to_owned() } else { kinds.join(" and ") };
             let size = kib(check.component_bytes);
             // Writing to a string cannot fail.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use crate::chat::Modality;
+use crate::chat::{Modality, Usage};
 use crate::ids::{CallId, ConversationId, SessionId};
 use crate::plugins::{CallContext, CallError, ErrorKind, Handed, Places, SessionInfo, SessionKind, SessionPort};
 
@@ -18,6 +18,7 @@ pub(in crate::cli) fn context(workspace: PathBuf) -> CallContext {
         info: info(),
         places: Places { workspace, shared: None, mounts: Vec::new() },
         port: Arc::new(Nobody),
+        model: None,
         store: None,
         blobs: Handed::default(),
     }
@@ -40,6 +41,15 @@ impl SessionPort for Nobody {
     }
 
     fn progress(&self, _call: &CallId, _text: String) {}
+
+    /// Who asks from the command line pays knowingly.
+    fn may_spend(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn spent<'a>(&'a self, _alias: &'a str, _usage: Usage) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     fn status(&self) -> Result<Value, CallError> {
         Err(unavailable())

@@ -10,7 +10,8 @@ use crate::plugins::convert;
 use crate::plugins::instance::{Call, Guest, InSession};
 
 impl Guest {
-    fn session(&mut self) -> wasmtime::Result<Result<&InSession, Error>> {
+    /// The conversation of the call, which was counted.
+    pub(super) fn session(&mut self) -> wasmtime::Result<Result<&InSession, Error>> {
         self.call.count()?;
         let none = || Error { kind: ErrorKind::Unavailable, message: "there is no conversation here".into(), retry_after: None };
         Ok(self.call.session.as_ref().ok_or_else(none))

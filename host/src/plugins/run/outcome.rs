@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use stellaclaw_bindings::tools as wire;
+use stellaclaw_bindings::image_types::{Drawing, Image};
+use stellaclaw_bindings::search_types::Hit;
+use stellaclaw_bindings::{model_list, tools as wire};
 
 use super::Remains;
 use crate::plugins::call::{CallError, ErrorKind, Output, OutputPart, Tool};
@@ -57,20 +59,12 @@ fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Re
         let message = format!("the answer has {} parts; at most {}: join them", output.parts.len(), limits::OUTPUT_PARTS);
         return Err(error(ErrorKind::TooLarge, message));
     }
-    let (bytes, most) = (output.parts.iter().map(size).sum::<usize>(), serving.limits.output_bytes);
-    if bytes > most {
-        let message = format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name);
-        return Err(error(ErrorKind::TooLarge, message));
-    }
+    fits(plugin, serving, output.parts.iter().map(size).sum())?;
     let texts = output.parts.iter_mut().flat_map(|part| match part {
         OutputPart::Text(text) | OutputPart::Json(text) => vec![text],
         OutputPart::File { path, media_type, name } => [path].into_iter().chain(media_type).chain(name).collect(),
     });
-    for text in texts.chain(&mut output.summary) {
-        if let std::borrow::Cow::Owned(redacted) = redactor.text(text) {
-            *text = redacted;
-        }
-    }
+    clean(redactor, texts.chain(&mut output.summary));
     Ok(output)
 }
 
@@ -94,6 +88,90 @@ pub(super) fn too_long(plugin: &Plugin, serving: &Serving) -> chat::Failure {
     let most = serving.limits.output_bytes;
     let message = format!("the answer has more than {most} bytes, and did not end ([plugins.{}.limits] output)", plugin.name);
     chat::Failure::new(chat::FailureKind::Other, message)
+}
+
+/// The host's own limits on the models of an account.
+pub(super) fn entries(
+    plugin: &Plugin,
+    serving: &Serving,
+    mut entries: Vec<model_list::Entry>,
+    redactor: &Redactor,
+) -> Result<Vec<model_list::Entry>, CallError> {
+    let size = |entry: &model_list::Entry| entry.id.len() + entry.name.len() + entry.ext.as_ref().map_or(0, String::len);
+    fits(plugin, serving, entries.iter().map(size).sum())?;
+    for entry in &mut entries {
+        clean(redactor, [&mut entry.id, &mut entry.name].into_iter().chain(&mut entry.ext));
+    }
+    Ok(entries)
+}
+
+/// The host's own limits on what a search found; no more than was asked for.
+pub(super) fn hits(
+    plugin: &Plugin,
+    serving: &Serving,
+    mut hits: Vec<Hit>,
+    most: usize,
+    redactor: &Redactor,
+) -> Result<Vec<Hit>, CallError> {
+    hits.truncate(most);
+    let more = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let size = |hit: &Hit| hit.title.len() + hit.url.len() + hit.snippet.len() + more(&hit.thumbnail) + more(&hit.ext);
+    fits(plugin, serving, hits.iter().map(size).sum())?;
+    for hit in &mut hits {
+        let texts = [&mut hit.title, &mut hit.url, &mut hit.snippet].into_iter();
+        clean(redactor, texts.chain(&mut hit.thumbnail).chain(&mut hit.ext));
+    }
+    Ok(hits)
+}
+
+/// The contract's limits on what was drawn.
+pub(super) fn drawing(plugin: &Plugin, mut drawing: Drawing, redactor: &Redactor) -> Result<Drawing, CallError> {
+    if drawing.images.is_empty() {
+        return Err(error(ErrorKind::Failed, format!("{} has drawn no image and says nothing about it", plugin.name)));
+    }
+    images_fit(drawing.images.iter()).map_err(|reason| error(ErrorKind::TooLarge, format!("what {} has drawn: {reason}", plugin.name)))?;
+    if let Some(wrong) = drawing.images.iter().find(|image| !image.media_type.starts_with("image/")) {
+        let media_type = &wrong.media_type[..wrong.media_type.floor_char_boundary(limits::FILE_WORD_BYTES)];
+        return Err(error(ErrorKind::Failed, format!("{} has drawn something of the type {media_type:?}, which is no image", plugin.name)));
+    }
+    if drawing.ext.as_ref().is_some_and(|ext| ext.len() > limits::FAILURE_RAW_BYTES) {
+        drawing.ext = None;
+    }
+    let types = drawing.images.iter_mut().map(|image| &mut image.media_type);
+    clean(redactor, types.chain(&mut drawing.revised_prompt).chain(&mut drawing.ext));
+    Ok(drawing)
+}
+
+/// The contract's limits on images that one call gives or gets.
+pub(super) fn images_fit<'a>(images: impl Iterator<Item = &'a Image>) -> Result<(), String> {
+    let sizes: Vec<_> = images.map(|image| image.data.len()).collect();
+    if sizes.len() > limits::IMAGES {
+        return Err(format!("{} images; at most {}", sizes.len(), limits::IMAGES));
+    }
+    if let Some(large) = sizes.iter().find(|bytes| **bytes > limits::DRAWN_IMAGE_BYTES) {
+        return Err(format!("an image of {large} bytes; at most {}", limits::DRAWN_IMAGE_BYTES));
+    }
+    let all: usize = sizes.iter().sum();
+    if all > limits::DRAWN_BYTES { Err(format!("{all} bytes of images; at most {} in one call", limits::DRAWN_BYTES)) } else { Ok(()) }
+}
+
+/// `[plugins.NAME.limits] output`
+fn fits(plugin: &Plugin, serving: &Serving, bytes: usize) -> Result<(), CallError> {
+    let most = serving.limits.output_bytes;
+    if bytes > most {
+        let message = format!("the answer has {bytes} bytes; at most {most} ([plugins.{}.limits] output)", plugin.name);
+        return Err(error(ErrorKind::TooLarge, message));
+    }
+    Ok(())
+}
+
+/// Takes secrets out of texts.
+fn clean<'a>(redactor: &Redactor, texts: impl Iterator<Item = &'a mut String>) {
+    for text in texts {
+        if let std::borrow::Cow::Owned(redacted) = redactor.text(text) {
+            *text = redacted;
+        }
+    }
 }
 
 /// What a provider says about its failure, without secrets.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::*;
-use crate::chat::{FailureKind, Message, Piece, Role};
+use crate::chat::{FailureKind, Piece};
 
 #[test]
 fn a_panic_is_one_line_for_the_model_and_a_named_backtrace_for_the_log() {
@@ -163,23 +163,7 @@ fn a_catalogue_is_made_where_the_clock_stands_still() {
 }
 
 fn complete(said: &str, model: &config::Model, stop: StopSignal, on_delta: OnDelta) -> Result<chat::Completion, chat::Failure> {
-    let message =
-        Message { id: "m".into(), role: Role::User, phase: None, origin: None, pieces: vec![Piece::text(said)], cache_break: false };
-    let request = chat::Request {
-        id: "s1.t1.1".into(),
-        session: "s1".into(),
-        turn: "t1".into(),
-        system: Vec::new(),
-        messages: vec![message],
-        tools: Vec::new(),
-        parallel_tools: true,
-        max_output: None,
-        temperature: None,
-        effort: None,
-        reasoning_summary: None,
-        service_tier: None,
-        cache_ttl_ms: None,
-    };
+    let request = chat::Request::question("s1.t1.1".into(), "s1".into(), said.into());
     TOKIO.block_on(HOST.complete(model, &request, Session::new().context(), stop, on_delta))
 }
 

@@ -27,7 +27,7 @@ pub(super) fn exceeded(head: &Head, policy: &Policy, facts: &Facts, spent: Spend
 }
 
 /// The usage with its cost, where a price is known and the provider did not say.
-pub(super) fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
+pub(in crate::session) fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
     if let (None, Some(price)) = (usage.cost_micros, price) {
         let cache_write: u64 = usage.cache_write.iter().map(|(_, tokens)| tokens).sum();
         // Dollars per million tokens are millionths of a dollar per token.
@@ -66,7 +66,8 @@ impl Spend {
         Self { cost_micros: self.cost_micros.saturating_mul(factor), unpriced_tokens: self.unpriced_tokens.saturating_mul(factor) }
     }
 
-    fn reaches(self, limit: Self) -> bool {
+    /// Has one of the two limits been reached?
+    pub(in crate::session) fn reaches(self, limit: Self) -> bool {
         self.cost_micros >= limit.cost_micros || self.unpriced_tokens >= limit.unpriced_tokens
     }
 }

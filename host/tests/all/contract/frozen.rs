@@ -22,6 +22,9 @@ fn answers() -> Value {
         "conversation": ["Unavailable", "Unavailable", "Unavailable", false],
         "storage": ["Unavailable", "Unavailable", "Unavailable", "Unavailable"],
         "deltas": false,
+        "models": "Unavailable",
+        "web-search": "Unavailable",
+        "images": ["Unavailable", "Unavailable"],
     })
 }
 

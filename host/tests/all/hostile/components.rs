@@ -33,7 +33,7 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("script", b"#!/bin/sh\nrm -rf /\n".to_vec(), "not a WebAssembly component"),
         ("module", wasm::MODULE_HEADER.to_vec(), "a core WebAssembly module, not a component; build it for wasm32-wasip2"),
         ("header", wasm::component(&[]), "it has no manifest"),
-        ("nothing", wasm::component(&[wasm::manifest(&manifest("nothing"))]), "it exports neither stellaclaw:plugin/tools nor"),
+        ("nothing", wasm::component(&[wasm::manifest(&manifest("nothing"))]), "it exports none of stellaclaw:plugin/{tools, provider,"),
         (
             "newer",
             patched(&good("newer"), TOOLS, "stellaclaw:plugin/tools@0.2.0"),

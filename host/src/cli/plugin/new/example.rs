@@ -23,7 +23,7 @@ pub(super) struct Example {
 const PLAIN: Example = Example { import: "", call: "", items: "", asks: &[], grant: None, changes: false };
 
 /// In the order of the contract's world. `deltas` is not among them: only a provider can use it.
-const EXAMPLES: [Example; 6] = [
+const EXAMPLES: [Example; 9] = [
     Example {
         import: "log",
         call: r#"
@@ -105,6 +105,34 @@ const SETTINGS: &str = r#"{
 "#,
         ..PLAIN
     },
+    Example {
+        import: "models",
+        call: r#"
+        // models: a question to the model that session.helpers names for the role; without one this fails.
+        let seen = models::ask(&models::Question::new("image", format!("How does {} look?", self.who)));
+        let answer = seen.map_or(answer.clone(), |reply| format!("{answer} {}", reply.text));
+"#,
+        ..PLAIN
+    },
+    Example {
+        import: "web-search",
+        call: r#"
+        // web-search: by whoever session.helpers.search names.
+        let found = web_search::search(&web_search::Query::new(&self.who, 1)).unwrap_or_default();
+        let answer = found.iter().fold(answer, |answer, hit| format!("{answer} See {}.", hit.url));
+"#,
+        ..PLAIN
+    },
+    Example {
+        import: "images",
+        call: r#"
+        // images: by whoever session.helpers.image_generation names.
+        let drawn = images::generate(&images::Prompt::new(format!("Greet {}", self.who)));
+        let answer = drawn.map_or(answer.clone(), |drawing| format!("{answer} Drawn: {}.", drawing.images.len()));
+"#,
+        changes: true,
+        ..PLAIN
+    },
 ];
 
 impl Example {
@@ -135,7 +163,8 @@ pub(super) fn grants(examples: &[Example]) -> Vec<&'static str> {
 /// Fills the example into the text of a plugin.
 pub(super) fn write(text: &str, examples: &[Example]) -> String {
     let mut names = vec!["Call", "Output", "Replay", "Result", "Tool", "plugin", "schemars", "serde"];
-    names.extend(examples.iter().map(|example| example.import));
+    let modules: Vec<_> = examples.iter().map(|example| example.import.replace('-', "_")).collect();
+    names.extend(modules.iter().map(String::as_str));
     // As rustfmt has it: types first.
     names.sort_by_key(|name| (name.starts_with(|first: char| first.is_ascii_lowercase()), *name));
     let call: String = examples.iter().map(|example| example.call).collect();

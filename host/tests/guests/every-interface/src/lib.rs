@@ -5,9 +5,16 @@
 
 use stellaclaw_sdk::chat::{Completion, Failure, Message, Model, Piece, Request, Role, Stop, TextPiece, Usage};
 use stellaclaw_sdk::deltas::{Delta, Fragment, Item, ItemKind, emit};
+use stellaclaw_sdk::images::{Drawing, EditPrompt, Prompt};
+use stellaclaw_sdk::model_list::Entry;
+use stellaclaw_sdk::models::Question;
 use stellaclaw_sdk::serde_json::{Value, json};
 use stellaclaw_sdk::storage::{self, Scope};
-use stellaclaw_sdk::{Call, Output, Provider, Replay, Result, Tool, conversation, http, log, plugin, schemars, secrets, serde, settings};
+use stellaclaw_sdk::web_search::{Hit, Query};
+use stellaclaw_sdk::{
+    Call, Images, ModelList, Output, Provider, Replay, Result, Tool, WebSearch, conversation, http, images, log, models, plugin, schemars,
+    secrets, serde, settings, web_search,
+};
 
 /// Asks each interface something, and tells what it answered.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -47,6 +54,12 @@ impl Tool for AskEverything {
                 told(storage::keys(Scope::Plugin, "")),
             ],
             "deltas": emit(&[]),
+            "models": told(models::ask(&Question::new("image", "what is it?")).map(|reply| reply.text)),
+            "web-search": told(web_search::search(&Query::new("frozen", 1)).map(|hits| hits.len())),
+            "images": [
+                told(images::generate(&Prompt::new("a frozen lake")).map(|drawing| drawing.images.len())),
+                told(images::edit(&EditPrompt { prompt: Prompt::new("thaw it"), sources: Vec::new(), mask: None }).map(|drawing| drawing.images.len())),
+            ],
         }))
     }
 }
@@ -108,9 +121,35 @@ impl Provider for Echo {
     }
 }
 
+impl ModelList for Echo {
+    fn models(account: &Model) -> Result<Vec<Entry>, Failure> {
+        Ok(vec![Entry::new(format!("frozen-{}", account.id))])
+    }
+}
+
+impl WebSearch for Echo {
+    fn search(query: &Query) -> Result<Vec<Hit>> {
+        let url = "https://example.com/frozen".to_owned();
+        Ok(vec![Hit { title: query.text.clone(), url, snippet: String::new(), published: None, thumbnail: None, ext: None }])
+    }
+}
+
+impl Images for Echo {
+    fn generate(prompt: &Prompt) -> Result<Drawing> {
+        Ok(Drawing { images: Vec::new(), revised_prompt: Some(prompt.text.clone()), ext: None })
+    }
+
+    fn edit(prompt: &EditPrompt) -> Result<Drawing> {
+        Ok(Drawing { images: prompt.sources.clone(), revised_prompt: None, ext: None })
+    }
+}
+
 plugin! {
     tools: [AskEverything],
     provider: Echo,
+    model_list: Echo,
+    search: Echo,
+    images: Echo,
     http: ["https://example.com"],
     slots: ["api-key" => ["https://example.com"]],
 }
