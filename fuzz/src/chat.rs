@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use provider_openrouter::failure;
-use provider_openrouter::stream::ChatStream;
+use provider_openrouter::chat::{Answer, ChatStream};
 use stellaclaw_sdk::chat::{Completion, Failure, Piece};
 use stellaclaw_sdk::deltas::Delta;
+use stellaclaw_sdk::openai::failure;
 use stellaclaw_sdk::sse::{Decoder, Event, TooLong};
 
 /// The first byte says where the rest is cut.
@@ -81,7 +81,7 @@ fn play(chunks: &[&[u8]]) -> Seen {
             }
         }
     };
-    let mut stream = ChatStream::new("some/model", "request-1");
+    let mut stream = ChatStream::new(Answer::new("some/model", "request-1"));
     for chunk in chunks {
         match stream.push(chunk) {
             Ok(deltas) => note(deltas),

@@ -32,8 +32,8 @@
 //! [`web_search`], [`images`]. An import that the operator has not granted answers [`ErrorKind::Denied`] with the
 //! configuration key that would allow it.
 //!
-//! What providers share is here too, pure and tested: [`sse`] decodes event streams, [`retry`] reads how long a server wants
-//! to be left alone.
+//! What providers share is here too, pure and tested: [`sse`] decodes event streams, [`json`] writes bodies in which media
+//! stand, [`retry`] reads how long a server wants to be left alone; [`openai`] and [`responses`] know OpenAI's interfaces.
 //!
 //! Exports exist on `wasm32` only. Natively a plugin is a plain library, so tools and codecs are tested with
 //! `cargo test`; calling an import there panics.
@@ -43,13 +43,16 @@ pub mod deltas;
 mod error;
 pub mod http;
 pub mod images;
+pub mod json;
 pub mod log;
 #[doc(hidden)]
 pub mod manifest;
 pub mod model_list;
 pub mod models;
+pub mod openai;
 mod output;
 pub mod provider;
+pub mod responses;
 pub mod retry;
 pub mod secrets;
 pub mod settings;

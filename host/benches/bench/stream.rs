@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use provider_openrouter::stream::ChatStream;
+use provider_openrouter::chat::{Answer, ChatStream};
 use stellaclaw::chat::{Message, Piece, Request, Role, TextPiece};
 use stellaclaw::plugins::stop::stop;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -44,7 +44,7 @@ pub fn stream(runtime: &Runtime) {
 
 async fn native(client: &reqwest::Client, url: &str) {
     let response = client.post(url).body("{}").send().await.expect("an answer");
-    let mut codec = ChatStream::new("m", "s1.t1.1");
+    let mut codec = ChatStream::new(Answer::new("m", "s1.t1.1"));
     let mut body = response.bytes_stream();
     while let Some(chunk) = body.next().await {
         std::hint::black_box(codec.push(&chunk.expect("a chunk")).expect("deltas"));

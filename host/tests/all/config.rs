@@ -45,7 +45,7 @@ fn the_example_is_right_in_full() {
         assert_eq!(plugin.trust_path, key == "sha256");
         assert_eq!(config.session.history, Some(Duration::from_secs(90 * 86_400)));
         let model = &config.models["main"];
-        assert_eq!((model.options["route"].as_str(), &model.fallback[..]), (Some("fallback"), &["other".to_owned()][..]));
+        assert_eq!((model.options["api"].as_str(), &model.fallback[..]), (Some("responses"), &["other".to_owned()][..]));
         let defaults = &Config::embedded(false).models["offline"];
         assert_eq!((&model.image, &model.pdf, &model.audio), (&defaults.image, &defaults.pdf, &defaults.audio));
         assert_eq!((config.session.helpers.pdf, config.session.helpers.audio), (Some(Helper::Model("main".into())), Some(Helper::Own)));

@@ -1,29 +1,28 @@
-//! OpenRouter, and with `base_url` every server that speaks OpenAI's chat completions: llama.cpp, Ollama, vLLM, …
+//! OpenRouter, and with `base_url` every server that speaks OpenAI's chat completions (llama.cpp, Ollama, vLLM, …) or its
+//! Responses.
 //!
 //! This file does the input and output; everything else is pure, so that it is tested and measured without a sandbox:
-//! [`request`] makes a body of a request, [`stream`] an answer of bytes, [`failure`] a typed reason of an error.
+//! [`request`] makes a body of a request, [`chat`] an answer of bytes; what Responses need is the SDK's.
 //!
 //! Invariants: what arrives is handed on once per chunk read from the network; a stream without its terminal is an error
 //! whatever text came before; reasoning goes back only to the model it came from, unmodified.
 
-mod answer;
-mod calls;
-pub mod failure;
-mod messages;
+pub mod chat;
 pub mod options;
-mod reasoning;
 pub mod request;
-pub mod stream;
-pub mod usage;
-mod wire;
+mod responses;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stellaclaw_sdk::chat::{Completion, Failure, FailureKind, Model, Request};
+use stellaclaw_sdk::openai::failure;
+use stellaclaw_sdk::openai::stream::{Answer, Stream};
+use stellaclaw_sdk::responses::Answer as ResponsesAnswer;
 use stellaclaw_sdk::{Provider, deltas, http, plugin};
 
-use options::SCHEMA as OPTIONS_SCHEMA;
-use stream::ChatStream;
+use chat::Answer as ChatAnswer;
+use options::{Api, SCHEMA as OPTIONS_SCHEMA};
+use request::Prepared;
 
 /// At most this much is asked for in one read.
 const READ_BYTES: u32 = 65_536;
@@ -41,29 +40,51 @@ plugin! {
     options: OPTIONS_SCHEMA,
 }
 
+/// The code of a server that cannot open reasoning it is sent back: it was sealed for another account, or with a lost key.
+const BROKEN_SEAL: &str = "invalid_encrypted_content";
+
 impl Provider for OpenRouter {
     fn complete(model: &Model, request: &Request) -> Result<Completion, Failure> {
-        let call = request::build(model, request)?;
-        let mut builder = http::post(call.url).body(call.body).timeouts(model.timeouts);
-        for (name, value) in call.headers {
-            builder = builder.header(&name, value);
+        let answered = ask(model, request, request::build(model, request)?);
+        match answered {
+            // Nothing was answered yet. Without the reasoning the conversation goes on; with it, it never would.
+            Err(failure) if failure.code.as_deref() == Some(BROKEN_SEAL) => {
+                let request = request::without_reasoning(request);
+                ask(model, &request, request::build(model, &request)?)
+            }
+            answered => answered,
         }
-        if let Some(slot) = &model.credential {
-            builder = builder.bearer(slot.as_str());
+    }
+}
+
+fn ask(model: &Model, request: &Request, call: Prepared) -> Result<Completion, Failure> {
+    let mut builder = http::post(call.url).pieces(call.body).timeouts(model.timeouts);
+    for (name, value) in call.headers {
+        builder = builder.header(&name, value);
+    }
+    if let Some(slot) = &model.credential {
+        builder = builder.bearer(slot.as_str());
+    }
+    let response = builder.send()?;
+    let (status, headers) = (response.status(), response.headers());
+    if !(200..300).contains(&status) {
+        return Err(failure::http(status, &headers, &error_body(&response), now()));
+    }
+    let id = failure::request_id(&headers);
+    match call.api {
+        Api::Chat => {
+            let answer = ChatAnswer::new(&model.id, &request.id).request_id(id).cache_life(call.cache_life);
+            receive(&response, Stream::new(answer))
         }
-        let response = builder.send()?;
-        let status = response.status();
-        if !(200..300).contains(&status) {
-            return Err(failure::http(status, &response.headers(), &error_body(&response), now()));
+        Api::Responses => {
+            let answer = ResponsesAnswer::new(&responses::DIALECT, &model.id, &request.id).request_id(id).cache_life(call.cache_life);
+            receive(&response, Stream::new(answer))
         }
-        let stream =
-            ChatStream::new(&model.id, &request.id).request_id(failure::request_id(&response.headers())).cache_life(call.cache_life);
-        receive(&response, stream)
     }
 }
 
 /// Reads until the answer is complete, handing on what each chunk brought.
-fn receive(response: &http::Response, mut stream: ChatStream) -> Result<Completion, Failure> {
+fn receive(response: &http::Response, mut stream: Stream<impl Answer>) -> Result<Completion, Failure> {
     while !stream.is_done() {
         match response.read(READ_BYTES) {
             Ok(Some(bytes)) => emit(&stream.push(&bytes)?)?,

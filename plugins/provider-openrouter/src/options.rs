@@ -11,9 +11,13 @@ pub const SCHEMA: &str = r#"{
   "type": "object",
   "additionalProperties": false,
   "properties": {
+    "api": {
+      "enum": ["chat", "responses"],
+      "description": "The wire: chat completions, or OpenAI's Responses, in which reasoning of OpenAI's models goes on between tool calls; chat unless told"
+    },
     "max_tokens_key": {
       "enum": ["max_tokens", "max_completion_tokens"],
-      "description": "How the server calls the output limit; max_tokens unless it is api.openai.com"
+      "description": "How the server calls the output limit in chat completions; max_tokens unless it is api.openai.com"
     },
     "extra": { "type": "object", "description": "Merged into the body; cannot replace what the provider sets" },
     "omit": {
@@ -36,6 +40,8 @@ const RESERVED_HEADERS: [&str; 8] =
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
+    /// The wire.
+    pub api: Api,
     /// The name of the output limit; none for the server's default.
     pub max_tokens_key: Option<MaxTokensKey>,
     /// Merged into the body.
@@ -50,6 +56,17 @@ pub struct Options {
     pub plugins: Vec<Value>,
     /// Further headers.
     pub headers: BTreeMap<String, String>,
+}
+
+/// The wires that are spoken here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// Chat completions.
+    #[default]
+    Chat,
+    /// OpenAI's Responses.
+    Responses,
 }
 
 /// How a server calls the output limit.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use stellaclaw_sdk::chat::ToolUse;
 
-use crate::wire::{CallPart, FunctionPart, Text};
+use super::wire::{CallPart, FunctionPart, Text};
 
 #[derive(Debug)]
 pub(crate) struct Call {

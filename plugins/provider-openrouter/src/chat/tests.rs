@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use stellaclaw_sdk::chat::{FailureKind, Phase, Piece, Stop, Usage};
-use stellaclaw_sdk::deltas::ItemKind;
+use stellaclaw_sdk::chat::{Completion, Failure, FailureKind, Phase, Piece, Stop, Usage};
+use stellaclaw_sdk::deltas::{Delta, ItemKind};
 
 use super::*;
 
@@ -18,7 +18,7 @@ struct Seen {
 
 fn play<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Seen {
     let mut seen = Seen { texts: BTreeMap::new(), others: Vec::new(), usage: None, result: Err(Failure::cancelled()) };
-    let mut stream = ChatStream::new("some/model", "request-1");
+    let mut stream = ChatStream::new(Answer::new("some/model", "request-1"));
     let mut chunks = chunks.into_iter();
     seen.result = loop {
         let Some(chunk) = chunks.next() else {
@@ -98,7 +98,7 @@ fn an_openrouter_stream_with_reasoning_text_and_two_calls() {
     assert_eq!(completion.served_model.as_deref(), Some("anthropic/claude-sonnet"));
     assert_eq!(completion.ext.as_deref(), Some(r#"{"provider":"Anthropic","native_finish_reason":"tool_use"}"#));
     assert_eq!((completion.message.phase, completion.message.id.as_str()), (Some(Phase::Commentary), "gen-1"));
-    assert_eq!(completion.message.origin, Some(crate::request::origin("some/model")));
+    assert_eq!(completion.message.origin, Some(origin("some/model")));
     let [Piece::Reasoning(thought), Piece::Text(text), Piece::ToolUse(_), Piece::ToolUse(_)] = &completion.message.pieces[..] else {
         panic!("{:?}", completion.message.pieces);
     };
@@ -236,7 +236,7 @@ fn how_an_answer_stops() {
 #[test]
 fn many_events_of_a_chunk_become_one_delta() {
     let event = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":1}}\n\n";
-    let mut stream = ChatStream::new("m", "r");
+    let mut stream = ChatStream::new(Answer::new("m", "r"));
     let deltas = stream.push(event.repeat(20).as_bytes()).unwrap();
     let [Delta::Started(_), Delta::ItemStarted(_), Delta::Fragment(fragment), Delta::Usage(_)] = &deltas[..] else { panic!("{deltas:?}") };
     assert_eq!(fragment.text, "x".repeat(20));
@@ -246,7 +246,7 @@ fn many_events_of_a_chunk_become_one_delta() {
 #[test]
 fn an_answer_without_end_is_refused() {
     let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(1 << 20));
-    let mut stream = ChatStream::new("m", "r");
+    let mut stream = ChatStream::new(Answer::new("m", "r"));
     let failure = (0..20).find_map(|_| stream.push(event.as_bytes()).err()).unwrap();
     assert_eq!(failure.kind, FailureKind::Protocol);
 }

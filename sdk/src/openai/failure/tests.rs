@@ -89,6 +89,13 @@ fn codes_of_openai_and_its_likes() {
         (400, "content_filter", Kind::Policy),
         (500, "server_is_overloaded", Kind::Overloaded),
         (400, "something_new", Kind::InvalidRequest),
+        (400, "invalid_value", Kind::InvalidRequest),
+        (400, "previous_response_not_found", Kind::ContinuationLost),
+        (400, "websocket_connection_limit_reached", Kind::Transport),
+        (403, "data_residency_mismatch", Kind::Forbidden),
+        (500, "vector_store_timeout", Kind::Timeout),
+        (400, "bio_policy", Kind::Policy),
+        (400, "misalignment_policy_violation", Kind::Policy),
     ];
     for (status, code, expected) in rows {
         let body = format!(r#"{{"error":{{"message":"m","type":"invalid_request_error","param":null,"code":"{code}"}}}}"#);
@@ -144,6 +151,28 @@ fn waits_and_ids_come_from_the_headers() {
     let limit = http(429, &[("x-ratelimit-reset".into(), "1700006400".into())], b"{}", NOW);
     assert_eq!(limit.resets_at, Some(1_700_006_400_000));
     assert_eq!(request_id(&[]), None);
+}
+
+#[test]
+fn a_frame_is_read_like_a_response_with_its_status_and_headers() {
+    let frame = r#"{"type":"error","status":429,"error":{"type":"usage_limit_reached","message":"limit","code":null,
+        "resets_at":1700006400,"plan_type":"plus"},"headers":{"x-request-id":"req","retry-after":3}}"#;
+    let failure = in_stream(frame.as_bytes());
+    assert_eq!((failure.kind, failure.status, failure.code.as_deref()), (Kind::UsageLimit, Some(429), Some("usage_limit_reached")));
+    let times = (failure.retry_after, failure.resets_at);
+    assert_eq!((failure.request_id.as_deref(), times), (Some("req"), (Some(3000), Some(1_700_006_400_000))));
+    let bare = in_stream(br#"{"type":"error","code":"rate_limit_exceeded","message":"slow down","param":null,"sequence_number":3}"#);
+    assert_eq!((bare.kind, bare.message.as_str(), bare.status), (Kind::RateLimit, "slow down", None));
+    assert_eq!(in_stream(br#"{"type":"error","status_code":401,"error":{"message":"m"}}"#).kind, Kind::AuthInvalid);
+    let dated = br#"{"error":{"message":"m","code":503},"headers":{"retry-after":"Sun, 06 Nov 1994 08:49:37 GMT"}}"#;
+    assert_eq!(in_stream(dated).retry_after, None);
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_named_by_its_place() {
+    let body =
+        r#"{"error":{"message":"Expected a base64-encoded data URL","code":"invalid_value","param":"input[3].content[0].image_url"}}"#;
+    assert_eq!(kind(400, body), Kind::InvalidMedia);
 }
 
 #[test]

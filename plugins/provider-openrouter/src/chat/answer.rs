@@ -5,24 +5,29 @@
 
 use serde_json::Value;
 use stellaclaw_sdk::chat::{Completion, Failure, FailureKind, Message, Opaque, Phase, Piece, Reasoning, Role, Stop, TextPiece, Usage};
-use stellaclaw_sdk::deltas::{Delta, Finished, Fragment, Item, ItemKind, Start};
+use stellaclaw_sdk::deltas::{self, Delta, Finished, Item, ItemKind, Start};
+use stellaclaw_sdk::openai::stream::{self, broken_off};
+use stellaclaw_sdk::openai::{failure, usage};
+use stellaclaw_sdk::sse::Event;
 
-use crate::calls::Calls;
-use crate::reasoning::Details;
-use crate::wire::{Choice, Chunk, Part, Text};
-use crate::{failure, protocol, request, usage};
+use super::calls::Calls;
+use super::reasoning::Details;
+use super::wire::{Choice, Chunk, Part, Text};
+use super::{REASONING_DETAILS, origin};
+use crate::protocol;
 
 /// What a model may say in one answer. No model says a tenth of it; a broken server could say it without end.
 const ANSWER_BYTES: usize = 16 << 20;
 
+/// An answer, as far as it has come.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     model: String,
     request_id: String,
-    pub(crate) server_request_id: Option<String>,
-    pub(crate) cache_life: u32,
+    server_request_id: Option<String>,
+    cache_life: u32,
     /// The end marker came.
-    pub(crate) done: bool,
+    done: bool,
     started: bool,
     response_id: Option<String>,
     served_model: Option<String>,
@@ -52,7 +57,9 @@ struct Growing {
 }
 
 impl Answer {
-    pub(crate) fn new(model: &str, request_id: &str) -> Self {
+    /// The answer of `model` to the request `request_id`.
+    #[must_use]
+    pub fn new(model: &str, request_id: &str) -> Self {
         Self {
             model: model.to_owned(),
             request_id: request_id.to_owned(),
@@ -79,19 +86,29 @@ impl Answer {
         }
     }
 
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.finish_reason.is_some() || (self.done && self.started)
+    /// The server's own id of the exchange, for failures.
+    #[must_use]
+    pub fn request_id(mut self, id: Option<String>) -> Self {
+        self.server_request_id = id;
+        self
+    }
+
+    /// How long what was written to the cache lives there, in seconds.
+    #[must_use]
+    pub fn cache_life(mut self, seconds: u32) -> Self {
+        self.cache_life = seconds;
+        self
     }
 
     /// A failure with what is known of this exchange.
-    pub(crate) fn explain(&self, mut failure: Failure) -> Failure {
+    fn explain(&self, mut failure: Failure) -> Failure {
         failure.request_id = failure.request_id.or_else(|| self.server_request_id.clone()).or_else(|| self.response_id.clone());
         failure.usage = failure.usage.or_else(|| self.parsed_usage());
         failure
     }
 
     /// The data of one event.
-    pub(crate) fn chunk(&mut self, data: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+    fn chunk(&mut self, data: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
         let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|error| {
             let shown: String = String::from_utf8_lossy(data).chars().take(200).collect();
             self.explain(protocol(format!("the stream cannot be read: {error}: {shown}")))
@@ -109,21 +126,6 @@ impl Answer {
         match chunk.choices.and_then(|choices| choices.0) {
             Some(choice) => self.choice(choice, deltas),
             None => Ok(()),
-        }
-    }
-
-    /// A body that is one JSON object: an answer that was not streamed, or an error under status 200.
-    pub(crate) fn whole(&mut self, body: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
-        let chunk: Result<Chunk<'_>, _> = serde_json::from_slice(body);
-        match chunk {
-            Ok(Chunk { choices: Some(choices), error: None, .. }) if choices.0.is_some() => {
-                self.chunk(body, deltas)?;
-                // Nothing can be missing of an object that is closed.
-                self.done = true;
-                Ok(())
-            }
-            Err(error) if error.is_eof() => Err(self.explain(broken_off())),
-            _ => Err(self.explain(failure::in_stream(body))),
         }
     }
 
@@ -183,7 +185,7 @@ impl Answer {
             }
             let arguments = call.function.as_ref().map_or("", |function| Text::of(function.arguments.as_ref()));
             self.bytes += arguments.len();
-            fragment(deltas, item, arguments);
+            deltas::append(deltas, item, arguments);
         }
         if let Some(Value::Array(annotations)) = part.annotations {
             self.annotations.extend(annotations);
@@ -194,70 +196,8 @@ impl Answer {
         Ok(())
     }
 
-    /// Hands the usage on when it is new: once per chunk, however often the server repeats it.
-    pub(crate) fn flush_usage(&mut self, deltas: &mut Vec<Delta>) {
-        if let Some((json, sent)) = &mut self.usage
-            && !std::mem::replace(sent, true)
-            && let Some(usage) = usage::parse(json, self.cache_life)
-        {
-            deltas.push(Delta::Usage(usage));
-        }
-    }
-
     fn parsed_usage(&self) -> Option<Usage> {
         self.usage.as_ref().and_then(|(json, _)| usage::parse(json, self.cache_life))
-    }
-
-    /// The completion; every item is finished in `deltas`.
-    pub(crate) fn finish(self, deltas: &mut Vec<Delta>) -> Completion {
-        let usage = self.parsed_usage().unwrap_or_else(Usage::none);
-        let stop = self.stop();
-        let ext = self.ext();
-        let mut pieces = Vec::new();
-        let mut finish = |index: Option<u32>, piece: Piece| {
-            if let Some(index) = index {
-                deltas.push(Delta::ItemFinished(Finished { index, piece: piece.clone() }));
-            }
-            pieces.push(piece);
-        };
-        let opaque = match (self.details.json(), self.thought_field) {
-            (Some(data), _) => Some(Opaque { format: request::REASONING_DETAILS.into(), data }),
-            (None, Some(field)) => Some(Opaque { format: field.into(), data: Value::from(self.thought.text.as_str()).to_string() }),
-            (None, None) => None,
-        };
-        if self.thought.item.is_some() || opaque.is_some() {
-            let text = Some(self.thought.text).filter(|text| !text.is_empty());
-            finish(self.thought.item, Piece::Reasoning(Reasoning { text, summary: Vec::new(), opaque }));
-        }
-        if !self.text.text.is_empty() {
-            let annotations = (!self.annotations.is_empty()).then(|| Value::Array(self.annotations).to_string());
-            finish(self.text.item, Piece::Text(TextPiece { text: self.text.text, annotations }));
-        }
-        if !self.refusal.text.is_empty() {
-            finish(self.refusal.item, Piece::Refusal(self.refusal.text));
-        }
-        let calls = self.calls.finish();
-        let phase = if calls.is_empty() { Phase::Final } else { Phase::Commentary };
-        for (item, call) in calls {
-            finish(Some(item), Piece::ToolUse(call));
-        }
-        let message = Message {
-            id: self.response_id.clone().unwrap_or(self.request_id),
-            role: Role::Assistant,
-            phase: Some(phase),
-            origin: Some(request::origin(&self.model)),
-            pieces,
-            cache_break: false,
-        };
-        Completion {
-            message,
-            stop,
-            usage,
-            response_id: self.response_id,
-            served_model: self.served_model,
-            served_tier: self.served_tier,
-            ext,
-        }
     }
 
     fn stop(&self) -> Stop {
@@ -291,6 +231,106 @@ impl Answer {
     }
 }
 
+impl stream::Answer for Answer {
+    fn event(&mut self, event: Event<'_>, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        match event.name {
+            b"error" => Err(self.explain(failure::in_stream(event.data))),
+            _ => self.chunk(event.data, deltas),
+        }
+    }
+
+    fn whole(&mut self, body: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        let chunk: Result<Chunk<'_>, _> = serde_json::from_slice(body);
+        match chunk {
+            Ok(Chunk { choices: Some(choices), error: None, .. }) if choices.0.is_some() => {
+                self.chunk(body, deltas)?;
+                // Nothing can be missing of an object that is closed.
+                self.done = true;
+                Ok(())
+            }
+            Err(error) if error.is_eof() => Err(self.explain(broken_off())),
+            _ => Err(self.explain(failure::in_stream(body))),
+        }
+    }
+
+    fn end(&mut self) {
+        self.done = true;
+    }
+
+    /// Hands the usage on when it is new: once per chunk, however often the server repeats it.
+    fn flush(&mut self, deltas: &mut Vec<Delta>) {
+        if let Some((json, sent)) = &mut self.usage
+            && !std::mem::replace(sent, true)
+            && let Some(usage) = usage::parse(json, self.cache_life)
+        {
+            deltas.push(Delta::Usage(usage));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.finish_reason.is_some() || (self.done && self.started)
+    }
+
+    fn explain(&self, failure: Failure) -> Failure {
+        self.explain(failure)
+    }
+
+    fn finish(self, deltas: &mut Vec<Delta>) -> Completion {
+        let usage = self.parsed_usage().unwrap_or_else(Usage::none);
+        let stop = self.stop();
+        let ext = self.ext();
+        let mut pieces = Vec::new();
+        let mut finish = |index: Option<u32>, piece: Piece| {
+            if let Some(index) = index {
+                deltas.push(Delta::ItemFinished(Finished { index, piece: piece.clone() }));
+            }
+            pieces.push(piece);
+        };
+        let opaque = match (self.details.json(), self.thought_field) {
+            (Some(data), _) => Some(Opaque { format: REASONING_DETAILS.into(), data }),
+            (None, Some(field)) => Some(Opaque { format: field.into(), data: Value::from(self.thought.text.as_str()).to_string() }),
+            (None, None) => None,
+        };
+        if self.thought.item.is_some() || opaque.is_some() {
+            let text = Some(self.thought.text).filter(|text| !text.is_empty());
+            finish(self.thought.item, Piece::Reasoning(Reasoning { text, summary: Vec::new(), opaque }));
+        }
+        if !self.text.text.is_empty() {
+            let annotations = (!self.annotations.is_empty()).then(|| Value::Array(self.annotations).to_string());
+            finish(self.text.item, Piece::Text(TextPiece { text: self.text.text, annotations }));
+        }
+        if !self.refusal.text.is_empty() {
+            finish(self.refusal.item, Piece::Refusal(self.refusal.text));
+        }
+        let calls = self.calls.finish();
+        let phase = if calls.is_empty() { Phase::Final } else { Phase::Commentary };
+        for (item, call) in calls {
+            finish(Some(item), Piece::ToolUse(call));
+        }
+        let message = Message {
+            id: self.response_id.clone().unwrap_or(self.request_id),
+            role: Role::Assistant,
+            phase: Some(phase),
+            origin: Some(origin(&self.model)),
+            pieces,
+            cache_break: false,
+        };
+        Completion {
+            message,
+            stop,
+            usage,
+            response_id: self.response_id,
+            served_model: self.served_model,
+            served_tier: self.served_tier,
+            ext,
+        }
+    }
+}
+
 impl Growing {
     fn add(&mut self, kind: ItemKind, text: &str, items: &mut u32, deltas: &mut Vec<Delta>) {
         if text.is_empty() {
@@ -303,27 +343,8 @@ impl Growing {
             index
         });
         self.text.push_str(text);
-        fragment(deltas, index, text);
+        deltas::append(deltas, index, text);
     }
-}
-
-/// Adds to the last fragment when it is of the same item: twenty events of a chunk become one delta.
-fn fragment(deltas: &mut Vec<Delta>, index: u32, text: &str) {
-    if text.is_empty() {
-        return;
-    }
-    if let Some(Delta::Fragment(last)) = deltas.last_mut()
-        && last.index == index
-    {
-        last.text.push_str(text);
-        return;
-    }
-    deltas.push(Delta::Fragment(Fragment { index, text: text.to_owned() }));
-}
-
-/// Nothing said that the answer is complete, so it is not, whatever came.
-pub(crate) fn broken_off() -> Failure {
-    Failure::new(FailureKind::Transport, "the answer broke off: it ended without saying that it is complete")
 }
 
 /// An error in place of, or beside, a choice.

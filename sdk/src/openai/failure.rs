@@ -5,8 +5,9 @@
 //! code, then what the text says about the context, then the status.
 
 use serde_json::Value;
-use stellaclaw_sdk::chat::{Failure, FailureKind as Kind};
-use stellaclaw_sdk::retry;
+
+use crate::chat::{Failure, FailureKind as Kind};
+use crate::retry;
 
 /// The vendor's answer is kept up to this length.
 const RAW_BYTES: usize = 16 << 10;
@@ -26,12 +27,19 @@ pub fn http(status: u16, headers: &[(String, String)], body: &[u8], now: u64) ->
     failure
 }
 
-/// The failure that an error inside a stream, or a body with status 200, means: its code is the status.
+/// The failure that an error inside a stream, or a body with status 200, means: its code is the status. A frame of a socket
+/// brings its headers with it.
 #[must_use]
 pub fn in_stream(body: &[u8]) -> Failure {
     let parsed = Parsed::of(body);
     let status = parsed.status;
-    parsed.failure(status, body)
+    let headers = parsed.headers.clone();
+    let mut failure = parsed.failure(status, body);
+    failure.request_id = request_id(&headers);
+    // Without a clock a date is no wait.
+    let wait = retry::from_headers(&headers, u64::MAX).filter(|wait| *wait > 0);
+    failure.retry_after = wait.or(failure.retry_after);
+    failure
 }
 
 /// The server's name for the exchange, which its support asks for.
@@ -47,6 +55,11 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
+fn frame_headers(headers: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    headers.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
 /// What an error's body says.
 #[derive(Debug, Default)]
 struct Parsed {
@@ -56,7 +69,10 @@ struct Parsed {
     code: Option<String>,
     /// The vaguer `type` beside a code.
     class: Option<String>,
+    /// Which part of the request is meant.
+    param: String,
     status: Option<u16>,
+    headers: Vec<(String, String)>,
     /// The request was looked at and found wanting by a moderator.
     moderated: bool,
     resets_at: Option<u64>,
@@ -88,8 +104,10 @@ impl Parsed {
             message: with_upstream(message, metadata),
             error_type: metadata.get("error_type").and_then(Value::as_str).map(str::to_owned),
             code: code.and_then(Value::as_str).filter(|code| code.parse::<u16>().is_err()).map(str::to_owned),
-            class: text("type"),
-            status: code.and_then(status),
+            class: text("type").filter(|class| class != "error"),
+            param: text("param").unwrap_or_default(),
+            status: ["status", "status_code"].iter().find_map(|key| status(value.get(key)?)).or_else(|| code.and_then(status)),
+            headers: value.get("headers").map(frame_headers).unwrap_or_default(),
             moderated: metadata.get("reasons").is_some() || metadata.get("flagged_input").is_some(),
             resets_at: metadata
                 .pointer("/headers/X-RateLimit-Reset")
@@ -104,7 +122,7 @@ impl Parsed {
         let said = if self.message.is_empty() { "no reason given" } else { self.message.trim() };
         let said: String = said.chars().take(MESSAGE_CHARS).collect();
         let message = match status {
-            Some(404) if !self.json => format!("HTTP 404: {said}. There is no chat completions service at this address; check base_url"),
+            Some(404) if !self.json => format!("HTTP 404: {said}. There is no such service at this address; check base_url"),
             Some(status) => format!("HTTP {status}: {said}"),
             None => said,
         };
@@ -129,6 +147,9 @@ impl Parsed {
         }
         if let Some(kind) = [&self.code, &self.class].into_iter().flatten().find_map(|code| by_code(code)) {
             return kind;
+        }
+        if self.param.ends_with(".image_url") {
+            return Kind::InvalidMedia;
         }
         if says_context_overflow(&text) && !matches!(status, Some(401..=403 | 429)) {
             return Kind::ContextOverflow;
@@ -167,13 +188,13 @@ fn by_code(code: &str) -> Option<Kind> {
         "context_length_exceeded" | "exceed_context_size_error" | "request_too_large" | "string_above_max_length" => Kind::ContextOverflow,
         "token_expired" => Kind::AuthExpired,
         "invalid_api_key" | "incorrect_api_key" | "unauthorized" | "authentication_error" => Kind::AuthInvalid,
-        "permission_error" | "usage_not_included" => Kind::Forbidden,
+        "permission_error" | "usage_not_included" | "data_residency_mismatch" => Kind::Forbidden,
         "insufficient_quota" | "credit_balance_exhausted" | "billing_hard_limit_reached" | "billing_error" => Kind::Quota,
         "usage_limit_reached" => Kind::UsageLimit,
         "rate_limit_exceeded" | "rate_limit_error" => Kind::RateLimit,
         "server_is_overloaded" | "slow_down" | "overloaded_error" | "engine_overloaded" | "engine_overloaded_error" => Kind::Overloaded,
         "server_error" | "api_error" | "internal_error" | "internal_server_error" => Kind::Server,
-        "timeout_error" => Kind::Timeout,
+        "timeout_error" | "vector_store_timeout" => Kind::Timeout,
         "invalid_prompt"
         | "content_filter"
         | "content_policy_violation"
@@ -181,7 +202,9 @@ fn by_code(code: &str) -> Option<Kind> {
         | "cyber_policy"
         | "misalignment_policy_violation" => Kind::Policy,
         "model_not_found" | "not_found_error" => Kind::ModelNotFound,
-        "unsupported_parameter" | "unsupported_value" | "invalid_value" => Kind::InvalidRequest,
+        "unsupported_parameter" | "unsupported_value" => Kind::InvalidRequest,
+        "previous_response_not_found" => Kind::ContinuationLost,
+        "websocket_connection_limit_reached" => Kind::Transport,
         image if is_image(image) => Kind::InvalidMedia,
         _ => return None,
     })

@@ -1,10 +1,11 @@
 //! Tokens and money, each counted once.
 //!
-//! The wire's `prompt_tokens` includes what came from the cache and what was written to it, its `completion_tokens` includes
-//! reasoning; the contract counts the parts.
+//! Chat completions call them `prompt_tokens` and `completion_tokens`, Responses `input_tokens` and `output_tokens`. The first
+//! includes what came from the cache and what was written to it, the second includes reasoning; the contract counts the parts.
 
 use serde_json::Value;
-use stellaclaw_sdk::chat::Usage;
+
+use crate::chat::Usage;
 
 /// The life of a cache entry when the request did not ask for another, in seconds.
 pub const CACHE_LIFE_SECONDS: u32 = 300;
@@ -15,12 +16,16 @@ pub fn parse(json: &str, cache_life: u32) -> Option<Usage> {
     let usage: Value = serde_json::from_str(json).ok()?;
     usage.as_object()?;
     let count = |pointer: &str| usage.pointer(pointer).and_then(tokens);
-    let completion = count("/completion_tokens").unwrap_or(0);
+    let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| count(pointer));
+    let completion = first(&["/completion_tokens", "/output_tokens"]).unwrap_or(0);
     let total = count("/total_tokens");
-    let prompt = count("/prompt_tokens").or_else(|| Some(total?.saturating_sub(completion))).unwrap_or(0);
-    let cache_read = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/prompt_cache_hit_tokens")).unwrap_or(0).min(prompt);
-    let written = count("/prompt_tokens_details/cache_write_tokens").unwrap_or(0).min(prompt - cache_read);
-    let reasoning = count("/completion_tokens_details/reasoning_tokens").unwrap_or(0);
+    let prompt = first(&["/prompt_tokens", "/input_tokens"]).or_else(|| Some(total?.saturating_sub(completion))).unwrap_or(0);
+    let read = ["/prompt_tokens_details/cached_tokens", "/input_tokens_details/cached_tokens", "/prompt_cache_hit_tokens"];
+    let cache_read = first(&read).unwrap_or(0).min(prompt);
+    let written = ["/prompt_tokens_details/cache_write_tokens", "/input_tokens_details/cache_write_tokens"];
+    let written = first(&written).unwrap_or(0).min(prompt - cache_read);
+    let reasoning = ["/completion_tokens_details/reasoning_tokens", "/output_tokens_details/reasoning_tokens"];
+    let reasoning = first(&reasoning).unwrap_or(0);
     // A few servers count reasoning beside the completion; the total gives them away.
     let beside = reasoning > completion || (reasoning > 0 && total == Some(prompt + completion + reasoning));
     Some(Usage {
@@ -69,9 +74,11 @@ mod tests {
             "prompt_tokens_details":{"cached_tokens":600,"cache_write_tokens":300,"audio_tokens":null},
             "completion_tokens_details":{"reasoning_tokens":20}}"#;
         let usage = parsed(json);
-        assert_eq!((usage.input_uncached, usage.cache_read, usage.cache_write), (100, 600, vec![(300, 300)]));
+        assert_eq!((usage.input_uncached, usage.cache_read, usage.cache_write.clone()), (100, 600, vec![(300, 300)]));
         assert_eq!((usage.output, usage.reasoning, usage.cost.as_deref()), (50, 20, Some("0.000014")));
         assert_eq!(usage.raw.as_deref(), Some(json));
+        let responses = json.replace("prompt_tokens", "input_tokens").replace("completion_tokens", "output_tokens");
+        assert_eq!(parsed(&responses), Usage { raw: Some(responses), ..usage });
     }
 
     #[test]
