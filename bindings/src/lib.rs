@@ -36,6 +36,7 @@ pub mod tool_plugin {
             "stellaclaw:plugin/log": crate::imports::stellaclaw::plugin::log,
             "stellaclaw:plugin/deltas": crate::imports::stellaclaw::plugin::deltas,
             "stellaclaw:plugin/http": crate::imports::stellaclaw::plugin::http,
+            "stellaclaw:plugin/websocket": crate::imports::stellaclaw::plugin::websocket,
             "stellaclaw:plugin/secrets": crate::imports::stellaclaw::plugin::secrets,
             "stellaclaw:plugin/settings": crate::imports::stellaclaw::plugin::settings,
             "stellaclaw:plugin/storage": crate::imports::stellaclaw::plugin::storage,
@@ -62,6 +63,7 @@ pub mod provider_plugin {
             "stellaclaw:plugin/log": crate::imports::stellaclaw::plugin::log,
             "stellaclaw:plugin/deltas": crate::imports::stellaclaw::plugin::deltas,
             "stellaclaw:plugin/http": crate::imports::stellaclaw::plugin::http,
+            "stellaclaw:plugin/websocket": crate::imports::stellaclaw::plugin::websocket,
             "stellaclaw:plugin/secrets": crate::imports::stellaclaw::plugin::secrets,
             "stellaclaw:plugin/settings": crate::imports::stellaclaw::plugin::settings,
             "stellaclaw:plugin/storage": crate::imports::stellaclaw::plugin::storage,
@@ -119,6 +121,7 @@ pub mod image_plugin {
 
 pub use imports::stellaclaw::plugin::{
     chat, conversation, deltas, http, image_types, images, log, models, search_types, secrets, settings, storage, types, web_search,
+    websocket,
 };
 pub use model_list_plugin::exports::stellaclaw::plugin::model_list;
 pub use provider_plugin::exports::stellaclaw::plugin::provider;

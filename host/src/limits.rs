@@ -274,6 +274,33 @@ pub const HTTP_TOTAL: Duration = Duration::from_secs(10 * 60);
 /// The longest of any time that a request may ask for.
 pub const HTTP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
+// ── WebSockets of a component ───────────────────────────────────────────────────────────────────────────────────────
+
+/// Connections that one call may have open.
+pub const SOCKETS: usize = 4;
+/// Frames that came and were not taken: beyond it nothing more is read.
+pub const SOCKET_UNREAD_BYTES: usize = 1 << 20;
+/// What a frame counts beside its contents.
+pub const SOCKET_FRAME_BYTES: usize = 64;
+/// One message that comes.
+pub const SOCKET_MESSAGE_BYTES: usize = 16 << 20;
+/// One message that goes.
+pub const SOCKET_SEND_BYTES: usize = 32 << 20;
+/// The answer of a server that does not open a connection.
+pub const SOCKET_REFUSAL_BYTES: usize = 64 << 10;
+/// Parked connections of one plugin in one session with one model; the oldest goes.
+pub const PARKED_HERE: usize = 4;
+/// Parked connections of one plugin; the oldest goes.
+pub const PARKED_OF_PLUGIN: usize = 32;
+/// How long a connection stays parked.
+pub const PARKED_TIME: Duration = Duration::from_secs(3600);
+/// What may come, beside what had come, while a connection is parked, and what may be unread when it is.
+pub const PARKED_BYTES: usize = 64 << 10;
+/// The key of a parked connection.
+pub const PARKED_KEY_BYTES: usize = 256;
+/// The note with a parked connection.
+pub const PARKED_NOTE_BYTES: usize = 64 << 10;
+
 /// Shorter secrets would be found in innocent text and cannot be redacted.
 pub const SECRET_BYTES_MIN: usize = 12;
 /// A file with a secret in it: one line.

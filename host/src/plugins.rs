@@ -63,6 +63,7 @@ use cache::Cache;
 use compile::Compilers;
 use engine::Engines;
 use imports::http::HttpClient;
+use imports::websocket::Parked;
 use load::{Code, Plugin};
 use policy::paths::Guarded;
 use reload::{Rounds, Snapshot};
@@ -127,6 +128,8 @@ struct Inner {
     engines: Engines,
     cache: Cache,
     http: HttpClient,
+    /// Connections between calls.
+    parked: Parked,
     schemas: Schemas,
     /// Until then a catalogue waits for components that are being compiled.
     patient_until: tokio::time::Instant,
@@ -175,6 +178,7 @@ impl Plugins {
             engines,
             cache,
             http,
+            parked: Parked::new(limits::PARKED_TIME),
             schemas,
             runtime,
             compilers,

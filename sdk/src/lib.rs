@@ -28,7 +28,7 @@
 //!
 //! The component lives for one call, in a sandbox of its own: nothing is left of a `static` when the next call comes.
 //! Files are ordinary `std::fs` below the mounts (the workspace is the current directory); everything else is an import
-//! with a wrapper here: [`http`], [`log`], [`secrets`], [`settings`], [`storage`], [`conversation`], [`deltas`], [`models`],
+//! with a wrapper here: [`http`], [`websocket`], [`log`], [`secrets`], [`settings`], [`storage`], [`conversation`], [`deltas`], [`models`],
 //! [`web_search`], [`images`]. An import that the operator has not granted answers [`ErrorKind::Denied`] with the
 //! configuration key that would allow it.
 //!
@@ -60,6 +60,7 @@ pub mod sse;
 pub mod storage;
 mod tool;
 pub mod web_search;
+pub mod websocket;
 
 /// The generated bindings. Use the wrappers; these are here for the macros and for what has no wrapper yet.
 #[doc(hidden)]
@@ -88,6 +89,7 @@ pub mod bindings {
                 "stellaclaw:plugin/log@0.1.0": crate::bindings::imports::stellaclaw::plugin::log,
                 "stellaclaw:plugin/deltas@0.1.0": crate::bindings::imports::stellaclaw::plugin::deltas,
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
+                "stellaclaw:plugin/websocket@0.1.0": crate::bindings::imports::stellaclaw::plugin::websocket,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
                 "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,
@@ -112,6 +114,7 @@ pub mod bindings {
                 "stellaclaw:plugin/log@0.1.0": crate::bindings::imports::stellaclaw::plugin::log,
                 "stellaclaw:plugin/deltas@0.1.0": crate::bindings::imports::stellaclaw::plugin::deltas,
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
+                "stellaclaw:plugin/websocket@0.1.0": crate::bindings::imports::stellaclaw::plugin::websocket,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
                 "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,
@@ -137,6 +140,7 @@ pub mod bindings {
                 "stellaclaw:plugin/log@0.1.0": crate::bindings::imports::stellaclaw::plugin::log,
                 "stellaclaw:plugin/deltas@0.1.0": crate::bindings::imports::stellaclaw::plugin::deltas,
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
+                "stellaclaw:plugin/websocket@0.1.0": crate::bindings::imports::stellaclaw::plugin::websocket,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
                 "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,
@@ -162,6 +166,7 @@ pub mod bindings {
                 "stellaclaw:plugin/log@0.1.0": crate::bindings::imports::stellaclaw::plugin::log,
                 "stellaclaw:plugin/deltas@0.1.0": crate::bindings::imports::stellaclaw::plugin::deltas,
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
+                "stellaclaw:plugin/websocket@0.1.0": crate::bindings::imports::stellaclaw::plugin::websocket,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
                 "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,
@@ -187,6 +192,7 @@ pub mod bindings {
                 "stellaclaw:plugin/log@0.1.0": crate::bindings::imports::stellaclaw::plugin::log,
                 "stellaclaw:plugin/deltas@0.1.0": crate::bindings::imports::stellaclaw::plugin::deltas,
                 "stellaclaw:plugin/http@0.1.0": crate::bindings::imports::stellaclaw::plugin::http,
+                "stellaclaw:plugin/websocket@0.1.0": crate::bindings::imports::stellaclaw::plugin::websocket,
                 "stellaclaw:plugin/secrets@0.1.0": crate::bindings::imports::stellaclaw::plugin::secrets,
                 "stellaclaw:plugin/settings@0.1.0": crate::bindings::imports::stellaclaw::plugin::settings,
                 "stellaclaw:plugin/storage@0.1.0": crate::bindings::imports::stellaclaw::plugin::storage,

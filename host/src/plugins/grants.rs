@@ -184,7 +184,7 @@ impl Grant {
             let origins = if named.is_empty() { origins("its manifest: slots", &slot.origins, NamedBy::Manifest)? } else { named.clone() };
             grant.secrets.insert(API_KEY_SLOT.into(), SlotSecret { source: source.clone(), origins });
         }
-        if imports(surface, HTTP) {
+        if reaches_out(surface) {
             grant.http.extend(named);
         }
         Ok(grant)
@@ -234,7 +234,7 @@ pub(super) fn problems(surface: &Surface) -> Vec<GrantError> {
 /// What of a manifest's requests and of its imports the other does not know.
 pub(super) fn unmatched(surface: &Surface, kinds: &[Kind]) -> Vec<String> {
     let manifest = &surface.manifest;
-    let (http, secrets, fs) = (imports(surface, HTTP), imports(surface, "stellaclaw:plugin/secrets"), imports(surface, "wasi:filesystem/"));
+    let (http, secrets, fs) = (reaches_out(surface), imports(surface, "stellaclaw:plugin/secrets"), imports(surface, "wasi:filesystem/"));
     let origins = manifest.requests.http.is_empty() && manifest.slots.iter().all(|slot| slot.origins.is_empty());
     // A model's `base_url` names an origin, too.
     let has_entries = kinds.iter().any(|kind| kind.serves_models());
@@ -243,12 +243,18 @@ pub(super) fn unmatched(surface: &Surface, kinds: &[Kind]) -> Vec<String> {
             !fs && !manifest.requests.fs.is_empty(),
             "it asks for files and imports nothing that could use them: remove `fs` from its manifest",
         ),
-        (!http && !manifest.requests.http.is_empty(), "it asks for origins and does not import http: remove `http` from its manifest"),
+        (
+            !http && !manifest.requests.http.is_empty(),
+            "it asks for origins and imports neither http nor websocket: remove `http` from its manifest",
+        ),
         (
             http && origins && !has_entries,
-            "it imports http and asks for no origin: name those it needs in `http`, or each request is refused",
+            "it imports http or websocket and asks for no origin: name those it needs in `http`, or each request is refused",
         ),
-        (!http && !secrets && !manifest.slots.is_empty(), "it has slots for secrets and imports neither http nor secrets: remove them"),
+        (
+            !http && !secrets && !manifest.slots.is_empty(),
+            "it has slots for secrets and imports neither http nor websocket nor secrets: remove them",
+        ),
         (secrets && manifest.slots.is_empty(), "it imports secrets and has no slot: there is no secret that it could use"),
         (
             !kinds.contains(&Kind::Provider) && imports(surface, "stellaclaw:plugin/deltas"),
@@ -280,7 +286,7 @@ impl Request {
         if imports(surface, "wasi:filesystem/") {
             request.fs = surface.manifest.requests.fs.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         }
-        if imports(surface, HTTP) {
+        if reaches_out(surface) {
             request.http_texts.clone_from(&surface.manifest.requests.http);
             request.http = origins(HTTP_PLACE, &request.http_texts, NamedBy::Manifest)?;
         }
@@ -396,7 +402,12 @@ fn imports(surface: &Surface, prefix: &str) -> bool {
 }
 
 fn takes_secrets(surface: &Surface) -> bool {
-    imports(surface, HTTP) || imports(surface, "stellaclaw:plugin/secrets")
+    reaches_out(surface) || imports(surface, "stellaclaw:plugin/secrets")
+}
+
+/// Could it use an origin?
+fn reaches_out(surface: &Surface) -> bool {
+    imports(surface, HTTP) || imports(surface, "stellaclaw:plugin/websocket")
 }
 
 fn meet_fs(requested: &[FsGrant], allowed: &[FsGrant]) -> Vec<FsGrant> {

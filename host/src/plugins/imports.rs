@@ -17,6 +17,7 @@ mod secrets;
 mod settings;
 mod storage;
 mod web_search;
+pub mod websocket;
 
 use stellaclaw_bindings as contract;
 use wasmtime::component::{HasSelf, Linker};
@@ -34,6 +35,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     refused(linker)?;
     filesystem::add_to_linker(linker)?;
     http::add_to_linker(linker)?;
+    websocket::add_to_linker(linker)?;
     contract::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::chat::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;

@@ -19,6 +19,7 @@ use super::call::SessionPort;
 use super::grants::Grant;
 use super::imports::filesystem::{FileView, Files, HasFiles};
 use super::imports::http::{HasHttp, HttpContext, HttpView};
+use super::imports::websocket::{HasSockets, SocketView, Sockets};
 use super::run::Helping;
 use super::stdio::Tail;
 use super::stop::StopSignal;
@@ -34,6 +35,7 @@ pub(super) struct Guest {
     room: Room,
     pub files: Files,
     pub http: HttpContext,
+    sockets: Sockets,
     pub output: Tail,
     pub call: Call,
 }
@@ -107,7 +109,7 @@ pub(super) enum Ended {
 
 impl Guest {
     /// The state for one call.
-    pub fn new(world: World, limits: &CallLimits, files: Files, http: HttpContext, call: Call) -> Self {
+    pub fn new(world: World, limits: &CallLimits, files: Files, http: HttpContext, sockets: Sockets, call: Call) -> Self {
         let output = Tail::default();
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(output.clone()).stderr(output.clone()).max_random_size(limits::RANDOM_BYTES);
@@ -120,7 +122,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let room = Room { memory_bytes: limits.memory_bytes, table_elements: limits::GUEST_TABLE_ELEMENTS };
-        Self { world, wasi: wasi.build(), table, room, files, http, output, call }
+        Self { world, wasi: wasi.build(), table, room, files, http, sockets, output, call }
     }
 
     /// A store around it. Its guest yields at every tick of the epoch, so that [`bounded`] can end it.
@@ -272,6 +274,13 @@ impl HasHttp for Guest {
     fn http(&mut self) -> HttpView<'_> {
         self.call.note();
         HttpView { http: &mut self.http, table: &mut self.table }
+    }
+}
+
+impl HasSockets for Guest {
+    fn sockets(&mut self) -> SocketView<'_> {
+        self.call.note();
+        SocketView { http: &mut self.http, sockets: &mut self.sockets, table: &mut self.table }
     }
 }
 

@@ -16,6 +16,7 @@ use super::catalog::Catalog;
 use super::engine::Engines;
 use super::grants::Missing;
 use super::grants::file::{GrantsError, GrantsFile};
+use super::imports::websocket::Place;
 use super::link::{self, guarded};
 use super::load::{Code, Codes, DataDirs, Fits, Last, Loader, Newer, Plugin, Slot};
 use super::registry::{Found, Library, Shelves, stamp};
@@ -130,11 +131,14 @@ impl Rounds {
         self.library.again
     }
 
-    fn reconfigure(&mut self, config: Arc<Config>) {
-        if !Arc::ptr_eq(&self.config, &config) {
+    /// Is it another configuration than before?
+    fn reconfigure(&mut self, config: Arc<Config>) -> bool {
+        let is_new = !Arc::ptr_eq(&self.config, &config);
+        if is_new {
             self.shelves.reconfigure(&config);
             (self.config, self.is_new_config) = (config, true);
         }
+        is_new
     }
 
     /// Looks at everything. `cache`: code that is in it is linked at once.
@@ -328,7 +332,7 @@ impl Inner {
 
     fn round_of(self: &Arc<Self>, mut rounds: MutexGuard<'_, Rounds>, cache: Option<(&Engines, &Cache)>) {
         rounds.granted = (*self.granting.now()).clone();
-        rounds.reconfigure(self.granting.config());
+        let is_new_config = rounds.reconfigure(self.granting.config());
         let before = self.snapshot();
         let Outcome { plugins, forgotten } = rounds.round(&before, cache);
         for plugin in before.plugins.iter().filter(|old| !plugins.iter().any(|new| (new.source, &new.name) == (old.source, &old.name))) {
@@ -345,6 +349,7 @@ impl Inner {
         if !is_unchanged {
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Snapshot { plugins, ..Snapshot::default() });
         }
+        self.close_parked(is_new_config);
         let bundled = self.bundled_digests();
         for digest in forgotten.iter().filter(|digest| !bundled.contains(*digest)) {
             link::forget(&self.engines, &self.cache, digest);
@@ -352,6 +357,17 @@ impl Inner {
         for dropped in self.compile(to_compile) {
             rounds.forget_code(&dropped);
         }
+    }
+
+    /// Closes the parked connections whose plugin is another one now. A new configuration closes all: it may give a model
+    /// another address or key.
+    fn close_parked(&self, is_new_config: bool) {
+        let snapshot = self.snapshot();
+        let serves = |place: &Place| {
+            let serving = snapshot.get(&place.grant.plugin).and_then(|plugin| plugin.serving.as_ref().ok());
+            serving.is_some_and(|serving| serving.digest == place.digest && serving.grant == place.granted)
+        };
+        self.parked.keep_only(|place| !is_new_config && serves(place));
     }
 
     fn bundled_digests(&self) -> BTreeSet<String> {

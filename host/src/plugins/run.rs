@@ -20,6 +20,7 @@ use super::engine::chain;
 use super::grants::{self, Grant};
 use super::imports::filesystem::{Denial, FileLimits, Files};
 use super::imports::http::{HttpContext, SlotGrant};
+use super::imports::websocket::{Place, Sockets};
 use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
 use super::link::Linked;
 use super::load::{Code, Plugin, Serving};
@@ -41,6 +42,8 @@ struct Spec {
     grant: Arc<Grant>,
     /// None for a catalogue: no session, no files.
     session: Option<(CallId, CallContext)>,
+    /// The alias of the model that is asked.
+    model: Option<String>,
     deltas: Option<OnDelta>,
     stop: StopSignal,
     time: Duration,
@@ -94,6 +97,7 @@ impl Inner {
             world: World::Real,
             grant: serving.grant.clone(),
             session: Some((call.id, context)),
+            model: None,
             deltas: None,
             stop,
             time: tool.timeout,
@@ -123,6 +127,7 @@ impl Inner {
             world: World::Fixed,
             grant: Arc::new(Grant { plugin: plugin.name.clone(), ..Grant::default() }),
             session: None,
+            model: None,
             deltas: None,
             stop: signal,
             time: limits::CATALOG_TIME,
@@ -254,7 +259,7 @@ impl Inner {
 
     /// The state of a call's store: what its grant, its session and the operator's limits come to.
     fn guest(self: &Arc<Self>, serving: &Serving, spec: Spec, deadline: Instant) -> Result<Guest, CallError> {
-        let Spec { world, grant, session, deltas, stop, settings, chain, .. } = spec;
+        let Spec { world, grant, session, model, deltas, stop, settings, chain, .. } = spec;
         let mut secrets = BTreeMap::new();
         for (slot, secret) in &grant.secrets {
             match secret.source.read() {
@@ -283,6 +288,14 @@ impl Inner {
         let blobs = session.as_ref().map(|(_, context)| context.blobs.clone()).unwrap_or_default();
         let (slots, origins) = (slots.collect(), grant.http.clone());
         let http = HttpContext::new(self.http.clone(), &grant.plugin, origins, slots, redactor.clone(), blobs, stop.clone());
+        let place = session.as_ref().map(|(_, context)| Place {
+            session: context.session,
+            model,
+            digest: serving.digest.clone(),
+            granted: serving.grant.clone(),
+            grant: grant.clone(),
+        });
+        let sockets = Sockets::new(self.parked.clone(), place);
         let call = Call {
             secrets,
             redactor,
@@ -300,7 +313,7 @@ impl Inner {
             over: false,
             grant,
         };
-        Ok(Guest::new(world, &serving.limits, files, http, call))
+        Ok(Guest::new(world, &serving.limits, files, http, sockets, call))
     }
 }
 

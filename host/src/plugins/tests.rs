@@ -8,6 +8,7 @@ mod helping;
 mod loading;
 #[path = "../../tests/all/support/patched.rs"]
 mod patched;
+mod sockets;
 mod storage;
 mod versions;
 
@@ -128,6 +129,7 @@ struct Session {
     listener: Arc<Listener>,
     conversation: ConversationId,
     model: Option<String>,
+    session: SessionId,
     store: Option<Store>,
 }
 
@@ -137,6 +139,7 @@ impl Session {
             workspace: tempfile::tempdir().unwrap(),
             listener: Arc::default(),
             conversation: ConversationId(1),
+            session: SessionId(1),
             model: None,
             store: None,
         }
@@ -149,7 +152,7 @@ impl Session {
     fn context(&self) -> CallContext {
         CallContext {
             conversation: self.conversation,
-            session: SessionId(1),
+            session: self.session,
             info: Self::info(),
             places: Places { workspace: self.workspace.path().to_owned(), shared: None, mounts: Vec::new() },
             port: self.listener.clone(),

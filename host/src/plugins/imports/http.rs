@@ -19,6 +19,7 @@ mod exchange;
 mod request;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod upload;
 
 use stellaclaw_bindings::http::{Host, HostResponse, HostUpload, Request, Response, Upload};
@@ -32,6 +33,7 @@ use crate::plugins::stop::StopSignal;
 use crate::secrets::{Redactor, Secret};
 use body::Body;
 pub use client::{HttpClient, Lookup};
+pub(super) use upgrade::{Upgrade, Upgraded, upgrade};
 use upload::Sending;
 
 /// The state of a store that has HTTP.
@@ -88,6 +90,22 @@ impl HttpContext {
         let message = format!("a call has at most {} responses and uploads open; drop one that was read", limits::OPEN_RESPONSES);
         Err(error(ErrorKind::Unavailable, message))
     }
+
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    pub(super) fn stop(&self) -> &StopSignal {
+        &self.stop
+    }
+
+    pub(super) fn blobs(&self) -> &Handed {
+        &self.blobs
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.slots.iter().map(|slot| &slot.secret)
+    }
 }
 
 struct HasHttpView;
@@ -101,12 +119,12 @@ pub fn add_to_linker<T: HasHttp + 'static>(linker: &mut Linker<T>) -> wasmtime::
     stellaclaw_bindings::http::add_to_linker::<T, HasHttpView>(linker, T::http)
 }
 
-fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
+pub(super) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error { kind, message: message.into(), retry_after: None }
 }
 
 /// Waits for `work`, unless the call is being stopped.
-async fn unless_stopped<T>(stop: &StopSignal, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn unless_stopped<T>(stop: &StopSignal, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut stop = stop.clone();
     let _waiting = stop.waiting();
     tokio::select! {

@@ -56,6 +56,20 @@ impl Pieces {
         Ok(Self { parts: parts.into(), bytes: own + blobs })
     }
 
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// All of it in one piece, for who can send it in no other way.
+    pub fn joined(&self) -> Vec<u8> {
+        let mut body = self.body();
+        let mut joined = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or_default());
+        while let Some(chunk) = body.next() {
+            joined.extend_from_slice(&chunk);
+        }
+        joined
+    }
+
     /// All of it as a body whose length is known.
     pub fn body(&self) -> PieceBody {
         PieceBody { pieces: self.clone(), part: 0, at: 0, left: self.bytes }

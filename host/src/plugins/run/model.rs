@@ -49,6 +49,8 @@ struct Ready<'a> {
     serving: &'a Serving,
     linked: Arc<Linked>,
     grant: Arc<Grant>,
+    /// The alias of the model.
+    alias: String,
     time: Duration,
 }
 
@@ -205,7 +207,7 @@ impl Inner {
             GrantError::Untied { .. } => Unready::Denied(error.to_string()),
             error => not_found(model, error.to_string()),
         })?;
-        Ok(Ready { plugin, serving, linked, grant: Arc::new(grant), time })
+        Ok(Ready { plugin, serving, linked, grant: Arc::new(grant), alias: model.alias.clone(), time })
     }
 
     /// Runs a call whose error is the contract's.
@@ -245,6 +247,7 @@ impl Ready<'_> {
             world: World::Real,
             grant: self.grant.clone(),
             session: Some((terms.id, terms.context)),
+            model: Some(self.alias.clone()),
             deltas,
             stop: terms.stop,
             time: self.time,

@@ -17,6 +17,7 @@ fn answers() -> Value {
         "word": "hello",
         "http": "Denied",
         "upload refused": true,
+        "websocket": ["Denied", false],
         "secrets": [false, "Denied", "Denied", "Denied"],
         "settings": {},
         "conversation": ["Unavailable", "Unavailable", "Unavailable", false],

@@ -23,7 +23,7 @@ pub(super) struct Example {
 const PLAIN: Example = Example { import: "", call: "", items: "", asks: &[], grant: None, changes: false };
 
 /// In the order of the contract's world. `deltas` is not among them: only a provider can use it.
-const EXAMPLES: [Example; 9] = [
+const EXAMPLES: [Example; 10] = [
     Example {
         import: "log",
         call: r#"
@@ -38,6 +38,17 @@ const EXAMPLES: [Example; 9] = [
         // http: only to origins that the operator has granted.
         let response = http::get("https://example.com/").send()?;
         let answer = format!("{answer} example.com answers {}.", response.status());
+"#,
+        asks: &[("http", r#"["https://example.com"]"#)],
+        grant: Some("http=https://example.com"),
+        ..PLAIN
+    },
+    Example {
+        import: "websocket",
+        call: r#"
+        // websocket: the same origins, with wss in the place of https.
+        let connection = websocket::to("wss://example.com/").open();
+        let answer = format!("{answer} It can be connected to: {}.", connection.is_ok());
 "#,
         asks: &[("http", r#"["https://example.com"]"#)],
         grant: Some("http=https://example.com"),
@@ -157,7 +168,9 @@ impl Example {
 
 /// What has to be granted for the example to answer.
 pub(super) fn grants(examples: &[Example]) -> Vec<&'static str> {
-    examples.iter().filter_map(|example| example.grant).collect()
+    let mut grants: Vec<_> = examples.iter().filter_map(|example| example.grant).collect();
+    grants.dedup();
+    grants
 }
 
 /// Fills the example into the text of a plugin.
@@ -172,7 +185,8 @@ pub(super) fn write(text: &str, examples: &[Example]) -> String {
     let items: String = examples.iter().map(|example| example.items).collect();
     // The order that `plugin!` takes them in.
     let order = ["http", "slots", "settings"];
-    let asks = order.iter().flat_map(|key| examples.iter().flat_map(|example| example.asks).filter(move |(name, _)| name == key));
+    // Two that ask for the same say it in the same words.
+    let asks = order.iter().filter_map(|key| examples.iter().flat_map(|example| example.asks).find(|(name, _)| name == key));
     let asks: String = asks.map(|(key, value)| format!("    {key}: {value},\n")).collect();
     let replay = if examples.iter().any(|example| example.changes) { "Idempotent" } else { "Read" };
     text.replace("{{use}}", &imported(&names))

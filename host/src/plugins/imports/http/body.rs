@@ -13,7 +13,7 @@ use crate::plugins::stop::StopSignal;
 use crate::secrets::{Redactor, Stream};
 
 /// An answer: its head, and its body on its way.
-pub(super) struct Body {
+pub(in crate::plugins::imports) struct Body {
     pub status: u16,
     pub url: String,
     pub headers: Vec<(String, String)>,

@@ -25,8 +25,17 @@ pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
     lookup: Lookup,
-    /// One for each reach and connect timeout: connections that were made under one rule serve only that rule.
-    clients: Mutex<HashMap<(Reach, Duration), reqwest::Client>>,
+    /// One for each reach, protocol and connect timeout: connections that were made under one rule serve only that rule.
+    clients: Mutex<HashMap<(Reach, Speaks, Duration), reqwest::Client>>,
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Speaks {
+    /// What the server prefers.
+    Any,
+    /// HTTP/1.1: only that can become another protocol.
+    Http1,
 }
 
 /// A name led to an address that the origin's grant does not reach, or is one.
@@ -78,14 +87,14 @@ impl HttpClient {
         Self(Arc::new(Shared { lookup, clients: Mutex::default() }))
     }
 
-    pub(super) fn client(&self, reach: Reach, connect: Duration) -> reqwest::Result<reqwest::Client> {
+    pub(super) fn client(&self, reach: Reach, speaks: Speaks, connect: Duration) -> reqwest::Result<reqwest::Client> {
         // A few steps instead of every value, because each value is a pool of its own.
         let connect = limits::HTTP_CONNECT_STEPS.into_iter().find(|step| connect <= *step).unwrap_or(limits::HTTP_CONNECT_MAX);
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&(reach, connect)) {
+        if let Some(client) = clients.get(&(reach, speaks, connect)) {
             return Ok(client.clone());
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .user_agent(concat!("stellaclaw/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
@@ -93,9 +102,12 @@ impl HttpClient {
             .connect_timeout(connect)
             .tcp_nodelay(true)
             .http2_max_header_list_size(u32::try_from(limits::HEADER_BYTES).unwrap_or(u32::MAX))
-            .dns_resolver(Arc::new(Checked { lookup: self.0.lookup.clone(), reach }))
-            .build()?;
-        clients.insert((reach, connect), client.clone());
+            .dns_resolver(Arc::new(Checked { lookup: self.0.lookup.clone(), reach }));
+        if speaks == Speaks::Http1 {
+            client = client.http1_only();
+        }
+        let client = client.build()?;
+        clients.insert((reach, speaks, connect), client.clone());
         Ok(client)
     }
 }

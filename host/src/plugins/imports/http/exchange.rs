@@ -96,7 +96,7 @@ pub(super) fn reach(context: &HttpContext, method: &Method, url: &Url, redirecte
 }
 
 /// One request and the head of its answer.
-async fn one(
+pub(super) async fn one(
     context: &HttpContext,
     request: &Prepared,
     reach: Reach,
@@ -121,7 +121,7 @@ pub(super) fn outgoing(
     at_home: bool,
     body: Option<reqwest::Body>,
 ) -> Result<(reqwest::Client, reqwest::Request), Error> {
-    let client = context.client.client(reach, request.connect).map_err(|failure| failed(context, failure))?;
+    let client = context.client.client(reach, request.speaks, request.connect).map_err(|failure| failed(context, failure))?;
     let mut url = request.url.clone();
     let mut headers = request.headers.clone();
     if at_home && is_private_enough(&url) {
@@ -191,7 +191,7 @@ pub(super) fn answer(context: &HttpContext, request: &Prepared, response: reqwes
     Ok(Body::new(response, url, headers, context.redactor.clone(), request.idle, request.total, deadline))
 }
 
-fn shown_headers(context: &HttpContext, headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn shown_headers(context: &HttpContext, headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > limits::HEADER_BYTES {
         return Err(error(ErrorKind::TooLarge, format!("the answer's headers have over {} bytes", limits::HEADER_BYTES)));

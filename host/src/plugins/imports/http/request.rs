@@ -11,6 +11,7 @@ use stellaclaw_bindings::http::{Credential, Place, Request};
 use stellaclaw_bindings::types::{Error, ErrorKind};
 use url::Url;
 
+use super::client::Speaks;
 use super::{HttpContext, SlotGrant, error};
 use crate::limits;
 use crate::plugins::imports::pieces::Pieces;
@@ -44,6 +45,7 @@ pub(super) struct Prepared {
     pub body: Option<Pieces>,
     pub credentials: Vec<Prefilled>,
     pub redirects: u8,
+    pub speaks: Speaks,
     pub connect: Duration,
     pub idle: Duration,
     pub total: Duration,
@@ -95,6 +97,7 @@ pub(super) fn prepare(context: &HttpContext, request: Request) -> Result<Prepare
         body,
         credentials,
         redirects: request.redirects.min(limits::REDIRECTS),
+        speaks: Speaks::Any,
         connect: or(timeouts.connect, limits::HTTP_CONNECT),
         idle: or(timeouts.idle, limits::HTTP_IDLE),
         total: or(timeouts.total, limits::HTTP_TOTAL),

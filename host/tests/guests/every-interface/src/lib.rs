@@ -11,9 +11,10 @@ use stellaclaw_sdk::models::Question;
 use stellaclaw_sdk::serde_json::{Value, json};
 use stellaclaw_sdk::storage::{self, Scope};
 use stellaclaw_sdk::web_search::{Hit, Query};
+use stellaclaw_sdk::websocket::{self, ConnectError, Connection};
 use stellaclaw_sdk::{
-    Call, Images, ModelList, Output, Provider, Replay, Result, Tool, WebSearch, conversation, http, images, log, models, plugin, schemars,
-    secrets, serde, settings, web_search,
+    Call, Error, Images, ModelList, Output, Provider, Replay, Result, Tool, WebSearch, conversation, http, images, log, models, plugin,
+    schemars, secrets, serde, settings, web_search,
 };
 
 /// Asks each interface something, and tells what it answered.
@@ -34,6 +35,7 @@ impl Tool for AskEverything {
             "word": self.word,
             "http": told(http::get("https://example.com/").send().and_then(|response| read(&response))),
             "upload refused": upload().is_err(),
+            "websocket": [told(socket()), json!(websocket::resume("key").is_some())],
             "secrets": [
                 json!(secrets::exists("api-key")),
                 told(secrets::attributes("api-key").map(|attributes| attributes.len())),
@@ -90,6 +92,17 @@ fn upload() -> Result<String> {
     let upload = http::open_upload(&request, None)?;
     upload.write(b"data")?;
     read(&http::Upload::finish(upload)?)
+}
+
+fn socket() -> Result<bool> {
+    let connection = websocket::to("wss://example.com/").open().map_err(|failed| match failed {
+        ConnectError::Refused(refusal) => Error::failed(refusal.status.to_string()),
+        ConnectError::Error(error) => error,
+    })?;
+    connection.send(&[http::Piece::Bytes(b"text".to_vec())])?;
+    let came = connection.receive(1)?.is_some() || !connection.headers().is_empty();
+    Connection::park(connection, "key", b"note");
+    Ok(came)
 }
 
 /// A model that repeats what it was asked.
