@@ -54,6 +54,13 @@ impl Builder {
         self
     }
 
+    /// Has the host send a secret where `credential` says.
+    #[must_use]
+    pub fn credential(mut self, credential: Credential) -> Self {
+        self.0.credentials.push(credential);
+        self
+    }
+
     /// Sets the body to bytes.
     #[must_use]
     pub fn body(mut self, bytes: Vec<u8>) -> Self {
@@ -118,12 +125,25 @@ impl Response {
     /// `too-large` when it is longer than `most` bytes, and what reading can fail with.
     pub fn bytes(&self, most: usize) -> Result<Vec<u8>> {
         let mut all = Vec::new();
-        while let Some(chunk) = self.read(1 << 20)? {
+        while let Some(chunk) = self.read(1 << 16)? {
             all.extend_from_slice(&chunk);
             if all.len() > most {
                 return Err(Error::too_large(format!("the answer is longer than {most} bytes")));
             }
         }
         Ok(all)
+    }
+
+    /// As much of the body as is there, `most` bytes or a little more: of an error that is told even when its body breaks off.
+    #[must_use]
+    pub fn beginning(&self, most: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        while body.len() < most {
+            match self.read(1 << 16) {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        body
     }
 }

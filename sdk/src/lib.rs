@@ -49,6 +49,7 @@ pub mod log;
 pub mod manifest;
 pub mod model_list;
 pub mod models;
+pub mod moment;
 pub mod openai;
 mod output;
 pub mod provider;

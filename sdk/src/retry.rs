@@ -2,6 +2,8 @@
 //!
 //! What cannot be read is no wait. No wait is longer than a day.
 
+use crate::moment;
+
 /// A broken header cannot park a session for ever.
 const DAY_MS: u64 = 86_400_000;
 
@@ -53,15 +55,9 @@ fn http_date(text: &str) -> Option<u64> {
     let day: i64 = words.next()?.parse().ok()?;
     let name = words.next()?;
     let month = i64::try_from(MONTHS.iter().position(|month| *month == name)?).ok()? + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut clock = || words.next()?.parse::<i64>().ok().filter(|part| (0..=60).contains(part));
-    let seconds = clock()? * 3600 + clock()? * 60 + clock()?;
-    // Days since 1970 by the civil calendar, counted in years that begin in March.
-    let shifted = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (shifted / 400, shifted % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468;
-    u64::try_from((days * 86_400 + seconds) * 1000).ok()
+    let year: i64 = words.next()?.parse().ok()?;
+    let mut clock = || words.next()?.parse::<i64>().ok();
+    moment::of([year, month, day], [clock()?, clock()?, clock()?])
 }
 
 #[cfg(test)]

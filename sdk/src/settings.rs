@@ -2,8 +2,8 @@
 //!
 //! In a call of [`crate::WebSearch`] and [`crate::Images`] they are the model entry instead: see [`Entry`].
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::chat::Timeouts;
 use crate::{Error, Result};
@@ -18,26 +18,22 @@ pub struct Entry<O> {
     pub model: String,
     /// The server, where it is not the component's own.
     pub base_url: Option<String>,
-    timeouts: Times,
+    #[serde(deserialize_with = "timeouts")]
+    pub timeouts: Timeouts,
     /// The entry's `options`, checked against the manifest's schema.
     #[serde(flatten)]
     pub options: O,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Times {
-    connect: u64,
-    idle: u64,
-    total: u64,
-}
-
-impl<O> Entry<O> {
-    /// The entry's timeouts.
-    #[must_use]
-    pub fn timeouts(&self) -> Timeouts {
-        let Times { connect, idle, total } = self.timeouts;
-        Timeouts { connect, idle, total }
+fn timeouts<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Timeouts, D::Error> {
+    #[derive(Deserialize)]
+    struct Times {
+        connect: u64,
+        idle: u64,
+        total: u64,
     }
+    let Times { connect, idle, total } = Times::deserialize(deserializer)?;
+    Ok(Timeouts { connect, idle, total })
 }
 
 /// The settings as `T`. Without settings this is what an empty table gives.
@@ -73,6 +69,6 @@ mod tests {
         let json = r#"{"country":"DE","model":"m","base_url":null,"timeouts":{"connect":1,"idle":2,"total":3}}"#;
         let entry: Entry<Options> = serde_json::from_str(json).unwrap();
         assert_eq!((entry.model.as_str(), entry.base_url.as_deref(), entry.options.country.as_deref()), ("m", None, Some("DE")));
-        assert_eq!(entry.timeouts(), Timeouts { connect: 1, idle: 2, total: 3 });
+        assert_eq!(entry.timeouts, Timeouts { connect: 1, idle: 2, total: 3 });
     }
 }
