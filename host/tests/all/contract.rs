@@ -102,6 +102,7 @@ fn the_readme_shows_the_plugin_that_the_sdk_tests() {
 
 #[test]
 fn the_lock_file_stays_under_its_ceiling() {
-    let packages = read("Cargo.lock").lines().filter(|line| *line == "[[package]]").count();
+    // What is fetched; our own crates are no dependencies.
+    let packages = read("Cargo.lock").lines().filter(|line| line.starts_with("source = ")).count();
     assert!(packages <= 450, "{packages} packages; remove a dependency, or say in the commit why the ceiling must rise");
 }
