@@ -18,6 +18,7 @@ mod exit;
 mod host;
 mod init;
 mod logs;
+mod model;
 mod output;
 mod pair;
 mod plugin;
@@ -186,6 +187,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Conversation(verb) => conversation::run(context, verb).await,
         Verb::Service(verb) => service::run(context, verb),
         Verb::Config(verb) => config::run(context, verb),
+        Verb::Model(verb) => model::run(context, verb).await,
         Verb::Dev(DevVerb::FakeTelegram(args)) => dev::fake_telegram(args).await,
         Verb::Plugin(PluginVerb::List { json }) => plugin::list(context, json).await,
         Verb::Plugin(PluginVerb::Inspect { plugin, json }) => plugin::inspect(context, &plugin, json).await,

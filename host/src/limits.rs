@@ -374,8 +374,10 @@ pub const LOG_LOOKED_AT: Duration = Duration::from_millis(250);
 pub const CHILD_LOOKED_AT: Duration = Duration::from_millis(10);
 /// What a build that is interrupted gets to end by itself.
 pub const BUILD_GRACE: Duration = Duration::from_secs(2);
-/// What `doctor --online` waits for a model.
-pub const DOCTOR_MODEL_TIME: Duration = Duration::from_secs(60);
+/// What `model test` and `doctor --online` wait for a model.
+pub const TRIAL_TIME: Duration = Duration::from_secs(60);
+/// What `model test` waits for a drawing.
+pub const TRIAL_DRAWING_TIME: Duration = Duration::from_secs(5 * 60);
 
 // ── Sessions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

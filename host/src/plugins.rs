@@ -80,6 +80,7 @@ pub use call::{
 pub use catalog::{Catalog, Offer};
 pub use check::{Check, bundled_owner, check, file_digest};
 pub use consent::{Ask, ConsentError, Proposal, named_digest};
+pub use convert::drawing_usage;
 pub use grants::file::GrantsError;
 pub use inspect::{Imports, InspectError, Inspection};
 pub use pack::{PackError, pack};
@@ -89,6 +90,7 @@ pub use status::{Kind, PluginStatus, Source, State};
 pub use stellaclaw_bindings::image_types as image;
 pub use stellaclaw_bindings::model_list::Entry as AccountModel;
 pub use stellaclaw_bindings::search_types as search;
+pub use stellaclaw_bindings::types::Modality;
 
 /// What [`Plugins::start`] needs to know.
 #[derive(Debug, Clone)]

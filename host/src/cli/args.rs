@@ -101,6 +101,9 @@ pub enum Verb {
     /// Work with the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Show models, and try them
+    #[command(subcommand)]
+    Model(ModelVerb),
     /// Work with components
     #[command(subcommand)]
     Plugin(PluginVerb),
@@ -400,6 +403,34 @@ pub enum ConfigVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `model …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ModelVerb {
+    /// List the models of the configuration and whether they can be asked; with an alias, the models that its account can use
+    List {
+        /// A model of the configuration
+        alias: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a model for something small, whatever it is: a word, a search, a drawing. It costs what that costs
+    Test(TestArgs),
+}
+
+/// `model test`
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// A model of the configuration
+    pub alias: String,
+    /// A file to make of a drawing, instead of one with the model's alias in this directory
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `plugin …`

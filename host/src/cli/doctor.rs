@@ -4,7 +4,7 @@
 //! compiled where the host would look for them.
 
 mod checks;
-pub(in crate::cli) mod online;
+mod online;
 pub(in crate::cli) mod telegram;
 mod updates;
 
@@ -61,7 +61,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    fn new(code: ExitCode, why: impl Into<String>, repair: impl Into<String>) -> Self {
+    pub(super) fn new(code: ExitCode, why: impl Into<String>, repair: impl Into<String>) -> Self {
         Self { code, why: why.into(), repair: repair.into() }
     }
 

@@ -254,7 +254,8 @@ pub(super) fn failure_as_error(failure: &chat::Failure) -> CallError {
 }
 
 /// What drawing has used, where the component says so: `{"usage": {"input", "output", "cost"}}` in `ext`.
-pub(super) fn drawing_usage(drawing: &image_types::Drawing) -> chat::Usage {
+#[must_use]
+pub fn drawing_usage(drawing: &image_types::Drawing) -> chat::Usage {
     #[derive(Default, serde::Deserialize)]
     struct Said {
         #[serde(default)]

@@ -16,7 +16,7 @@ mod spending;
 mod tests;
 mod words;
 
-pub(super) use spending::priced;
+pub use spending::priced;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod dependencies;
 mod fake_telegram;
 mod faults;
 mod fuzz;
+mod helpers;
 mod hostile;
 mod house;
 mod init;

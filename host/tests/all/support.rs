@@ -4,6 +4,8 @@ pub mod bot;
 pub mod bot_checker;
 pub mod checker;
 pub mod client;
+pub mod fake_brave;
+pub mod fake_images;
 pub mod fake_openai;
 pub mod guests;
 pub mod host;

@@ -8,17 +8,17 @@
 //! whatever text came before; reasoning goes back only to the model it came from, unmodified.
 
 pub mod chat;
+pub mod models;
 pub mod options;
 pub mod request;
 mod responses;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use stellaclaw_sdk::chat::{Completion, Failure, FailureKind, Model, Request};
+use stellaclaw_sdk::model_list::Entry;
 use stellaclaw_sdk::openai::failure;
 use stellaclaw_sdk::openai::stream::{Answer, Stream};
 use stellaclaw_sdk::responses::Answer as ResponsesAnswer;
-use stellaclaw_sdk::{Provider, deltas, http, plugin};
+use stellaclaw_sdk::{ModelList, Provider, deltas, http, moment, plugin};
 
 use chat::Answer as ChatAnswer;
 use options::{Api, SCHEMA as OPTIONS_SCHEMA};
@@ -29,12 +29,16 @@ const READ_BYTES: u32 = 65_536;
 /// The rest of an error's body says nothing that the start did not.
 const ERROR_BODY_BYTES: usize = 65_536;
 
+/// OpenRouter's list of models has about 1 MiB.
+const LIST_BYTES: usize = 8 << 20;
+
 /// The provider of this component.
 #[derive(Debug)]
 pub struct OpenRouter;
 
 plugin! {
     provider: OpenRouter,
+    model_list: OpenRouter,
     http: ["https://openrouter.ai"],
     slots: ["api-key" => ["https://openrouter.ai"]],
     options: OPTIONS_SCHEMA,
@@ -68,7 +72,7 @@ fn ask(model: &Model, request: &Request, call: Prepared) -> Result<Completion, F
     let response = builder.send()?;
     let (status, headers) = (response.status(), response.headers());
     if !(200..300).contains(&status) {
-        return Err(failure::http(status, &headers, &error_body(&response), now()));
+        return Err(failure::http(status, &headers, &response.beginning(ERROR_BODY_BYTES), moment::now()));
     }
     let id = failure::request_id(&headers);
     match call.api {
@@ -80,6 +84,21 @@ fn ask(model: &Model, request: &Request, call: Prepared) -> Result<Completion, F
             let answer = ResponsesAnswer::new(&responses::DIALECT, &model.id, &request.id).request_id(id).cache_life(call.cache_life);
             receive(&response, Stream::new(answer))
         }
+    }
+}
+
+impl ModelList for OpenRouter {
+    fn models(account: &Model) -> Result<Vec<Entry>, Failure> {
+        let mut builder = http::get(models::url(account)).timeouts(account.timeouts);
+        if let Some(slot) = &account.credential {
+            builder = builder.bearer(slot.as_str());
+        }
+        let response = builder.send()?;
+        let status = response.status();
+        if !(200..300).contains(&status) {
+            return Err(failure::http(status, &response.headers(), &response.beginning(ERROR_BODY_BYTES), moment::now()));
+        }
+        models::entries(&response.bytes(LIST_BYTES)?)
     }
 }
 
@@ -101,22 +120,6 @@ fn receive(response: &http::Response, mut stream: Stream<impl Answer>) -> Result
 
 fn emit(batch: &[deltas::Delta]) -> Result<(), Failure> {
     if batch.is_empty() || deltas::emit(batch) { Ok(()) } else { Err(Failure::cancelled()) }
-}
-
-/// As much of the body as is there: a failure is reported even when its body breaks off.
-fn error_body(response: &http::Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < ERROR_BODY_BYTES {
-        match response.read(READ_BYTES) {
-            Ok(Some(bytes)) => body.extend_from_slice(&bytes),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    body
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The answer cannot be understood.

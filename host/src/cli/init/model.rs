@@ -8,7 +8,8 @@ use super::questions::Questions;
 use super::written::Model;
 use crate::cli::args::{InitArgs, Provider};
 use crate::cli::components::Components;
-use crate::cli::doctor::{Trouble, online};
+use crate::cli::doctor::Trouble;
+use crate::cli::model::trial;
 use crate::cli::{Context, ExitCode};
 use crate::config::{Config, environment};
 
@@ -90,7 +91,7 @@ pub(super) async fn answers(context: &Context, config: &Config, questions: Quest
     questions.say("Asking the model; the first time its component is prepared for this machine …");
     let runtime = Components::as_served(context, config).context("failed to try the model")?;
     runtime.plugins.wait_ready().await;
-    Ok(online::ask(model, &runtime).await.map(|took| questions.say(&format!("{} answered in {} ms.", model.id, took.as_millis()))))
+    Ok(trial::ask(model, &runtime).await.map(|trial| questions.say(&format!("{}.", trial.summary(model)))))
 }
 
 fn address(text: &str) -> Result<(), String> {

@@ -16,7 +16,7 @@ use super::model::{DrawingOrder, Terms};
 use super::outcome::{error, images_fit};
 use crate::config::{self, Helper, Role};
 use crate::ids::CallId;
-use crate::plugins::call::{CallContext, CallError, ErrorKind};
+use crate::plugins::call::{CallContext, CallError, ErrorKind, Handed};
 use crate::plugins::grants::Grant;
 use crate::plugins::stop::StopSignal;
 use crate::plugins::{Inner, convert, helpers};
@@ -182,7 +182,9 @@ impl Helping {
             let message = format!("{} calls wait for other components already; try again later", limits::HELPERS_WAITING);
             error(ErrorKind::RateLimited, message)
         })?;
-        let terms = Terms { id: self.call.clone(), context: self.context.clone(), stop: stop.clone(), time, chain };
+        // What it was handed is not for others.
+        let context = CallContext { blobs: Handed::default(), ..self.context.clone() };
+        let terms = Terms { id: self.call.clone(), context, stop: stop.clone(), time, chain };
         Ok(Asked { model: model.clone(), terms, _waits: waits })
     }
 }

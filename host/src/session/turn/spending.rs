@@ -27,7 +27,8 @@ pub(super) fn exceeded(head: &Head, policy: &Policy, facts: &Facts, spent: Spend
 }
 
 /// The usage with its cost, where a price is known and the provider did not say.
-pub(in crate::session) fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
+#[must_use]
+pub fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
     if let (None, Some(price)) = (usage.cost_micros, price) {
         let cache_write: u64 = usage.cache_write.iter().map(|(_, tokens)| tokens).sum();
         // Dollars per million tokens are millionths of a dollar per token.

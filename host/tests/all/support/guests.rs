@@ -34,6 +34,8 @@ guests! {
     keeper
     /// Does what a component should not do.
     hostile
+    /// Asks other components, and is one that is asked.
+    courier
     /// Its settings say what it offers. Without a manifest.
     catalogue
     /// Offers something else whenever it can tell one time from another. Without a manifest.

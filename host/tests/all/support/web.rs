@@ -68,6 +68,13 @@ impl Visit {
         self.request.split(' ').nth(1).unwrap_or_default()
     }
 
+    /// A header, by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (head, _) = self.request.split_once("\r\n\r\n")?;
+        let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    }
+
     pub fn say(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
