@@ -22,9 +22,15 @@ pub fn run(data: &[u8]) {
 
 fn check(state: &State, written: usize) {
     let items = &state.context.items;
-    assert_eq!(state.context.chars, items.iter().map(|item| item.chars).sum::<u64>());
+    assert_eq!(state.context.tokens, items.iter().map(|item| item.tokens).sum::<u64>());
     if let Some(cut) = state.context.half(state.head.last_turn) {
         assert!(items.iter().any(|item| item.seq.saturating_add(1) == cut), "a cut at {cut} follows no item");
+    }
+    for keep in [0, 100] {
+        if let Some(cut) = state.context.cut(keep, Some(state.head.last_turn)) {
+            assert!(cut.removed > 0 && cut.removed <= state.context.weight_before(cut.at), "{cut:?} removes nothing");
+            assert!(items.iter().any(|item| item.seq >= cut.at), "{cut:?} keeps nothing");
+        }
     }
     for now in [0, 1, i64::MAX, i64::MIN] {
         let _ = state.head.active_ms(Moment(now));

@@ -18,6 +18,8 @@ pub enum Command {
     Status,
     Cancel,
     Continue,
+    /// Summarise the older part of the history now.
+    Compact,
     /// Something with a slash that is none of ours.
     Unknown(String),
 }
@@ -55,6 +57,7 @@ pub const GROUPS: &[Group] = &[
         &[
             ("status", "model, workspace, state and usage"),
             ("model", "show the models; /model NAME uses another one"),
+            ("compact", "summarise the older part of the conversation now"),
             ("new", "start over: same workspace and model, empty history"),
         ],
     ),
@@ -85,6 +88,7 @@ pub fn parse(text: &str) -> Option<Command> {
         "status" => Command::Status,
         "cancel" | "stop" => Command::Cancel,
         "continue" => Command::Continue,
+        "compact" => Command::Compact,
         _ => Command::Unknown(name.to_owned()),
     })
 }

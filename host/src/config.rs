@@ -217,11 +217,11 @@ pub struct Session {
     pub instructions: Option<String>,
     /// How long compacted history is kept; none for ever.
     pub history: Option<Duration>,
-    /// Tokens of history at which it is compacted; none: nine tenths of what the model reads at once.
+    /// Tokens of history at which it is compacted; none: nine tenths of what the model reads beside its answer.
     pub compact_at: Option<u64>,
     /// Tokens of the newest history that stay as they are; none: a tenth of `compact_at`.
     pub compact_keep: Option<u64>,
-    /// A long history is compacted shortly before the vendor's cache of it would expire.
+    /// A long history is compacted shortly before the vendor's cache of it would expire, where the model's `cache_ttl` says when.
     pub compact_idle: bool,
     pub helpers: Helpers,
 }

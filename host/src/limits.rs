@@ -413,8 +413,6 @@ pub const RETRY_BASE: Duration = Duration::from_secs(1);
 pub const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The longest wait that a provider may ask for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
-/// What estimates take for a token, in bytes of text.
-pub const BYTES_PER_TOKEN: u64 = 4;
 /// Pictures that a model is sent are at most this wide and high, in pixels.
 pub const IMAGE_SIDE: u32 = 2048;
 /// … and at most this large.
@@ -425,8 +423,8 @@ pub const PDF_BYTES: u64 = 32 << 20;
 pub const AUDIO_BYTES: u64 = 25 << 20;
 /// No file that a model is sent may be allowed to be larger.
 pub const MEDIA_BYTES: u64 = 64 << 20;
-/// What estimates take for a picture or document, in bytes of text: about what one costs, whatever its size.
-pub const MEDIA_CHARS: u64 = 4_000;
+/// What estimates take for a picture or document, in tokens: about what one costs, whatever its size.
+pub const MEDIA_TOKENS: u64 = 1_000;
 /// Attempts of a turn that was running when the host died; then it is set aside.
 pub const TURN_ATTEMPTS: u32 = 3;
 /// After a longer downtime an unfinished turn waits for `/continue`.
@@ -439,6 +437,30 @@ pub const CANCEL_GRACE: Duration = Duration::from_millis(1500);
 pub const CANCEL_TIME: Duration = Duration::from_secs(10);
 /// Rounds of dropping the oldest half when the context is too large.
 pub const DROP_ROUNDS: u32 = 3;
+/// Without a configured one the history is summarised at this many tenths of what the model reads beside its answer …
+pub const COMPACT_AT_TENTHS: u64 = 9;
+/// … and this part of that stays as it is.
+pub const COMPACT_KEEP_PART: u64 = 10;
+/// A history that has grown is summarised when at least this part of it goes.
+pub const COMPACTION_WORTH: u64 = 8;
+/// Compactions of a turn that gave no summary before none is tried any more, until a person is there.
+pub const COMPACTIONS_IN_VAIN: u32 = 2;
+/// Summarised before the vendor's cache expires is a history of this many tenths of `compact_at`.
+pub const IDLE_COMPACTION_TENTHS: u64 = 4;
+/// So long before the cache expires the request for it leaves.
+pub const CACHE_MARGIN: Duration = Duration::from_secs(30);
+/// What a request for a summary needs beside the history and its answer, in tokens.
+pub const SUMMARY_ROOM: u64 = 1_000;
+/// What a model is asked to keep a summary within.
+pub const SUMMARY_WORDS: u32 = 1_500;
+/// What is kept of one.
+pub const SUMMARY_CHARS: usize = 32_000;
+/// Things that still run, in a summary.
+pub const SUMMARY_HANDLES: usize = 32;
+/// Each of them.
+pub const SUMMARY_HANDLE_CHARS: usize = 300;
+/// What each text may have when a history is retold in short: the first that makes it fit, in characters.
+pub const RETOLD_CHARS: [usize; 4] = [32_000, 4_000, 1_000, 250];
 /// A reply's quotation of a failure.
 pub const FAILURE_QUOTED_CHARS: usize = 300;
 /// Calls of a turn that have ended and can still be seen while it runs; earlier ones are only counted.

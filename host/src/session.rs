@@ -8,8 +8,10 @@ mod actor;
 mod asking;
 mod calling;
 mod clean;
+pub mod compaction;
 pub mod context;
 mod control;
+pub mod estimate;
 pub mod event;
 pub mod guards;
 pub mod history;
@@ -94,9 +96,13 @@ impl Deps {
     fn policy(&self, alias: &str) -> turn::Policy {
         let config = self.config.get();
         let limits = &config.limits;
+        let model = config.models.get(alias);
+        let window = model.map_or(crate::limits::CONTEXT_WINDOW, |model| model.context_window);
+        let max_output = model.and_then(|model| model.max_output).unwrap_or(0);
+        let (compact_at, compact_keep) = compaction::thresholds(&config.session, window, max_output);
         turn::Policy {
             model: alias.to_owned(),
-            price: config.models.get(alias).and_then(|model| model.price),
+            price: model.and_then(|model| model.price),
             ask_tries: config.session.ask_tries,
             turn_attempts: crate::limits::TURN_ATTEMPTS,
             turn_steps: limits.turn_steps,
@@ -104,6 +110,11 @@ impl Deps {
             turn_spend: state::Spend { cost_micros: limits.turn_spend_micros, unpriced_tokens: limits.turn_tokens },
             day_spend: state::Spend { cost_micros: limits.day_spend_micros, unpriced_tokens: limits.day_tokens },
             resume_within: config.session.resume_within,
+            window,
+            max_output,
+            compact_at,
+            compact_keep,
+            cache_ttl: model.and_then(|model| model.cache_ttl).filter(|_| config.session.compact_idle),
         }
     }
 

@@ -19,13 +19,13 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use super::asking::{Answered, Asking, no_model};
+use super::asking::{Answered, Asking, Question, no_model};
 use super::calling::{Caller, Calls};
-use super::event::{Event, Outcome, Recorded, TurnInput};
+use super::event::{CompactReason, Event, Outcome, Recorded, TurnInput};
 use super::live::{Activity, EndedTurn, LiveTurn, LiveView};
 use super::state::{Phase, State, Turn};
 use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
-use super::{Deps, Exit, Opening, inbox, notices, places};
+use super::{Deps, Exit, Opening, asking, inbox, notices, places};
 use crate::clock::{self, Moment};
 use crate::crash;
 use crate::halt;
@@ -53,6 +53,8 @@ pub(super) struct Actor {
     riding: FuturesOrdered<BoxFuture<'static, (Append, Result<Appended, StoreError>)>>,
     /// The current answer replaces one that was given up.
     again: bool,
+    /// When the model was last asked.
+    asked_at: Option<Moment>,
     pub(super) stopping: Stopping,
     wake: Arc<Notify>,
     /// Held while a turn that was running at two crashes takes the step again that it was in.
@@ -134,6 +136,7 @@ impl Actor {
             alarms: HashMap::new(),
             riding: FuturesOrdered::new(),
             again: false,
+            asked_at: None,
             stopping,
             wake,
             careful: None,
@@ -156,7 +159,8 @@ impl Actor {
             return Ok(Some(exit));
         }
         self.look = true;
-        let Some((seen, clean)) = restarted.filter(|_| self.state.head.turn.is_some()) else { return Ok(None) };
+        let is_open = self.state.head.turn.is_some() || self.state.head.compaction.is_some();
+        let Some((seen, clean)) = restarted.filter(|_| is_open) else { return Ok(None) };
         if let Some(exit) = self.wait_for_care().await? {
             return Ok(Some(exit));
         }
@@ -170,7 +174,7 @@ impl Actor {
     /// one at a time. Commands are applied while it waits.
     async fn wait_for_care(&mut self) -> Result<Option<Exit>, StoreError> {
         let is_risky = |state: &State| {
-            matches!(state.head.phase, Phase::Asking | Phase::Calling)
+            matches!(state.head.phase, Phase::Asking | Phase::Calling | Phase::Compacting)
                 && state.head.turn.as_ref().is_some_and(|turn| turn.attempt >= 2 && turn.cancel.is_none())
         };
         let gate = self.deps.careful.clone();
@@ -195,7 +199,12 @@ impl Actor {
             if let Some(exit) = self.look_at_inbox().await? {
                 return Ok(exit);
             }
-            let idle = matches!(self.state.head.phase, Phase::Idle | Phase::Parked) && self.asking.is_empty() && self.calls.is_empty();
+            // A history that is to be summarised before its cache expires stays until then.
+            let awaits_cache = self.alarms.keys().any(|alarm| alarm.timer == Timer::CacheExpiring);
+            let idle = matches!(self.state.head.phase, Phase::Idle | Phase::Parked)
+                && self.asking.is_empty()
+                && self.calls.is_empty()
+                && !awaits_cache;
             let alarm = self.alarms.iter().min_by_key(|(_, at)| **at).map(|(alarm, at)| (*alarm, *at));
             tokio::select! {
                 biased;
@@ -207,7 +216,10 @@ impl Actor {
                 () = sleep_until(alarm.map(|(_, at)| at)) => {
                     if let Some((alarm, _)) = alarm {
                         self.alarms.remove(&alarm);
-                        self.feed(Input::Alarm(alarm)).await?;
+                        // What only saves money begins no more than a turn does while the operator has stopped everything.
+                        if alarm.timer != Timer::CacheExpiring || halt::since(&self.deps.workdir).is_none() {
+                            self.feed(Input::Alarm(alarm)).await?;
+                        }
                     }
                 }
                 () = tokio::time::sleep(ACTOR_IDLE), if idle => {
@@ -232,7 +244,7 @@ impl Actor {
                 self.caller.live.left(self.waiting.iter().map(|input| input.inbox).max());
                 continue;
             }
-            if self.state.head.phase == Phase::Idle {
+            if self.state.head.turn.is_none() {
                 self.refresh().await?;
             }
             let wake = self.wake_up().await;
@@ -270,26 +282,28 @@ impl Actor {
     }
 
     async fn answered(&mut self, answered: Answered) -> Result<(), StoreError> {
-        let step = answered.step;
-        let failure = answered.result.as_ref().err().map(|failure| failure.kind);
-        let input = match answered.result {
-            Ok((completion, classes)) => {
-                self.again = false;
-                Input::Answer { step, completion, classes }
-            }
-            Err(failure) => {
-                tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
-                self.again = true;
-                Input::Failed { step, failure }
-            }
+        let Answered { question, model, result } = answered;
+        let failure = result.as_ref().err().map(|failure| failure.kind);
+        if let Err(failure) = &result {
+            tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
+        }
+        let input = match (question, result) {
+            (Question::Turn(step), Ok((completion, classes))) => Input::Answer { step, completion, classes },
+            (Question::Turn(step), Err(failure)) => Input::Failed { step, failure },
+            (Question::Summary(id), Ok((completion, _))) => Input::Summarised { id, completion },
+            (Question::Summary(id), Err(failure)) => Input::NotSummarised { id, failure },
         };
         // The model that was asked is charged, whatever `/model` said in the meantime.
-        let step = self.decide_for(&answered.model, input);
-        if failure.is_some() {
+        let step = self.decide_for(&model, input);
+        let of_turn = failure.filter(|_| matches!(question, Question::Turn(_)));
+        if matches!(question, Question::Turn(_)) {
+            self.again = failure.is_some();
+        }
+        if of_turn.is_some() {
             self.caller.live.give_up();
         }
         let look = self.take(step).await?;
-        self.caller.live.failure(failure.filter(|_| self.state.head.phase == Phase::Parked));
+        self.caller.live.failure(of_turn.filter(|_| self.state.head.phase == Phase::Parked));
         if look {
             let wake = self.wake_up().await;
             self.feed(wake).await?;
@@ -310,14 +324,15 @@ impl Actor {
     }
 
     /// The input for messages that wait; a turn that it begins says what has changed around the model.
-    async fn wake_up(&mut self) -> Input {
-        if self.state.head.phase != Phase::Idle {
-            return Input::Wake { notices: Vec::new() };
+    pub(super) async fn wake_up(&mut self) -> Input {
+        if self.state.head.turn.is_some() {
+            return Input::Wake { notices: Vec::new(), surroundings: None };
         }
         let info = self.deps.session_info(self.row.kind, self.deps.model(&self.conversation.model).as_ref());
         let announced = self.state.head.announced.get(notices::TOOLS).map(String::as_str);
         let catalog = self.deps.plugins.tools_now(&info).await;
-        Input::Wake { notices: catalog.map(|catalog| notices::tools(&catalog, announced)).into_iter().collect() }
+        let surroundings = catalog.as_ref().map(|catalog| asking::surroundings(&self.deps, &self.caller, catalog));
+        Input::Wake { notices: catalog.map(|catalog| notices::tools(&catalog, announced)).into_iter().collect(), surroundings }
     }
 
     /// What `step` says to an input, here and now.
@@ -334,6 +349,7 @@ impl Actor {
             waiting: if halt::since(&self.deps.workdir).is_some() { Vec::new() } else { self.waiting.clone() },
             answering: self.caller.live.has_text(),
             shown: self.caller.live.has_shown(),
+            asked_at: self.asked_at,
             day: self.deps.ledger.day(now),
             stopping: self.stopping.is_stopping(),
         };
@@ -391,7 +407,8 @@ impl Actor {
     /// Acts on one effect. True: look at the inbox again.
     fn act(&mut self, effect: Effect) -> bool {
         match effect {
-            Effect::Ask { step } => self.ask(step),
+            Effect::Ask { step } => self.ask(Question::Turn(step)),
+            Effect::Summarise { id } => self.ask(Question::Summary(id)),
             Effect::Abort => {
                 self.again = true;
                 self.asking.abort(self.grace(STOP_GRACE));
@@ -404,7 +421,7 @@ impl Actor {
             Effect::Stop { which, grace } => self.calls.stop(which, self.grace(grace)),
             Effect::Arm { alarm, after } => {
                 let after = match alarm.timer {
-                    Timer::Retry { .. } => after + jitter(after),
+                    Timer::Retry { .. } | Timer::Summary { .. } => after + jitter(after),
                     _ => after,
                 };
                 self.alarms.retain(|known, _| known.turn == alarm.turn);
@@ -416,14 +433,18 @@ impl Actor {
         false
     }
 
-    fn ask(&mut self, step: u32) {
+    fn ask(&mut self, question: Question) {
         match self.deps.model(&self.conversation.model) {
             Some(model) => {
                 self.caller.info = self.deps.session_info(self.row.kind, Some(&model));
                 self.caller.model.clone_from(&model.alias);
-                self.asking.ask(&self.deps, &self.caller, model, &self.state, step, self.again);
+                self.asked_at = Some(clock::now());
+                if matches!(question, Question::Turn(_)) {
+                    self.caller.live.ask(self.again);
+                }
+                self.asking.ask(&self.deps, &self.caller, model, &self.state, question);
             }
-            None => self.asking.fail(step, &self.conversation.model, no_model(&self.conversation.model)),
+            None => self.asking.fail(question, &self.conversation.model, no_model(&self.conversation.model)),
         }
     }
 
@@ -461,7 +482,11 @@ impl Actor {
 fn activity(state: &State) -> Activity {
     match state.head.phase {
         Phase::Idle | Phase::Closed => Activity::Idle,
-        Phase::Asking | Phase::Compacting => Activity::Asking,
+        Phase::Asking => Activity::Asking,
+        Phase::Compacting if state.head.compaction.as_ref().is_some_and(|compaction| compaction.why == CompactReason::Idle) => {
+            Activity::Tidying
+        }
+        Phase::Compacting => Activity::Compacting,
         Phase::Calling => Activity::Calling,
         Phase::Parked => Activity::Parked,
     }

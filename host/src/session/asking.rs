@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::Deps;
 use super::calling::Caller;
 use super::clean::{self, Preview};
+use super::compaction;
 use super::context::{self, RenderModel};
 use super::port::Port;
 use super::state::State;
@@ -20,9 +21,18 @@ use crate::limits::STOP_GRACE;
 use crate::plugins::stop::{Stop, stop};
 use crate::plugins::{CallContext, Catalog, Handed, Plugins};
 
+/// What a model is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// The next step of the turn.
+    Turn(u32),
+    /// The summary of the compaction that has this id.
+    Summary(u64),
+}
+
 /// What came of a request.
 pub(super) struct Answered {
-    pub(super) step: u32,
+    pub(super) question: Question,
     /// The alias of the model that was asked.
     pub(super) model: String,
     pub(super) result: Result<(Box<Completion>, Vec<Class>), Failure>,
@@ -38,17 +48,16 @@ pub(super) struct Asking {
 
 impl Asking {
     /// Asks the model. A request that still runs no longer counts.
-    pub(super) fn ask(&mut self, deps: &Deps, caller: &Caller, model: config::Model, state: &State, step: u32, again: bool) {
+    pub(super) fn ask(&mut self, deps: &Deps, caller: &Caller, model: config::Model, state: &State, question: Question) {
         self.abort(Duration::ZERO);
         self.generation += 1;
         let generation = self.generation;
         let (stop, signal) = stop();
         self.current = Some((generation, stop));
-        caller.live.ask(again);
         let (deps, caller, state) = (deps.clone(), caller.clone(), state.clone());
         self.tasks.spawn(async move {
             let catalog = deps.plugins.tools(&caller.info).await;
-            let request = render(&deps, &caller, &model, &catalog, &state, step);
+            let request = render(&deps, &caller, &model, &catalog, &state, question);
             let name = request.id.clone();
             let port = Port::new(&deps, &caller, name.clone());
             let context = CallContext {
@@ -64,8 +73,10 @@ impl Asking {
             let preview = Arc::new(Mutex::new(Preview::new(&deps.redactor)));
             let (live, watched, shown) = (caller.live.clone(), signal.clone(), preview.clone());
             let stopped = signal.clone();
+            // Nobody reads along when the model writes a summary.
+            let is_shown = matches!(question, Question::Turn(_));
             let on_delta = Arc::new(move |deltas: Vec<_>| {
-                if !watched.is_stopped() {
+                if !watched.is_stopped() && is_shown {
                     let deltas = shown.lock().unwrap_or_else(PoisonError::into_inner).push(deltas);
                     live.deltas(&deltas);
                 }
@@ -74,25 +85,25 @@ impl Asking {
             let result = deps.plugins.complete(&model, &request, context, signal, on_delta).await;
             crash::point(|| format!("ask.after@{name}"));
             let result = result.map(|completion| {
-                if !stopped.is_stopped() {
+                if !stopped.is_stopped() && is_shown {
                     caller.live.deltas(&preview.lock().unwrap_or_else(PoisonError::into_inner).finish());
                 }
                 let completion = clean::completion(&deps.redactor, completion);
                 let classes = classify(&deps.plugins, &catalog, &completion);
                 (Box::new(completion), classes)
             });
-            (generation, Answered { step, model: model.alias, result })
+            (generation, Answered { question, model: model.alias, result })
         });
     }
 
     /// Ends a request that cannot even be asked.
-    pub(super) fn fail(&mut self, step: u32, model: &str, failure: Failure) {
+    pub(super) fn fail(&mut self, question: Question, model: &str, failure: Failure) {
         self.abort(Duration::ZERO);
         self.generation += 1;
         let generation = self.generation;
         self.current = Some((generation, stop().0));
         let model = model.to_owned();
-        self.tasks.spawn(async move { (generation, Answered { step, model, result: Err(failure) }) });
+        self.tasks.spawn(async move { (generation, Answered { question, model, result: Err(failure) }) });
     }
 
     /// Aborts the request that counts, if one runs: its end is still reported, as cancelled.
@@ -131,22 +142,26 @@ impl Drop for Asking {
     }
 }
 
-/// The request of a step, with the tools and surroundings of now.
-fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog, state: &State, step: u32) -> Request {
+/// What the system prompt would be made of now.
+pub(super) fn surroundings(deps: &Deps, caller: &Caller, catalog: &Catalog) -> Surroundings {
+    Surroundings {
+        shared: caller.places.shared.is_some(),
+        mounts: caller.places.mounts.iter().map(|mount| (mount.name.clone(), mount.writable)).collect(),
+        tools: !catalog.tools().is_empty(),
+        instructions: deps.config.get().session.instructions.clone(),
+    }
+}
+
+/// The request, with the tools of now and the system prompt that the session began with.
+fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog, state: &State, question: Question) -> Request {
     let tools: Vec<_> = catalog
         .tools()
         .iter()
         .map(|tool| ToolSpec { name: tool.name.clone(), description: tool.description.clone(), parameters: tool.parameters.clone() })
         .collect();
-    let mounts: Vec<_> = caller.places.mounts.iter().map(|mount| (mount.name.clone(), mount.writable)).collect();
-    let config = deps.config.get();
-    let system = system::prompt(&Surroundings {
-        kind: caller.info.kind,
-        shared: caller.places.shared.is_some(),
-        mounts: &mounts,
-        tools: !tools.is_empty(),
-        instructions: config.session.instructions.as_deref(),
-    });
+    let kept = state.head.prompt.as_ref().map(|prompt| prompt.shown.clone());
+    let system = system::prompt(caller.info.kind, &kept.unwrap_or_else(|| surroundings(deps, caller, catalog)));
+    let room = model.context_window.saturating_sub(model.max_output.unwrap_or(0)).max(model.context_window / 2) / 2;
     let model = RenderModel {
         provider: &model.provider,
         id: &model.id,
@@ -160,7 +175,12 @@ fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog
         service_tier: model.service_tier.as_deref(),
         cache_ttl_ms: model.cache_ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
     };
-    context::render(state, step, &model)
+    let step = if let Question::Turn(step) = question { step } else { 0 };
+    let request = context::render(state, step, &model);
+    match (question, &state.head.compaction) {
+        (Question::Summary(_), Some(compaction)) => compaction::request(request, state, compaction, room),
+        _ => request,
+    }
 }
 
 /// What the catalogue says about each call of an answer. One that cannot run is answered without running.

@@ -23,13 +23,17 @@ impl Actor {
                 let step = self.decide(Input::Cancel { by: row.by.clone(), command: row.id });
                 self.act_on(&row, step, "Nothing is running.").await
             }
-            Command::Continue if halt::since(&self.deps.workdir).is_some() => {
-                let answer = "Everything is stopped by the operator just now. Send `/continue` again later.";
+            Command::Continue | Command::Compact if halt::since(&self.deps.workdir).is_some() => {
+                let answer = "Everything is stopped by the operator just now. Send it again later.";
                 self.answer_command(&row, answer.to_owned()).await
             }
             Command::Continue => {
                 let step = self.decide(Input::Continue { by: row.by.clone(), command: row.id });
                 self.act_on(&row, step, "There is nothing to continue.").await
+            }
+            Command::Compact => {
+                let step = self.decide(Input::Compact { command: row.id });
+                self.act_on(&row, step, "The host is stopping. Send `/compact` again later.").await
             }
             Command::New => {
                 let step = self.decide(Input::Close { by: row.by.clone(), command: row.id });
@@ -44,7 +48,8 @@ impl Actor {
             return self.answer_command(row, otherwise.to_owned()).await;
         }
         if self.take(step).await? {
-            self.feed(Input::Wake { notices: Vec::new() }).await?;
+            let wake = self.wake_up().await;
+            self.feed(wake).await?;
         }
         Ok(())
     }
@@ -117,6 +122,7 @@ impl Actor {
         let id = model.as_ref().map_or("not in the configuration any more", |model| model.id.as_str());
         let head = &self.state.head;
         let state = match (head.phase, &head.turn) {
+            (Phase::Compacting, _) => "summarising the older part of the conversation".to_owned(),
             (Phase::Idle | Phase::Closed, _) | (_, None) => "idle".to_owned(),
             (Phase::Parked, Some(turn)) => format!("turn {} waits for `/continue`", turn.id),
             (Phase::Calling, Some(turn)) => format!("turn {}: {} tool calls open", turn.id, turn.open.len()),
@@ -130,7 +136,7 @@ impl Actor {
             "- model: `{}` ({id})\n- workspace: {}\n- state: {state}{stopped}\n- context: about {} of {window} tokens, {} entries\n- today, all conversations: {}",
             self.conversation.model,
             self.caller.places.workspace.display(),
-            self.state.context.chars.div_ceil(4),
+            self.state.context.estimate(&self.conversation.model),
             self.state.context.items.len(),
             spent(today),
         )

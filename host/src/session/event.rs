@@ -12,6 +12,7 @@ use crate::chat::{AnswerPiece, Batching, FailureKind, Message, Replay, Usage};
 use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
 use crate::session::state::{Phase, Turn};
+use crate::session::system::Surroundings;
 
 /// An event with its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +170,20 @@ pub enum Ending {
     SetAside,
 }
 
+/// Why the history is summarised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompactReason {
+    /// It has grown to `compact_at`.
+    Grown,
+    /// The model refused a request because of its size.
+    TooLarge,
+    /// A person wants it.
+    Asked,
+    /// The vendor's cache of it is about to expire.
+    Idle,
+}
+
 /// What a fold that starts at `cut` would miss.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carry {
@@ -179,6 +194,9 @@ pub struct Carry {
     /// Component → hash of what was announced.
     #[serde(default)]
     pub announced: BTreeMap<String, String>,
+    /// What the system prompt is made of from here on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Surroundings>,
 }
 
 /// What happened.
@@ -225,6 +243,37 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         summary: Option<String>,
     },
+    /// A model is asked for a summary of everything before `cut` (a seq).
+    CompactionBegan {
+        why: CompactReason,
+        cut: u64,
+        /// The size of the whole history, estimated.
+        tokens: u64,
+        /// The history is retold in short, because it would not fit as it is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        retold: bool,
+        /// The command that wants it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command: Option<InboxId>,
+    },
+    /// A request for a summary failed, and will be made again.
+    SummaryFailed {
+        failure: FailureKind,
+        message: String,
+        /// Failures in a row, this one included.
+        tries: u32,
+        /// From now on the history is retold in short.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        retold: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
+    /// There will be no summary; the history stays as it is.
+    CompactionGivenUp {
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
     /// Everything before `cut` (a seq) is replaced by `summary`.
     Compacted {
         cut: u64,
@@ -233,6 +282,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         handles: Vec<String>,
         carry: Box<Carry>,
+        /// What the turn that runs was asked before the cut.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<Message>,
+        /// The alias of the model that wrote it; none in journals of early builds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        /// The size of the whole history after it, estimated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokens: Option<u64>,
     },
     /// Everything before `cut` (a seq) left the context, except what the running turn was asked.
     ContextDropped { cut: u64, reason: String },
@@ -265,6 +325,8 @@ pub enum Event {
     },
     /// Announced once: not again with this hash.
     Noticed { component: String, hash: String },
+    /// What the system prompt would be made of now. The first counts at once, later ones from the next compaction on.
+    Surrounded { surroundings: Surroundings },
     /// The session takes no more messages.
     Closed { by: String },
 }
@@ -280,6 +342,9 @@ impl Event {
             Self::AskFailed { .. } => "ask_failed",
             Self::CallsBegan { .. } => "calls_began",
             Self::CallEnded { .. } => "call_ended",
+            Self::CompactionBegan { .. } => "compaction_began",
+            Self::SummaryFailed { .. } => "summary_failed",
+            Self::CompactionGivenUp { .. } => "compaction_given_up",
             Self::Compacted { .. } => "compacted",
             Self::ContextDropped { .. } => "context_dropped",
             Self::CancelRequested { .. } => "cancel_requested",
@@ -287,6 +352,7 @@ impl Event {
             Self::TurnParked { .. } => "turn_parked",
             Self::TurnEnded { .. } => "turn_ended",
             Self::Noticed { .. } => "noticed",
+            Self::Surrounded { .. } => "surrounded",
             Self::Closed { .. } => "closed",
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::chat::{AnswerPiece, Message, Piece, Role, ToolAnswer};
 use crate::ids::{CallId, TurnId};
 use crate::limits;
+use crate::session::estimate::tokens;
 use crate::session::event::{Attached, Call, Ending, Event, Notice, Outcome, Quoted, Recorded, TurnInput};
 
 /// A piece of the history.
@@ -16,8 +17,8 @@ pub struct Item {
     /// The event it comes from.
     pub seq: u64,
     pub turn: TurnId,
-    /// Its weight, for estimates.
-    pub chars: u64,
+    /// Its weight, estimated.
+    pub tokens: u64,
     pub body: Body,
 }
 
@@ -50,8 +51,30 @@ pub struct Answered {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Context {
     pub items: Vec<Item>,
-    /// Characters of all items.
-    pub chars: u64,
+    /// Tokens of all items, estimated.
+    pub tokens: u64,
+    /// What the last answer's model reported.
+    reported: Option<Reported>,
+}
+
+/// What a model said about the size of a request, with what was estimated of it then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reported {
+    /// The alias.
+    model: String,
+    /// Of the request and its answer together.
+    tokens: u64,
+    /// Of the items up to and with that answer.
+    estimated: u64,
+}
+
+/// Where a history can be parted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// A seq: what comes before it goes.
+    pub at: u64,
+    /// The tokens of what goes, but for what stands for still older history or has to be said again.
+    pub removed: u64,
 }
 
 impl Context {
@@ -67,12 +90,14 @@ impl Context {
                 self.push_inputs(seq, turn, inputs);
             }
             Event::InputsJoined { inputs } => self.push_inputs(seq, turn, inputs),
-            Event::Answered { message, calls, .. } => {
+            Event::Answered { message, calls, usage, model } => {
                 let calls = calls.iter().map(Answered::of).collect();
                 self.push(seq, turn, Body::Answer { message: Arc::new(message.clone()), calls });
+                let (model, estimated) = (model.clone(), self.tokens);
+                self.reported = Some(Reported { model, tokens: usage.tokens(), estimated }).filter(|reported| reported.tokens > 0);
             }
             Event::CallEnded { call, outcome, pieces, remark, .. } => self.end_call(call, *outcome, pieces, remark.as_deref()),
-            Event::Compacted { cut, summary, handles, .. } => self.compact(*cut, seq, summary, handles),
+            Event::Compacted { cut, summary, handles, kept, .. } => self.compact(*cut, seq, turn, summary, handles, kept),
             Event::ContextDropped { cut, .. } => self.drop_before(*cut, seq, turn),
             Event::TurnEnded { ending, reason } => self.end_turn(seq, turn, *ending, reason.as_deref()),
             Event::AskFailed { .. }
@@ -81,18 +106,65 @@ impl Context {
             | Event::TurnResumed { .. }
             | Event::TurnParked { .. }
             | Event::Noticed { .. }
+            | Event::Surrounded { .. }
+            | Event::CompactionBegan { .. }
+            | Event::SummaryFailed { .. }
+            | Event::CompactionGivenUp { .. }
             | Event::Closed { .. } => {}
         }
+    }
+
+    /// About how many tokens `model` reads when it is asked now: what it reported last, and an estimate of what came since. Before
+    /// it has reported anything, of the items alone.
+    #[must_use]
+    pub fn estimate(&self, model: &str) -> u64 {
+        match &self.reported {
+            Some(reported) if reported.model == model => reported.tokens.saturating_add(self.tokens.saturating_sub(reported.estimated)),
+            _ => self.tokens,
+        }
+    }
+
+    /// Where to cut so that the newest items of at most `keep` tokens stay; the newest one always does. None when nothing would
+    /// go but what the turn that runs was asked, or what stands for older history.
+    #[must_use]
+    pub fn cut(&self, keep: u64, running: Option<TurnId>) -> Option<Cut> {
+        let mut kept = 0u64;
+        let stays = |item: &&Item| {
+            let is_first = kept == 0;
+            kept = kept.saturating_add(item.tokens.max(1));
+            is_first || kept <= keep
+        };
+        let tail = self.items.iter().rev().take_while(stays);
+        // What a compaction kept stands before older items.
+        let at = tail.map(|item| item.seq).min()?;
+        let goes = |item: &&Item| item.seq < at && item.can_be_dropped(running.unwrap_or(TurnId(0)));
+        let removed = self.items.iter().filter(goes).map(|item| item.tokens).sum();
+        (removed > 0).then_some(Cut { at, removed })
+    }
+
+    /// What a compaction at `cut` takes away, in tokens.
+    #[must_use]
+    pub fn weight_before(&self, cut: u64) -> u64 {
+        self.items.iter().filter(|item| item.is_compacted(cut)).map(|item| item.tokens).sum()
+    }
+
+    /// What the turn that runs was asked before `cut`, and its tokens: it is said again after the summary.
+    #[must_use]
+    pub fn asked_before(&self, cut: u64, running: TurnId) -> (Vec<Message>, u64) {
+        let asked = |item: &&Item| item.seq < cut && item.turn == running;
+        let message = |item: &Item| if let Body::Input(message) = &item.body { Some((Message::clone(message), item.tokens)) } else { None };
+        let (messages, tokens): (Vec<_>, Vec<_>) = self.items.iter().filter(asked).filter_map(message).unzip();
+        (messages, tokens.into_iter().sum())
     }
 
     /// Where to cut so that the older half is gone: the seq after the last item to drop. None when nothing can be dropped.
     #[must_use]
     pub fn half(&self, running: TurnId) -> Option<u64> {
         let droppable = || self.items.iter().filter(|item| item.can_be_dropped(running));
-        let total: u64 = droppable().map(|item| item.chars).sum();
+        let total: u64 = droppable().map(|item| item.tokens).sum();
         let mut dropped = 0;
         for item in droppable() {
-            dropped += item.chars;
+            dropped += item.tokens;
             if dropped * 2 >= total {
                 return Some(item.seq.saturating_add(1));
             }
@@ -101,9 +173,9 @@ impl Context {
     }
 
     fn push(&mut self, seq: u64, turn: TurnId, body: Body) {
-        let chars = body.chars();
-        self.chars += chars;
-        self.items.push(Item { seq, turn, chars, body });
+        let tokens = body.tokens();
+        self.tokens += tokens;
+        self.items.push(Item { seq, turn, tokens, body });
     }
 
     fn push_inputs(&mut self, seq: u64, turn: TurnId, inputs: &[TurnInput]) {
@@ -122,23 +194,26 @@ impl Context {
             let Some(call) = calls.iter_mut().find(|call| call.id == *id) else { continue };
             let mut pieces = pieces.to_vec();
             pieces.extend(remark.map(|remark| AnswerPiece::Text(remark.to_owned())));
-            let weight: u64 = pieces.iter().map(answer_chars).sum();
-            item.chars += weight;
-            self.chars += weight;
+            let weight: u64 = pieces.iter().map(answer_tokens).sum();
+            item.tokens += weight;
+            self.tokens += weight;
             let is_error = outcome != Outcome::Ok;
             call.answer = Some(Arc::new(ToolAnswer { call_id: call.vendor.clone(), pieces, is_error }));
             return;
         }
     }
 
-    fn compact(&mut self, cut: u64, seq: u64, summary: &str, handles: &[String]) {
-        self.retain(|item| item.seq >= cut && !matches!(item.body, Body::Summary(_) | Body::Dropped(_)));
+    fn compact(&mut self, cut: u64, seq: u64, turn: TurnId, summary: &str, handles: &[String], kept: &[Message]) {
+        self.retain(|item| !item.is_compacted(cut));
         let mut text = format!("[Summary of the conversation so far]\n{summary}");
         if !handles.is_empty() {
             text.push_str("\n\nStill running or kept: ");
             text.push_str(&handles.join(", "));
         }
-        self.insert(0, seq, Body::Summary(Arc::new(message(format!("summary.{seq}"), text))));
+        self.insert(0, seq, TurnId(0), Body::Summary(Arc::new(message(format!("summary.{seq}"), text))));
+        for (index, asked) in kept.iter().enumerate() {
+            self.insert(index + 1, seq, turn, Body::Input(Arc::new(asked.clone())));
+        }
     }
 
     fn drop_before(&mut self, cut: u64, seq: u64, running: TurnId) {
@@ -147,7 +222,7 @@ impl Context {
                     ask the person when something from before is needed.]";
         let after_summary = usize::from(self.items.first().is_some_and(|item| matches!(item.body, Body::Summary(_))));
         let body = Body::Dropped(Arc::new(message(format!("dropped.{seq}"), text.to_owned())));
-        self.insert(after_summary, seq, body);
+        self.insert(after_summary, seq, TurnId(0), body);
     }
 
     fn end_turn(&mut self, seq: u64, turn: TurnId, ending: Ending, reason: Option<&str>) {
@@ -165,19 +240,26 @@ impl Context {
         self.push(seq, turn, Body::Notice(Arc::new(message(format!("{turn}.end"), text))));
     }
 
-    fn insert(&mut self, at: usize, seq: u64, body: Body) {
-        let chars = body.chars();
-        self.chars += chars;
-        self.items.insert(at, Item { seq, turn: TurnId(0), chars, body });
+    fn insert(&mut self, at: usize, seq: u64, turn: TurnId, body: Body) {
+        let tokens = body.tokens();
+        self.tokens += tokens;
+        self.items.insert(at, Item { seq, turn, tokens, body });
     }
 
     fn retain(&mut self, keep: impl FnMut(&Item) -> bool) {
         self.items.retain(keep);
-        self.chars = self.items.iter().map(|item| item.chars).sum();
+        self.tokens = self.items.iter().map(|item| item.tokens).sum();
+        self.reported = None;
     }
 }
 
 impl Item {
+    /// Does a summary take its place when it is cut there?
+    #[must_use]
+    pub fn is_compacted(&self, cut: u64) -> bool {
+        self.seq < cut || matches!(self.body, Body::Summary(_) | Body::Dropped(_))
+    }
+
     /// What stands for older history stays, and so does what the running turn was asked.
     fn can_be_dropped(&self, running: TurnId) -> bool {
         match self.body {
@@ -189,14 +271,29 @@ impl Item {
 }
 
 impl Body {
-    fn chars(&self) -> u64 {
+    fn tokens(&self) -> u64 {
         match self {
             Self::Input(message)
             | Self::Notice(message)
             | Self::Answer { message, .. }
             | Self::Summary(message)
-            | Self::Dropped(message) => message.pieces.iter().map(piece_chars).sum(),
+            | Self::Dropped(message) => message.pieces.iter().map(piece_tokens).sum(),
         }
+    }
+}
+
+/// What an event adds to the history, in tokens.
+#[must_use]
+pub fn weight(event: &Event) -> u64 {
+    match event {
+        Event::TurnBegan { inputs, notices, .. } => {
+            inputs.iter().map(|input| tokens(&said(input))).sum::<u64>()
+                + notices.iter().map(|notice| tokens(&announced(notice))).sum::<u64>()
+        }
+        Event::InputsJoined { inputs } => inputs.iter().map(|input| tokens(&said(input))).sum(),
+        Event::Answered { message, .. } => message.pieces.iter().map(piece_tokens).sum(),
+        Event::CallEnded { pieces, .. } => pieces.iter().map(answer_tokens).sum(),
+        _ => 0,
     }
 }
 
@@ -245,28 +342,23 @@ fn attached(file: &Attached) -> String {
     }
 }
 
-fn piece_chars(piece: &Piece) -> u64 {
+fn piece_tokens(piece: &Piece) -> u64 {
     match piece {
-        Piece::Text(text) => count(&text.text),
-        Piece::Refusal(text) => count(text),
-        Piece::ToolUse(call) => count(&call.name) + count(&call.arguments),
-        Piece::ToolAnswer(answer) => answer.pieces.iter().map(answer_chars).sum(),
+        Piece::Text(text) => tokens(&text.text),
+        Piece::Refusal(text) => tokens(text),
+        Piece::ToolUse(call) => tokens(&call.name) + tokens(&call.arguments),
+        Piece::ToolAnswer(answer) => answer.pieces.iter().map(answer_tokens).sum(),
         Piece::Reasoning(reasoning) => {
-            reasoning.text.as_deref().map_or(0, count) + reasoning.summary.iter().map(|text| count(text)).sum::<u64>()
+            reasoning.text.as_deref().map_or(0, tokens) + reasoning.summary.iter().map(|text| tokens(text)).sum::<u64>()
         }
-        Piece::Hosted(opaque) | Piece::Compaction(opaque) => count(&opaque.data),
-        Piece::Media(_) => limits::MEDIA_CHARS,
+        Piece::Hosted(opaque) | Piece::Compaction(opaque) => tokens(&opaque.data),
+        Piece::Media(_) => limits::MEDIA_TOKENS,
     }
 }
 
-fn answer_chars(piece: &AnswerPiece) -> u64 {
+fn answer_tokens(piece: &AnswerPiece) -> u64 {
     match piece {
-        AnswerPiece::Text(text) => count(text),
-        AnswerPiece::Media(_) => limits::MEDIA_CHARS,
+        AnswerPiece::Text(text) => tokens(text),
+        AnswerPiece::Media(_) => limits::MEDIA_TOKENS,
     }
-}
-
-/// Bytes: close enough for estimates, and free.
-fn count(text: &str) -> u64 {
-    text.len() as u64
 }

@@ -75,7 +75,25 @@ pub enum Activity {
     Idle,
     Asking,
     Calling,
+    /// The older part of the history is being summarised.
+    Compacting,
+    /// The same while nobody waits for anything.
+    Tidying,
     Parked,
+}
+
+impl Activity {
+    /// Is a model asked or a tool running?
+    #[must_use]
+    pub fn is_working(self) -> bool {
+        matches!(self, Self::Asking | Self::Calling | Self::Compacting | Self::Tidying)
+    }
+
+    /// Does somebody wait for what it comes to?
+    #[must_use]
+    pub fn is_awaited(self) -> bool {
+        self.is_working() && self != Self::Tidying
+    }
 }
 
 /// One call of the running turn.
@@ -118,7 +136,7 @@ impl LiveView {
     /// Is a model asked or a tool running?
     #[must_use]
     pub fn is_working(&self) -> bool {
-        matches!(self.0.borrow().activity, Activity::Asking | Activity::Calling)
+        self.0.borrow().activity.is_working()
     }
 
     /// Does anybody watch?

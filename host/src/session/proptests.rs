@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use crate::chat::{Batching, Failure, FailureKind, Replay, Stop};
 use crate::ids::{CallId, InboxId, TurnId};
-use crate::session::event::{Ending, Event, Outcome};
+use crate::session::event::{CompactReason, Ending, Event, Outcome};
+use crate::session::history::{Body, Item};
 use crate::session::rig::{Rig, completion, ended};
 use crate::session::state::Phase;
 use crate::session::turn::{Alarm, Class, Effect, Input, OutboxKind, Step, Timer};
@@ -31,6 +32,10 @@ enum Act {
     Spend(u64),
     Continue,
     Cancel,
+    Compact,
+    /// A summary of so many words.
+    Summarise(usize),
+    FailSummary(FailureKind),
     Shutdown,
     Crash(u32, bool),
 }
@@ -51,6 +56,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Outcome::Cancelled),
         1 => Just(Outcome::Unknown),
     ];
+    let of_summary = prop_oneof![Just(FailureKind::Overloaded), Just(FailureKind::ContextOverflow), Just(FailureKind::AuthInvalid)];
     prop_oneof![
         6 => Just(Act::Say),
         4 => Just(Act::Wake),
@@ -64,6 +70,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..30_000_000_u64).prop_map(Act::Spend),
         2 => Just(Act::Continue),
         2 => Just(Act::Cancel),
+        2 => Just(Act::Compact),
+        6 => prop_oneof![Just(0), Just(4), Just(200)].prop_map(Act::Summarise),
+        3 => of_summary.prop_map(Act::FailSummary),
         1 => Just(Act::Shutdown),
         4 => (prop_oneof![9 => 0..100_u32, 1 => 4000..5000_u32], prop::bool::weighted(0.2)).prop_map(|(secs, clean)| Act::Crash(secs, clean)),
     ]
@@ -72,8 +81,13 @@ fn act() -> impl Strategy<Value = Act> {
 /// The world around the session, and what it has seen.
 struct World {
     rig: Rig,
-    /// The request in flight.
+    /// The request in flight, or the one for a summary.
     asked: Option<u32>,
+    summarising: Option<u64>,
+    /// Commands that want a summary.
+    compacts: Vec<InboxId>,
+    /// How often each summary was asked for.
+    summaries: BTreeMap<u64, u32>,
     running: Vec<CallId>,
     alarms: Vec<Alarm>,
     /// What the world said, and what the session took.
@@ -87,9 +101,15 @@ impl World {
     fn new() -> Self {
         let mut rig = Rig::new();
         rig.policy.turn_steps = 12;
+        // Each answer says that 110 tokens were read and written.
+        (rig.policy.window, rig.policy.compact_at, rig.policy.compact_keep) = (200, 140, 20);
+        rig.policy.cache_ttl = Some(Duration::from_secs(300));
         Self {
             rig,
             asked: None,
+            summarising: None,
+            compacts: Vec::new(),
+            summaries: BTreeMap::new(),
             running: Vec::new(),
             alarms: Vec::new(),
             taken: BTreeMap::new(),
@@ -102,9 +122,11 @@ impl World {
     fn act(&mut self, act: Act) {
         match act {
             Act::Say => {
-                self.rig.say("hello");
+                let inbox = self.rig.say("hello");
+                let said = self.rig.facts.waiting.last_mut().expect("what was said");
+                said.text = marked(inbox) + &" and a word".repeat(5);
             }
-            Act::Wake => self.feed(Input::Wake { notices: Vec::new() }),
+            Act::Wake => self.feed(Input::Wake { notices: Vec::new(), surroundings: None }),
             Act::Answering(shown) => {
                 self.rig.facts.answering = self.asked.is_some();
                 self.rig.facts.shown = self.asked.is_some() && shown;
@@ -138,6 +160,22 @@ impl World {
                 let command = self.rig.command();
                 self.feed(Input::Cancel { by: "ada".into(), command });
             }
+            Act::Compact => {
+                let command = self.rig.command();
+                self.compacts.push(command);
+                self.feed(Input::Compact { command });
+            }
+            Act::Summarise(words) => {
+                if let Some(id) = self.summarising.take() {
+                    let completion = Box::new(completion(&"word ".repeat(words), &[]));
+                    self.feed(Input::Summarised { id, completion });
+                }
+            }
+            Act::FailSummary(kind) => {
+                if let Some(id) = self.summarising.take() {
+                    self.feed(Input::NotSummarised { id, failure: Failure::new(kind, "it broke") });
+                }
+            }
             Act::Shutdown => {
                 self.rig.facts.stopping = true;
                 self.feed(Input::Shutdown);
@@ -163,7 +201,8 @@ impl World {
     }
 
     fn crash(&mut self, downtime: Duration, clean: bool) {
-        (self.asked, self.running, self.alarms) = (None, Vec::new(), Vec::new());
+        (self.asked, self.summarising, self.running, self.alarms) = (None, None, Vec::new(), Vec::new());
+        self.rig.facts.asked_at = None;
         let before = self.rig.state.head.phase;
         let step = self.rig.crash(downtime, clean);
         self.check(before, &step);
@@ -172,7 +211,11 @@ impl World {
 
     fn feed(&mut self, input: Input) {
         let before = self.rig.state.head.phase;
+        let tokens = self.rig.state.context.tokens;
         let step = self.rig.step(input);
+        if matches!(step.events.as_slice(), [one] if one.event.kind() == "compacted") {
+            assert!(self.rig.state.context.tokens < tokens, "a compaction shrinks");
+        }
         self.check(before, &step);
         self.run(&step);
     }
@@ -183,23 +226,25 @@ impl World {
         for effect in &step.effects {
             match effect {
                 Effect::Ask { step } => {
-                    self.asked = Some(*step);
+                    (self.asked, self.summarising) = (Some(*step), None);
+                    self.rig.facts.asked_at = Some(self.rig.facts.now);
                     (self.rig.facts.answering, self.rig.facts.shown) = (false, false);
                 }
-                Effect::Abort => self.asked = None,
+                Effect::Summarise { id } => (self.asked, self.summarising) = (None, Some(*id)),
+                Effect::Abort => (self.asked, self.summarising) = (None, None),
                 Effect::Start(starts) => self.running.extend(starts.iter().map(|start| start.call.id.clone())),
                 Effect::Arm { alarm, .. } if !self.alarms.contains(alarm) => self.alarms.push(*alarm),
                 Effect::Wake => wake = true,
                 Effect::Arm { .. } | Effect::Stop { .. } | Effect::Show => {}
             }
         }
-        if step.effects.contains(&Effect::Abort) && self.asked.is_none() && !self.rig.facts.stopping {
+        if step.effects.contains(&Effect::Abort) && self.asked.is_none() && self.summarising.is_none() && !self.rig.facts.stopping {
             // Nothing may be left in flight that the session still waits for, except what its alarms will end.
-            let waits = self.rig.state.head.phase == Phase::Asking;
+            let waits = matches!(self.rig.state.head.phase, Phase::Asking | Phase::Compacting);
             assert!(!waits || self.alarms.iter().any(|alarm| alarm.timer == Timer::Cancel), "a request was aborted for nothing");
         }
         if wake {
-            self.feed(Input::Wake { notices: Vec::new() });
+            self.feed(Input::Wake { notices: Vec::new(), surroundings: None });
         }
     }
 
@@ -247,7 +292,23 @@ impl World {
                     let turn = turn.as_ref().expect("a turn");
                     assert!(phase == Phase::Asking && turn.step == *asked && turn.cancel.is_none());
                     assert!(!self.rig.facts.stopping && turn.open.is_empty());
+                    let items = &self.rig.state.context.items;
+                    assert!(items.iter().all(is_answered), "a request never has unanswered calls");
+                    for inbox in &turn.inputs {
+                        let says = |item: &Item| matches!(&item.body, Body::Input(message) if message.text().contains(&marked(*inbox)));
+                        assert!(items.iter().any(says), "the model is not told {inbox}");
+                    }
                     *self.asks.entry(turn.id).or_default() += 1;
+                }
+                Effect::Summarise { id } => {
+                    let head = &self.rig.state.head;
+                    let compaction = head.compaction.as_ref().expect("a compaction");
+                    assert!(phase == Phase::Compacting && compaction.id == *id && !self.rig.facts.stopping);
+                    assert!(turn.as_ref().is_none_or(|turn| turn.open.is_empty() && turn.cancel.is_none()));
+                    assert!(self.rig.state.context.items.iter().all(is_answered), "nor has the one for a summary");
+                    let count = self.summaries.entry(*id).or_default();
+                    *count += 1;
+                    assert!(*count <= self.rig.policy.ask_tries + 1, "a summary was asked for {count} times");
                 }
                 Effect::Start(starts) => {
                     let turn = turn.as_ref().expect("a turn");
@@ -268,6 +329,11 @@ impl World {
                     Timer::Cancel => assert!(turn.as_ref().is_some_and(|turn| turn.cancel.is_some())),
                     Timer::Join { .. } => assert!(phase == Phase::Calling && !self.rig.facts.waiting.is_empty()),
                     Timer::Wall => assert!(turn.is_some()),
+                    Timer::Summary { id, .. } => {
+                        assert!(step.events.iter().any(|recorded| recorded.event.kind() == "summary_failed"));
+                        assert_eq!(self.rig.state.head.compaction.as_ref().map(|compaction| compaction.id), Some(id));
+                    }
+                    Timer::CacheExpiring => assert!(phase == Phase::Idle && self.rig.facts.waiting.is_empty()),
                 },
                 Effect::Wake => assert!(!self.rig.facts.waiting.is_empty()),
                 Effect::Abort | Effect::Stop { .. } | Effect::Show => {}
@@ -288,9 +354,11 @@ impl World {
             }
             if self.asked.is_some() {
                 self.answer(&[], Stop::EndTurn);
+            } else if self.summarising.is_some() {
+                self.act(Act::Summarise(4));
             } else if !self.running.is_empty() {
                 self.act(Act::End(0, Outcome::Ok));
-            } else if let Some(at) = self.alarms.iter().position(|alarm| alarm.timer != Timer::Wall) {
+            } else if let Some(at) = self.alarms.iter().position(|alarm| !matches!(alarm.timer, Timer::Wall | Timer::CacheExpiring)) {
                 self.act(Act::Alarm(at));
             } else if self.rig.facts.waiting.is_empty() || self.rig.state.head.phase == Phase::Parked {
                 break;
@@ -304,12 +372,21 @@ impl World {
         let mut asked_for = BTreeSet::new();
         let mut ends: BTreeMap<&CallId, u32> = BTreeMap::new();
         let mut rounds: BTreeMap<TurnId, u32> = BTreeMap::new();
+        let mut compactions = 0;
         for recorded in &self.rig.journal {
             match &recorded.event {
                 Event::Answered { calls, .. } => asked_for.extend(calls.iter().map(|call| &call.id)),
                 Event::CallEnded { call, .. } => *ends.entry(call).or_default() += 1,
                 _ => {}
             }
+            match &recorded.event {
+                Event::Answered { .. } | Event::TurnBegan { .. } | Event::InputsJoined { .. } | Event::TurnResumed { .. } => {
+                    compactions = 0
+                }
+                Event::CompactionBegan { why: CompactReason::Grown | CompactReason::TooLarge, .. } => compactions += 1,
+                _ => {}
+            }
+            assert!(compactions <= 1, "a turn is compacted again and again");
             let renews = match &recorded.event {
                 Event::TurnBegan { .. } | Event::InputsJoined { .. } => true,
                 Event::TurnResumed { by, .. } => by.is_some(),
@@ -319,6 +396,9 @@ impl World {
         }
         assert_eq!(ends.keys().copied().collect::<BTreeSet<_>>(), asked_for);
         assert!(ends.values().all(|count| *count == 1), "{ends:?}");
+        for command in &self.compacts {
+            assert!(self.keys.contains(&format!("{command}.answer")), "{command} was not answered");
+        }
         let policy = &self.rig.policy;
         let clean = u32::try_from(self.rig.facts.boot.0).expect("small");
         for (turn, asks) in &self.asks {
@@ -326,6 +406,18 @@ impl World {
             let bound = rounds[turn] * (policy.turn_attempts + clean + policy.ask_tries + policy.turn_steps) * 4;
             assert!(*asks <= bound, "{turn} asked {asks} times, at most {bound} are allowed");
         }
+    }
+}
+
+/// How a message names itself.
+fn marked(inbox: InboxId) -> String {
+    format!("<{inbox}>")
+}
+
+fn is_answered(item: &Item) -> bool {
+    match &item.body {
+        Body::Answer { calls, .. } => calls.iter().all(|call| call.answer.is_some()),
+        _ => true,
     }
 }
 
@@ -340,7 +432,7 @@ proptest! {
         for act in acts {
             // A host that goes down comes up again at the next crash; until then nothing else arrives.
             let down = world.rig.facts.stopping;
-            if !down || matches!(act, Act::Crash(..) | Act::End(..) | Act::Answer(_) | Act::Fail(_) | Act::Cancel) {
+            if !down || matches!(act, Act::Crash(..) | Act::End(..) | Act::Answer(_) | Act::Fail(_) | Act::Summarise(_) | Act::FailSummary(_) | Act::Cancel) {
                 world.act(act);
             }
         }

@@ -31,6 +31,11 @@ impl Rig {
                 turn_spend: Spend { cost_micros: 5_000_000, unpriced_tokens: 1_000_000 },
                 day_spend: Spend { cost_micros: 20_000_000, unpriced_tokens: 4_000_000 },
                 resume_within: Duration::from_secs(3600),
+                window: 128_000,
+                max_output: 0,
+                compact_at: 100_000,
+                compact_keep: 10_000,
+                cache_ttl: None,
             },
             facts: Facts {
                 boot: BootId(1),
@@ -38,6 +43,7 @@ impl Rig {
                 waiting: Vec::new(),
                 answering: false,
                 shown: false,
+                asked_at: None,
                 day: Spend::default(),
                 stopping: false,
             },
@@ -86,12 +92,14 @@ impl Rig {
             self.journal.push(read);
         }
         assert_eq!(State::fold(self.state.head.session, &self.journal), self.state, "fold(journal) = live state");
+        let kept = self.journal.iter().filter(|recorded| recorded.seq >= self.state.head.fold_from);
+        assert_eq!(State::fold(self.state.head.session, kept), self.state, "a fold from the cut = live state");
         self.facts.waiting.retain(|input| !step.rows.taken.contains(&input.inbox));
         step
     }
 
     pub(super) fn wake(&mut self) -> Step {
-        self.step(Input::Wake { notices: Vec::new() })
+        self.step(Input::Wake { notices: Vec::new(), surroundings: None })
     }
 
     pub(super) fn ask_step(&self) -> u32 {
@@ -108,6 +116,20 @@ impl Rig {
         let names: Vec<&str> = calls.iter().map(|(name, ..)| *name).collect();
         let classes = calls.iter().map(|(_, replay, batching)| Class { replay: *replay, batching: *batching, refused: None }).collect();
         self.step(Input::Answer { step: self.ask_step(), completion: Box::new(completion("working", &names)), classes })
+    }
+
+    /// The id of the summary that is being written.
+    pub(super) fn summary(&self) -> u64 {
+        self.state.head.compaction.as_ref().expect("a compaction").id
+    }
+
+    pub(super) fn summarise(&mut self, text: &str) -> Step {
+        let completion = Box::new(completion(text, &[]));
+        self.step(Input::Summarised { id: self.summary(), completion })
+    }
+
+    pub(super) fn fail_summary(&mut self, kind: FailureKind) -> Step {
+        self.step(Input::NotSummarised { id: self.summary(), failure: Failure::new(kind, "it broke") })
     }
 
     pub(super) fn fail(&mut self, kind: FailureKind) -> Step {

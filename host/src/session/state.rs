@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::chat::Usage;
 use crate::clock::Moment;
 use crate::ids::{CallId, InboxId, SessionId, TurnId};
-use crate::session::event::{Call, Event, Outcome, ParkReason, Recorded, TurnInput};
+use crate::session::event::{Call, CompactReason, Event, Outcome, ParkReason, Recorded, TurnInput};
 use crate::session::guards;
 use crate::session::history::Context;
+use crate::session::system::Surroundings;
 
 pub use crate::store::Phase;
 
@@ -63,6 +64,12 @@ pub struct Turn {
     pub tries: u32,
     /// Rounds of dropping history since the last answer.
     pub drop_rounds: u32,
+    /// Compactions since the last answer, whatever became of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compactions: u32,
+    /// Compactions that gave no summary, since a person was last there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub given_up: u32,
     /// Tool calls that were started.
     #[serde(default)]
     pub calls: u32,
@@ -91,6 +98,33 @@ pub struct Cancel {
     pub command: Option<InboxId>,
 }
 
+/// A summary that is being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compaction {
+    /// The seq of the event that began it: its name.
+    pub id: u64,
+    pub why: CompactReason,
+    /// A seq: what comes before it is to go.
+    pub cut: u64,
+    /// The size of the whole history, estimated.
+    pub tokens: u64,
+    /// The history is retold in short, because it would not fit as it is.
+    pub retold: bool,
+    /// Failures in a row.
+    pub tries: u32,
+    /// The command that wants it.
+    pub command: Option<InboxId>,
+}
+
+/// What the system prompt is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// As the model reads it: the same until the next compaction.
+    pub shown: Surroundings,
+    /// As the model was told last.
+    pub told: Surroundings,
+}
+
 /// Everything but the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -98,6 +132,9 @@ pub struct Head {
     pub phase: Phase,
     pub turn: Option<Turn>,
     pub last_turn: TurnId,
+    pub compaction: Option<Compaction>,
+    /// None before the first turn, and in sessions of early builds.
+    pub prompt: Option<Prompt>,
     /// The seq of the next event.
     pub next_seq: u64,
     /// Where a fold starts.
@@ -124,6 +161,8 @@ impl State {
                 phase: Phase::Idle,
                 turn: None,
                 last_turn: TurnId(0),
+                compaction: None,
+                prompt: None,
                 next_seq: 1,
                 fold_from: 1,
                 last_at: Moment(0),
@@ -163,40 +202,91 @@ impl Head {
             Event::Noticed { component, hash } => {
                 self.announced.insert(component.clone(), hash.clone());
             }
+            Event::Surrounded { surroundings } => {
+                let shown = self.prompt.take().map_or_else(|| surroundings.clone(), |prompt| prompt.shown);
+                self.prompt = Some(Prompt { shown, told: surroundings.clone() });
+            }
+            Event::CompactionBegan { why, cut, tokens, retold, command } => {
+                let (id, why, retold, command) = (recorded.seq, *why, *retold, *command);
+                self.compaction = Some(Compaction { id, why, cut: *cut, tokens: *tokens, retold, tries: 0, command });
+                if let Some(turn) = &mut self.turn {
+                    turn.step = turn.step.saturating_add(1);
+                }
+                self.phase = Phase::Compacting;
+            }
+            Event::SummaryFailed { tries, retold, usage, .. } => {
+                if let Some(compaction) = &mut self.compaction {
+                    (compaction.tries, compaction.retold) = (*tries, compaction.retold || *retold);
+                }
+                self.charge(usage.as_ref());
+            }
+            Event::CompactionGivenUp { usage, .. } => {
+                self.charge(usage.as_ref());
+                if let Some(turn) = &mut self.turn {
+                    turn.compactions = turn.compactions.saturating_add(1);
+                    turn.given_up = turn.given_up.saturating_add(1);
+                }
+                self.compaction = None;
+                self.phase = self.resting();
+            }
             Event::Compacted { cut, carry, .. } => {
                 self.fold_from = *cut;
                 self.phase = carry.phase;
                 self.last_turn = carry.last_turn;
                 self.turn.clone_from(&carry.turn);
                 self.announced.clone_from(&carry.announced);
+                self.prompt = carry.surroundings.clone().map(|now| Prompt { shown: now.clone(), told: now });
+                self.compaction = None;
             }
-            Event::TurnEnded { .. } => {
-                self.turn = None;
-                self.phase = Phase::Idle;
-            }
-            Event::Closed { .. } => {
-                self.turn = None;
-                self.phase = Phase::Closed;
-            }
-            event => {
-                if let Some(turn) = &mut self.turn {
-                    let was_parked = turn.parked.is_some();
-                    turn.apply(event);
-                    if was_parked && turn.parked.is_none() {
-                        turn.began = recorded.at_ms;
-                    }
-                    self.phase = turn.phase(self.phase);
-                }
-            }
+            Event::TurnEnded { .. } => self.rest(Phase::Idle),
+            Event::Closed { .. } => self.rest(Phase::Closed),
+            event => self.apply_to_turn(event, recorded.at_ms),
         }
         self.next_seq = recorded.seq.saturating_add(1);
         self.last_at = recorded.at_ms;
     }
 
+    /// Nothing of a turn goes on any more.
+    fn rest(&mut self, phase: Phase) {
+        (self.turn, self.compaction, self.phase) = (None, None, phase);
+    }
+
+    fn apply_to_turn(&mut self, event: &Event, at: Moment) {
+        let Some(turn) = &mut self.turn else { return };
+        let was_parked = turn.parked.is_some();
+        turn.apply(event);
+        if was_parked && turn.parked.is_none() {
+            turn.began = at;
+        }
+        if matches!(event, Event::TurnParked { .. } | Event::TurnResumed { .. }) {
+            self.compaction = None;
+        }
+        if self.compaction.is_none() && !matches!(self.phase, Phase::Idle | Phase::Closed) {
+            self.phase = turn.phase();
+        }
+    }
+
+    fn charge(&mut self, usage: Option<&Usage>) {
+        if let (Some(turn), Some(usage)) = (&mut self.turn, usage) {
+            turn.spend.add(usage);
+        }
+    }
+
+    /// Where the session is when no summary is being written.
+    #[must_use]
+    pub fn resting(&self) -> Phase {
+        self.turn.as_ref().map_or(Phase::Idle, Turn::phase)
+    }
+
     /// Active milliseconds of the turn at `now`.
     #[must_use]
     pub fn active_ms(&self, now: Moment) -> u64 {
-        let running = if matches!(self.phase, Phase::Asking | Phase::Calling) { now.since(self.last_at) } else { 0 };
+        let is_running = match self.phase {
+            Phase::Asking | Phase::Calling => true,
+            Phase::Compacting => self.turn.as_ref().is_some_and(|turn| turn.parked.is_none()),
+            Phase::Idle | Phase::Parked | Phase::Closed => false,
+        };
+        let running = if is_running { now.since(self.last_at) } else { 0 };
         self.turn.as_ref().map_or(0, |turn| turn.active_ms.saturating_add(running))
     }
 
@@ -228,6 +318,8 @@ impl Turn {
             attempt: 1,
             tries: 0,
             drop_rounds: 0,
+            compactions: 0,
+            given_up: 0,
             calls: 0,
             open: Vec::new(),
             repeats: BTreeMap::new(),
@@ -245,12 +337,13 @@ impl Turn {
         self.open.iter().filter(|open| open.has_begun())
     }
 
-    fn phase(&self, before: Phase) -> Phase {
-        match before {
-            Phase::Idle | Phase::Compacting | Phase::Closed => before,
-            Phase::Asking | Phase::Calling | Phase::Parked if self.parked.is_some() => Phase::Parked,
-            Phase::Asking | Phase::Calling | Phase::Parked if self.open.is_empty() => Phase::Asking,
-            Phase::Asking | Phase::Calling | Phase::Parked => Phase::Calling,
+    fn phase(&self) -> Phase {
+        if self.parked.is_some() {
+            Phase::Parked
+        } else if self.open.is_empty() {
+            Phase::Asking
+        } else {
+            Phase::Calling
         }
     }
 
@@ -271,6 +364,7 @@ impl Turn {
                 self.asked(Some(usage));
                 self.tries = 0;
                 self.drop_rounds = 0;
+                self.compactions = 0;
             }
             Event::AskFailed { tries, usage, .. } => {
                 self.asked(usage.as_ref());
@@ -291,7 +385,15 @@ impl Turn {
             Event::TurnResumed { attempt, by, lost, .. } => self.resume(*attempt, by.is_some(), lost.as_ref()),
             Event::TurnParked { reason, .. } => self.parked = Some(*reason),
             // These are the session's, not the turn's.
-            Event::TurnBegan { .. } | Event::Compacted { .. } | Event::TurnEnded { .. } | Event::Noticed { .. } | Event::Closed { .. } => {}
+            Event::TurnBegan { .. }
+            | Event::CompactionBegan { .. }
+            | Event::SummaryFailed { .. }
+            | Event::CompactionGivenUp { .. }
+            | Event::Compacted { .. }
+            | Event::TurnEnded { .. }
+            | Event::Noticed { .. }
+            | Event::Surrounded { .. }
+            | Event::Closed { .. } => {}
         }
     }
 
@@ -343,13 +445,19 @@ impl Turn {
     fn renew_guards(&mut self) {
         self.repeats.clear();
         self.steps = 0;
+        self.given_up = 0;
     }
 
     fn renew_limits(&mut self) {
         self.active_ms = 0;
         self.tries = 0;
         self.drop_rounds = 0;
+        self.compactions = 0;
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl OpenCall {

@@ -8,6 +8,7 @@
 
 mod asking;
 mod calling;
+mod compacting;
 mod control;
 mod draft;
 mod restart;
@@ -27,6 +28,7 @@ use crate::config::Price;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
 use crate::session::event::{Call, Notice, Outcome, Recorded, TurnInput};
 use crate::session::state::{Phase, Spend, State};
+use crate::session::system::Surroundings;
 use crate::session::turn::draft::Draft;
 
 /// What the operator allows. From the configuration; the same for every step until it is reloaded.
@@ -42,6 +44,14 @@ pub struct Policy {
     pub turn_spend: Spend,
     pub day_spend: Spend,
     pub resume_within: Duration,
+    /// Tokens that the model reads at once, and how many of them its answer may take.
+    pub window: u64,
+    pub max_output: u64,
+    /// Tokens at which the history is summarised, and how many of its newest stay as they are.
+    pub compact_at: u64,
+    pub compact_keep: u64,
+    /// How long the vendor keeps what it has read, when a long history is summarised shortly before that time is over.
+    pub cache_ttl: Option<Duration>,
 }
 
 /// What the driver knows at the moment of the input. Gathered the same way for every input.
@@ -55,6 +65,8 @@ pub struct Facts {
     pub answering: bool,
     /// Has somebody shown text of its answer to a person?
     pub shown: bool,
+    /// When the model was last asked, as far as this host knows.
+    pub asked_at: Option<Moment>,
     /// What all sessions spent today, as committed.
     pub day: Spend,
     /// The host is going down: results are still journalled, nothing new begins.
@@ -74,12 +86,16 @@ pub struct Class {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// Messages wait ([`Facts::waiting`]), or [`Effect::Wake`] asked to look. `notices`: what changed around the model;
-    /// what was announced before is left out by `step`.
-    Wake { notices: Vec<Notice> },
+    /// what was announced before is left out by `step`. `surroundings`: what the system prompt would be made of, if that is known.
+    Wake { notices: Vec<Notice>, surroundings: Option<Surroundings> },
     /// The answer to [`Effect::Ask`] with this `step`.
     Answer { step: u32, completion: Box<Completion>, classes: Vec<Class> },
     /// The failure of [`Effect::Ask`] with this `step`; kind `cancelled` after [`Effect::Abort`].
     Failed { step: u32, failure: Failure },
+    /// The answer to [`Effect::Summarise`] with this `id`.
+    Summarised { id: u64, completion: Box<Completion> },
+    /// The failure of [`Effect::Summarise`] with this `id`.
+    NotSummarised { id: u64, failure: Failure },
     /// A started call returned, was stopped, or was dropped.
     CallEnded { call: CallId, ended: Ended },
     /// An armed alarm went off.
@@ -88,6 +104,8 @@ pub enum Input {
     Continue { by: String, command: InboxId },
     /// `/cancel`.
     Cancel { by: String, command: InboxId },
+    /// `/compact`
+    Compact { command: InboxId },
     /// `/new`: this session ends.
     Close { by: String, command: InboxId },
     /// The host goes down; set [`Facts::stopping`] from now on.
@@ -123,6 +141,10 @@ pub enum Timer {
     Cancel,
     /// Active time of the turn.
     Wall,
+    /// Ask for the summary again. The driver adds jitter.
+    Summary { id: u64, tries: u32 },
+    /// The vendor's cache of the history is about to expire; of the turn that ended last.
+    CacheExpiring,
 }
 
 /// Which running calls an [`Effect::Stop`] is about.
@@ -147,6 +169,11 @@ pub enum Effect {
     /// Render the context and ask the model; answer with `Input::Answer` or `Input::Failed` of the same `step`.
     Ask {
         step: u32,
+    },
+    /// Ask the model for a summary of the history, as [`crate::session::state::Head::compaction`] says; answer with
+    /// `Input::Summarised` or `Input::NotSummarised` of the same `id`.
+    Summarise {
+        id: u64,
     },
     /// Abort the running model request, if there is one. Comes before an `Ask` of the same step.
     Abort,
@@ -220,13 +247,16 @@ pub struct Step {
 pub fn step(state: &State, policy: &Policy, facts: &Facts, input: Input) -> Step {
     let mut draft = Draft::new(state, policy, facts);
     match input {
-        Input::Wake { notices } => draft.wake(notices),
+        Input::Wake { notices, surroundings } => draft.wake(notices, surroundings),
         Input::Answer { step, completion, classes } => draft.answer(step, *completion, classes),
         Input::Failed { step, failure } => draft.failed(step, &failure),
+        Input::Summarised { id, completion } => draft.summarised(id, &completion),
+        Input::NotSummarised { id, failure } => draft.not_summarised(id, &failure),
         Input::CallEnded { call, ended } => draft.call_ended(&call, ended),
         Input::Alarm(alarm) => draft.alarm(alarm),
         Input::Continue { by, command } => draft.resume(by, command),
         Input::Cancel { by, command } => draft.cancel(by, command),
+        Input::Compact { command } => draft.compact(command),
         Input::Close { by, command } => draft.close(by, command),
         Input::Shutdown => draft.shut_down(),
         Input::Restarted { downtime, clean } => draft.restart(downtime, clean),

@@ -78,9 +78,8 @@ async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
     assert_eq!(points, again, "two runs of the same scenario fire different points");
     assert!(first.is_good() && second.is_good(), "without a crash: {first}\n{second}");
     assert!((40..=POINTS_MAX).contains(&points.len()), "{} points: {points:#?}", points.len());
-    for kind in
-        ["accept", "turn_began", "ask", "answered", "call", "call_ended", "inputs_joined", "turn_ended", "plan", "send", "sent", "command"]
-    {
+    let kinds = ["accept", "turn_began", "ask", "answered", "call", "call_ended", "inputs_joined", "turn_ended", "plan", "send", "sent"];
+    for kind in kinds.into_iter().chain(["command", "compaction_began", "compacted"]) {
         for when in ["before", "after"] {
             let name = format!("{kind}.{when}@");
             assert!(points.iter().any(|point| point.starts_with(&name)), "no point {name}: {points:#?}");
@@ -91,12 +90,13 @@ async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
 }
 
 /// Where a first crash leaves something to recover.
-const FIRST: [&str; 8] = [
+const FIRST: [&str; 9] = [
     "accept.after@a-2",
     "ask.after@",
     "answered.after@",
     "call.after@",
     "inputs_joined.before@",
+    "compacted.before@",
     "turn_ended.before@",
     "send.before@",
     "send.after@",

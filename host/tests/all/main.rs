@@ -4,6 +4,7 @@
 
 mod authors;
 mod cli;
+mod compaction;
 mod config;
 mod contract;
 mod conversations;

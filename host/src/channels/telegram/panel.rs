@@ -25,7 +25,7 @@ use super::render::Text;
 use crate::clock::Moment;
 use crate::ids::TurnKey;
 use crate::limits::{PANEL_CLOSES, PANEL_PATIENCE, PREVIEW_PAUSE, TYPING_AGAIN};
-use crate::session::live::{Activity, Live};
+use crate::session::live::Live;
 
 /// What kind of chat it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,7 +299,7 @@ impl Screen {
     }
 
     fn is_typing(&mut self, live: &Live, around: &Around, again: &mut Soonest) -> bool {
-        if around.frozen || !matches!(live.activity, Activity::Asking | Activity::Calling) {
+        if around.frozen || !live.activity.is_awaited() {
             return false;
         }
         let is_due = again.is_due(self.typed.map_or(around.now, |typed| typed + TYPING_AGAIN), around.now);

@@ -351,7 +351,7 @@ impl Show {
 
 /// Does a session still look as if it worked, while its turn is over in the store? Then the answer may have been sent already.
 fn is_behind(activity: Activity, phase: Option<Phase>) -> bool {
-    matches!(activity, Activity::Asking | Activity::Calling) && matches!(phase, None | Some(Phase::Idle | Phase::Parked | Phase::Closed))
+    activity.is_working() && matches!(phase, None | Some(Phase::Idle | Phase::Parked | Phase::Closed))
 }
 
 /// What came of the request that is on its way. Never returns while there is none.
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn nothing_is_shown_of_a_turn_that_is_over_in_the_store() {
-        for activity in [Activity::Asking, Activity::Calling] {
+        for activity in [Activity::Asking, Activity::Calling, Activity::Compacting, Activity::Tidying] {
             for phase in [Phase::Asking, Phase::Calling, Phase::Compacting] {
                 assert!(!is_behind(activity, Some(phase)));
             }

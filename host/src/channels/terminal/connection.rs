@@ -19,7 +19,7 @@ use crate::operator::Deed;
 use crate::plugins::Inspection;
 use crate::router::{Arrival, Open, Router, Wanted};
 use crate::session::event::Beside;
-use crate::session::live::{Live, LiveView};
+use crate::session::live::{Activity, Live, LiveView};
 use crate::store::{OutboxKind, Phase};
 use crate::supervise::Stopping;
 
@@ -46,6 +46,7 @@ struct Seen {
     /// Calls by whether their end was shown.
     calls: HashMap<CallId, bool>,
     held_up: bool,
+    summarising: bool,
 }
 
 struct Serving<'a> {
@@ -349,6 +350,9 @@ impl Seen {
             events.push(ToClient::HeldUp { reason: reason.clone() });
         }
         self.held_up = live.held_up.is_some();
+        let summarising = live.activity == Activity::Compacting;
+        events.extend((summarising && !self.summarising).then_some(ToClient::Summarising));
+        self.summarising = summarising;
         if live.calls.is_empty() {
             self.calls.clear();
         }

@@ -132,6 +132,8 @@ pub enum ToClient {
     HeldUp {
         reason: String,
     },
+    /// The older part of the history is being summarised.
+    Summarising,
     /// A tool has begun.
     ToolStarted {
         call: String,

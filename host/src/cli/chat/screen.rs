@@ -53,6 +53,10 @@ impl<W: Write> Screen<W> {
                 self.end_line()?;
                 self.aside(&format!("waiting: {reason}"))?;
             }
+            ToClient::Summarising => {
+                self.end_line()?;
+                self.aside("summarising the conversation so far")?;
+            }
             ToClient::ToolStarted { call, argument, .. } => {
                 self.end_line()?;
                 self.shown.clear();
@@ -187,6 +191,12 @@ mod tests {
             deliver(Kind::Final, "Half and half."),
         ];
         assert_eq!(shown(Style::Watched { colours: false }, &events), "Half\nwaiting: the disk is full\n and half.\n");
+    }
+
+    #[test]
+    fn who_waits_for_a_summary_is_told() {
+        let events = [ToClient::Summarising, ToClient::Text { append: "Go on.".into() }, deliver(Kind::Final, "Go on.")];
+        assert_eq!(shown(Style::Watched { colours: false }, &events), "summarising the conversation so far\nGo on.\n");
     }
 
     #[test]

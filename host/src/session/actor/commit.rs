@@ -108,6 +108,13 @@ impl Actor {
                 Event::TurnBegan { .. } => tracing::info!(%conversation, turn, "a turn began"),
                 Event::TurnParked { reason, .. } => tracing::info!(%conversation, turn, ?reason, "a turn waits for a person"),
                 Event::TurnEnded { ending, .. } => tracing::info!(%conversation, turn, ?ending, "a turn ended"),
+                Event::CompactionBegan { why, tokens, .. } => {
+                    tracing::info!(%conversation, turn, ?why, tokens, "the history is being summarised")
+                }
+                Event::CompactionGivenUp { reason, .. } => {
+                    tracing::warn!(%conversation, turn, reason, "the history could not be summarised")
+                }
+                Event::Compacted { tokens, .. } => tracing::info!(%conversation, turn, tokens, "the history is summarised"),
                 _ => {}
             }
         }

@@ -140,7 +140,7 @@ fn a_turn_that_was_set_aside_leaves_one_line() {
     assert_eq!(shape.len(), 4, "{shape:?}");
     assert!(shape[2].starts_with("User: [A message was set aside here"), "{shape:?}");
     assert!(!shape.iter().any(|line| line.contains("poison")), "{shape:?}");
-    assert_eq!(rig.state.context.chars, rig.state.context.items.iter().map(|item| item.chars).sum::<u64>());
+    assert_eq!(rig.state.context.tokens, rig.state.context.items.iter().map(|item| item.tokens).sum::<u64>());
 }
 
 #[test]
@@ -155,6 +155,9 @@ fn what_was_dropped_is_named_and_the_question_stays() {
     rig.wake();
     for _ in 0..3 {
         rig.fail(FailureKind::ContextOverflow);
+        if rig.state.head.phase == Phase::Compacting {
+            rig.fail_summary(FailureKind::ContextOverflow);
+        }
     }
     let shape = shape(&request(&rig).messages);
     assert!(shape[0].starts_with("User: [The oldest part of this conversation was left out"), "{shape:?}");
@@ -168,11 +171,11 @@ fn notices_stand_before_the_message_and_senders_are_named() {
     let mut rig = Rig::new();
     let notice = |hash: &str| Notice { component: "skills".into(), hash: hash.into(), text: "pdf is new".into() };
     rig.say("first");
-    rig.step(Input::Wake { notices: vec![notice("1")] });
+    rig.step(Input::Wake { notices: vec![notice("1")], surroundings: None });
     rig.answer("1");
     rig.say("hello");
     rig.facts.waiting[0].sender = Some("Ada".into());
-    rig.step(Input::Wake { notices: vec![notice("2")] });
+    rig.step(Input::Wake { notices: vec![notice("2")], surroundings: None });
     let messages = shape(&request(&rig).messages);
     assert_eq!(messages[messages.len() - 2..], ["User: [Notice: skills changed]\npdf is new", "User: [from Ada]\nhello"]);
 }
@@ -234,8 +237,17 @@ fn a_fold_from_the_cut_is_the_fold_from_the_beginning() {
     }
     let head = &rig.state.head;
     let cut = rig.journal.iter().rfind(|recorded| recorded.event.kind() == "turn_began").unwrap().seq;
-    let carry = Carry { phase: Phase::Idle, last_turn: head.last_turn, turn: None, announced: head.announced.clone() };
-    let event = Event::Compacted { cut, summary: "they asked".into(), handles: vec!["p1".into()], carry: Box::new(carry) };
+    let carry = Carry { phase: Phase::Idle, last_turn: head.last_turn, turn: None, announced: head.announced.clone(), surroundings: None };
+    let event = Event::Compacted {
+        cut,
+        summary: "they asked".into(),
+        handles: vec!["p1".into()],
+        carry: Box::new(carry),
+        kept: vec![],
+        model: None,
+        usage: None,
+        tokens: None,
+    };
     let recorded = Recorded { seq: head.next_seq, turn: head.last_turn, at_ms: head.last_at, event };
     rig.state.apply(&recorded);
     rig.journal.push(recorded);
@@ -274,7 +286,10 @@ fn what_0_1_wrote_is_read_without_loss() {
 fn eventful() -> Rig {
     let mut rig = Rig::new();
     rig.say("first");
-    rig.step(Input::Wake { notices: vec![Notice { component: "skills".into(), hash: "1".into(), text: "pdf is new".into() }] });
+    rig.step(Input::Wake {
+        notices: vec![Notice { component: "skills".into(), hash: "1".into(), text: "pdf is new".into() }],
+        surroundings: None,
+    });
     rig.fail(FailureKind::Overloaded);
     rig.answer_with(&[READ, READ, RUN]);
     rig.end(0, Outcome::Ok);
@@ -313,8 +328,23 @@ fn eventful() -> Rig {
 fn compact(rig: &mut Rig) {
     let head = &rig.state.head;
     let cut = rig.journal.iter().rfind(|recorded| recorded.event.kind() == "answered").unwrap().seq;
-    let carry = Carry { phase: head.phase, last_turn: head.last_turn, turn: head.turn.clone(), announced: head.announced.clone() };
-    let event = Event::Compacted { cut, summary: "they asked".into(), handles: vec![], carry: Box::new(carry) };
+    let carry = Carry {
+        phase: head.phase,
+        last_turn: head.last_turn,
+        turn: head.turn.clone(),
+        announced: head.announced.clone(),
+        surroundings: None,
+    };
+    let event = Event::Compacted {
+        cut,
+        summary: "they asked".into(),
+        handles: vec![],
+        carry: Box::new(carry),
+        kept: vec![],
+        model: None,
+        usage: None,
+        tokens: None,
+    };
     let recorded = Recorded { seq: head.next_seq, turn: head.last_turn, at_ms: rig.facts.now, event };
     rig.state.apply(&recorded);
     rig.journal.push(recorded);

@@ -6,19 +6,20 @@ use std::time::Duration;
 use crate::chat::{Completion, Failure, FailureKind, Message, Piece, Stop, Usage};
 use crate::ids::CallId;
 use crate::limits;
-use crate::session::event::{Call, Ending, Event, Notice, ParkReason};
+use crate::session::event::{Call, CompactReason, Ending, Event, Notice, ParkReason};
 use crate::session::state::Phase;
+use crate::session::system::Surroundings;
 use crate::session::turn::draft::Draft;
 use crate::session::turn::words::{self, Why};
 use crate::session::turn::{Class, Effect, OutboxKind, Timer, spending};
 
 impl Draft<'_> {
-    pub(super) fn wake(&mut self, notices: Vec<Notice>) {
+    pub(super) fn wake(&mut self, notices: Vec<Notice>, surroundings: Option<Surroundings>) {
         if self.facts.stopping || !self.has_waiting() || self.is_cancelled() {
             return;
         }
         match self.head.phase {
-            Phase::Idle => self.begin(notices),
+            Phase::Idle => self.begin(notices, surroundings),
             // What the person already reads is finished first; the messages follow.
             Phase::Asking if self.facts.shown => {}
             Phase::Asking => {
@@ -28,19 +29,32 @@ impl Draft<'_> {
             }
             Phase::Calling => self.make_room(),
             Phase::Parked => self.wake_parked(),
+            // Nobody waits for a summary that only saves money.
+            Phase::Compacting if self.head.compaction.as_ref().is_some_and(|compaction| compaction.why == CompactReason::Idle) => {
+                self.stop_compaction("a message arrived", None);
+                self.begin(notices, surroundings);
+            }
             Phase::Compacting | Phase::Closed => {}
         }
     }
 
-    fn begin(&mut self, notices: Vec<Notice>) {
+    fn begin(&mut self, notices: Vec<Notice>, surroundings: Option<Surroundings>) {
         let new: Vec<Notice> =
             notices.into_iter().filter(|notice| self.head.announced.get(&notice.component) != Some(&notice.hash)).collect();
         let inputs = self.take_waiting();
         let noticed: Vec<Event> =
             new.iter().map(|notice| Event::Noticed { component: notice.component.clone(), hash: notice.hash.clone() }).collect();
         // What a session begins with is remembered, and no news.
-        let told = new.into_iter().filter(|notice| self.head.announced.contains_key(&notice.component)).collect();
+        let mut told: Vec<Notice> = new.into_iter().filter(|notice| self.head.announced.contains_key(&notice.component)).collect();
+        let before = self.head.prompt.as_ref().map(|prompt| &prompt.told);
+        let changed = surroundings.filter(|now| before != Some(now));
+        if let (Some(now), Some(before)) = (&changed, before) {
+            told.extend(now.news(before));
+        }
         self.push(Event::TurnBegan { inputs, notices: told, boot: self.facts.boot });
+        if let Some(surroundings) = changed {
+            self.push(Event::Surrounded { surroundings });
+        }
         for event in noticed {
             self.push(event);
         }
@@ -137,11 +151,14 @@ impl Draft<'_> {
     fn cost_of_failure(&self, failure: &Failure) -> Option<(Usage, bool)> {
         match &failure.usage {
             Some(usage) => Some((spending::priced(usage.clone(), self.policy.price), false)),
-            None => self.facts.answering.then(|| (spending::estimate(&self.state.context, self.policy.price), true)),
+            None => self.facts.answering.then(|| (spending::estimate(&self.state.context, &self.policy.model, self.policy.price), true)),
         }
     }
 
-    fn too_large(&mut self, reason: &str) {
+    pub(super) fn too_large(&mut self, reason: &str) {
+        if self.compacts_too_large() {
+            return;
+        }
         let rounds = self.head.turn.as_ref().map_or(0, |turn| turn.drop_rounds);
         let cut = if rounds < limits::DROP_ROUNDS { self.state.context.half(self.head.last_turn) } else { None };
         let Some(cut) = cut else {
@@ -158,7 +175,7 @@ impl Draft<'_> {
 }
 
 /// The wait before the next try, without jitter.
-fn wait(tries: u32, retry_after_ms: Option<u64>) -> Duration {
+pub(super) fn wait(tries: u32, retry_after_ms: Option<u64>) -> Duration {
     match retry_after_ms {
         Some(millis) => Duration::from_millis(millis).min(limits::RETRY_AFTER_MAX),
         None => limits::RETRY_BASE.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(limits::RETRY_MAX),

@@ -14,6 +14,9 @@ impl Draft<'_> {
     /// `/continue`
     pub(super) fn resume(&mut self, by: String, command: InboxId) {
         self.done(command);
+        if self.turn_in(Phase::Compacting).is_some_and(|turn| turn.parked.is_some()) {
+            self.stop_compaction("the turn was continued", None);
+        }
         if self.head.phase != Phase::Parked {
             self.reply(command, words::NOTHING_TO_CONTINUE);
             return;
@@ -29,8 +32,16 @@ impl Draft<'_> {
     /// `/cancel`: what runs, and what was said before it and is still waiting.
     pub(super) fn cancel(&mut self, by: String, command: InboxId) {
         self.done(command);
+        if self.running_turn().is_none() && self.head.compaction.is_some() {
+            self.stop_compaction("it was stopped", None);
+            if self.head.phase == Phase::Idle && !self.waits_before(command) {
+                self.reply(command, words::STOPPED);
+                self.look_again();
+                return;
+            }
+        }
         match self.head.phase {
-            Phase::Asking | Phase::Calling => {
+            Phase::Asking | Phase::Calling | Phase::Compacting => {
                 // Said again, it also stops what was said in between.
                 self.push(Event::CancelRequested { by, command: Some(command) });
                 self.halt(limits::STOP_GRACE);
@@ -46,7 +57,7 @@ impl Draft<'_> {
                 self.push(Event::CancelRequested { by, command: Some(command) });
                 self.end_cancelled();
             }
-            Phase::Idle | Phase::Compacting | Phase::Closed => self.reply(command, words::NOTHING_RUNNING),
+            Phase::Idle | Phase::Closed => self.reply(command, words::NOTHING_RUNNING),
         }
     }
 
@@ -56,6 +67,7 @@ impl Draft<'_> {
         if self.head.phase == Phase::Closed {
             return;
         }
+        self.stop_compaction("the conversation was started anew", None);
         if self.head.turn.is_some() {
             self.halt(limits::STOP_GRACE);
             self.end_calls(Why::Cancelled, |_| true);
@@ -67,12 +79,14 @@ impl Draft<'_> {
     }
 
     pub(super) fn shut_down(&mut self) {
-        if self.running_turn().is_some() {
-            self.halt(limits::SHUTDOWN_GRACE);
-        }
+        self.halt(limits::SHUTDOWN_GRACE);
     }
 
     pub(super) fn alarm(&mut self, alarm: Alarm) {
+        if matches!(alarm.timer, Timer::Summary { .. } | Timer::CacheExpiring) {
+            self.compaction_alarm(alarm);
+            return;
+        }
         let Some(turn) = self.running_turn().filter(|turn| turn.id == alarm.turn) else { return };
         let step = turn.step;
         let cancelled = turn.cancel.is_some();
@@ -89,7 +103,7 @@ impl Draft<'_> {
             }
             Timer::Join { step: due } if due == step && self.head.phase == Phase::Calling && self.has_waiting() => self.room_is_due(),
             Timer::Wall => self.wall(),
-            Timer::Cancel | Timer::Retry { .. } | Timer::Join { .. } => {}
+            Timer::Cancel | Timer::Retry { .. } | Timer::Join { .. } | Timer::Summary { .. } | Timer::CacheExpiring => {}
         }
     }
 
@@ -105,9 +119,9 @@ impl Draft<'_> {
     /// Stops whatever runs.
     fn halt(&mut self, grace: Duration) {
         match self.head.phase {
-            Phase::Asking => self.effect(Effect::Abort),
+            Phase::Asking | Phase::Compacting => self.effect(Effect::Abort),
             Phase::Calling => self.effect(Effect::Stop { which: Which::All, grace }),
-            Phase::Idle | Phase::Compacting | Phase::Parked | Phase::Closed => {}
+            Phase::Idle | Phase::Parked | Phase::Closed => {}
         }
     }
 }

@@ -58,7 +58,8 @@ impl<'a> Draft<'a> {
 
     /// The turn, when it is running at all.
     pub(super) fn running_turn(&self) -> Option<&Turn> {
-        self.turn_in(Phase::Asking).or_else(|| self.turn_in(Phase::Calling))
+        let waits_for_summary = || self.turn_in(Phase::Compacting).filter(|turn| turn.parked.is_none());
+        self.turn_in(Phase::Asking).or_else(|| self.turn_in(Phase::Calling)).or_else(waits_for_summary)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -75,6 +76,10 @@ impl<'a> Draft<'a> {
 
     pub(super) fn newest_waiting(&self) -> Option<InboxId> {
         self.waiting.last().map(|input| input.inbox)
+    }
+
+    pub(super) fn events(&self) -> &[Recorded] {
+        &self.events
     }
 
     // ── Writing ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,6 +168,8 @@ impl<'a> Draft<'a> {
         }
         if let Some(reason) = spending::exceeded(&self.head, self.policy, self.facts, self.spent) {
             self.park(reason, None);
+        } else if self.compacts_first() {
+            // The model is asked when the summary is there.
         } else if let Some(turn) = self.turn_in(Phase::Asking) {
             let step = turn.step;
             self.effect(Effect::Ask { step });
@@ -213,6 +220,7 @@ impl<'a> Draft<'a> {
         }
         self.tell("final", kind, body, Vec::new());
         self.effect(Effect::Show);
+        self.watch_cache();
         self.look_again();
     }
 

@@ -12,6 +12,9 @@ use crate::session::turn::{Effect, OutboxKind, Start, spending};
 impl Draft<'_> {
     pub(super) fn restart(&mut self, downtime: Duration, clean: bool) {
         let Some(turn) = self.running_turn() else {
+            if self.head.compaction.is_some() {
+                self.stop_compaction("the host was restarted", None);
+            }
             self.look_again();
             return;
         };
@@ -32,7 +35,8 @@ impl Draft<'_> {
     }
 
     fn go_on(&mut self, attempt: u32) {
-        let lost = (self.head.phase == Phase::Asking).then(|| spending::estimate(&self.state.context, self.policy.price));
+        let lost = matches!(self.head.phase, Phase::Asking | Phase::Compacting)
+            .then(|| spending::estimate(&self.state.context, &self.policy.model, self.policy.price));
         if let (Some(usage), Some(turn)) = (&lost, &self.head.turn) {
             self.usage(turn.step, usage, true);
         }

@@ -2,7 +2,6 @@
 
 use crate::chat::Usage;
 use crate::config::Price;
-use crate::limits;
 use crate::session::event::ParkReason;
 use crate::session::history::Context;
 use crate::session::state::{Head, Spend};
@@ -26,6 +25,11 @@ pub(super) fn exceeded(head: &Head, policy: &Policy, facts: &Facts, spent: Spend
     }
 }
 
+/// Has what all sessions may spend on a day been spent?
+pub(super) fn day_is_spent(policy: &Policy, facts: &Facts) -> bool {
+    facts.day.reaches(policy.day_spend)
+}
+
 /// The usage with its cost, where a price is known and the provider did not say.
 #[must_use]
 pub fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
@@ -42,8 +46,8 @@ pub fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
 }
 
 /// What a request with this history costs at least, when nobody said.
-pub(super) fn estimate(context: &Context, price: Option<Price>) -> Usage {
-    priced(Usage { input_uncached: context.chars / limits::BYTES_PER_TOKEN, ..Usage::default() }, price)
+pub(super) fn estimate(context: &Context, model: &str, price: Option<Price>) -> Usage {
+    priced(Usage { input_uncached: context.estimate(model), ..Usage::default() }, price)
 }
 
 fn as_f64(tokens: u64) -> f64 {

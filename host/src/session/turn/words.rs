@@ -15,6 +15,11 @@ pub(super) const NOTHING_RUNNING: &str = "Nothing is running.";
 pub(super) const DROPPED: &str = "This conversation has become too long for the model, so its oldest part is no longer part of what the model \
                                   sees. Files are unchanged. `/new` starts afresh.";
 
+pub(super) const COMPACT_LATER: &str = "Something is running. `/compact` works when it is done; a history that grows too long is summarised by \
+                                        itself.";
+pub(super) const COMPACTING: &str = "The history is being summarised already.";
+pub(super) const NOTHING_TO_COMPACT: &str = "There is nothing to summarise yet.";
+
 /// Why a call has no answer of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -80,6 +85,26 @@ pub(super) fn reply(completion: &Completion) -> String {
         _ if text.is_empty() => "The model returned an empty answer.".to_owned(),
         _ => text.to_owned(),
     }
+}
+
+/// The report of a summary that somebody asked for.
+pub(super) fn compacted(before: u64, after: u64, policy: &Policy) -> String {
+    format!(
+        "The older part of this conversation is summarised: about {before} tokens before, {after} now, of {} that the model reads. It \
+         happens by itself at {}. Files are unchanged.",
+        policy.window, policy.compact_at
+    )
+}
+
+/// Why there is no summary.
+pub(super) fn not_compacted(reason: &str) -> String {
+    let quoted: String = reason.chars().take(limits::FAILURE_QUOTED_CHARS).collect();
+    let quoted = quoted.trim().trim_end_matches('.');
+    format!("The older part of this conversation could not be summarised: {quoted}. It stays as it is; `/compact` tries again.")
+}
+
+pub(super) fn compact_without_money(policy: &Policy) -> String {
+    format!("Today's budget is used up ({}), so nothing is summarised now.", budget(policy.day_spend))
 }
 
 /// The notice of a parked turn.

@@ -1,6 +1,6 @@
-//! The scenario: two conversations, parallel reads, effects one after the other, a message that joins a running turn, and
-//! a command. Whoever talks here goes on after a crash as a real client does: attaches again, and sends again what got no
-//! receipt.
+//! The scenario: two conversations, parallel reads, effects one after the other, a message that joins a running turn, a
+//! command, and a summary of the history. Whoever talks here goes on after a crash as a real client does: attaches again, and
+//! sends again what got no receipt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -53,6 +53,7 @@ fn script() -> Script {
     let write = |content: &str| ("file_write", json!({"file_path": "effects.txt", "content": format!("{content}\n"), "mode": "append"}));
     let read = |path: &str| ("file_read", json!({"file_path": path}));
     Script::default()
+        .on("replaced by a summary", [Answer::text("## State\nBeta was asked for and done.")])
         .on(
             "alpha",
             [
@@ -117,6 +118,8 @@ impl Stage {
         self.with("b", async |client| client.say("b-1", "Please do beta.").await).await;
         self.settle_beside("b").await;
         self.with("b", async |client| client.say("b-2", "/model other").await).await;
+        self.settle_beside("b").await;
+        self.with("b", async |client| client.say("b-3", "/compact").await).await;
         self.settle_beside("b").await;
         self.with("a", async |client| client.say("a-2", "And this is joining.").await).await;
         // The request that the message interrupts is over before the next one may be answered.
@@ -331,7 +334,7 @@ pub async fn tamper() {
     let sending = broken("UPDATE parts SET state = 'sending', boot = 0", "UPDATE parts SET state = 'sent', boot = 1");
     assert!(!sending.is_good(), "{sending}");
     let open = broken("UPDATE inbox SET state = 'taken'", "UPDATE inbox SET state = 'done'");
-    assert_eq!(open.lost, 4, "{open}");
+    assert_eq!(open.lost, 5, "{open}");
     let endless =
         broken("UPDATE journal SET kind = 'x' WHERE kind = 'turn_ended'", "UPDATE journal SET kind = 'turn_ended' WHERE kind = 'x'");
     assert_eq!(endless.lost, 2, "{endless}");

@@ -21,16 +21,22 @@ impl Scene {
     pub async fn with(script: Script, more: &str) -> Self {
         let mut work = Work::new();
         let fake = FakeOpenAi::start(work.folder(), script).await;
-        let model = |alias: &str| {
-            format!(
-                "[models.{alias}]\nprovider = \"provider-openrouter\"\nmodel = \"fake-{alias}\"\nbase_url = \"{}\"\n\
-                 api_key = {{ env = \"FAKE_KEY\" }}\n",
-                fake.base_url()
-            )
-        };
-        work.configure(&format!("default_model = \"main\"\n{}{}{more}", model("main"), model("other")));
         work.set("FAKE_KEY", API_KEY);
         let log = Log::new(work.folder());
-        Self { work, fake, log }
+        let scene = Self { work, fake, log };
+        scene.configure("", more);
+        scene
+    }
+
+    /// Writes the configuration anew, with more keys of the model `main`, and more of everything else.
+    pub fn configure(&self, of_main: &str, more: &str) {
+        let model = |alias: &str, keys: &str| {
+            format!(
+                "[models.{alias}]\nprovider = \"provider-openrouter\"\nmodel = \"fake-{alias}\"\nbase_url = \"{}\"\n\
+                 api_key = {{ env = \"FAKE_KEY\" }}\n{keys}",
+                self.fake.base_url()
+            )
+        };
+        self.work.configure(&format!("default_model = \"main\"\n{}{}{more}", model("main", of_main), model("other", "")));
     }
 }

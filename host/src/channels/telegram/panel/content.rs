@@ -167,6 +167,9 @@ fn activity(live: &Live, is_writing: bool) -> String {
     if let Some(reason) = &live.held_up {
         return line(&format!("on hold: {reason}"));
     }
+    if live.activity == Activity::Compacting {
+        return "summarising the conversation so far".to_owned();
+    }
     if live.activity == Activity::Calling {
         let mut open = live.calls.iter().rev().filter(|call| call.ended.is_none());
         return match (open.next(), live.calls.last()) {

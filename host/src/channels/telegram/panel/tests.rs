@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::content::{OUT_OF_DATE, span};
+use super::content::{Content, OUT_OF_DATE, span};
 use super::*;
 use crate::channels::telegram::render::Kind;
 use crate::ids::{CallId, SessionId, TurnId};
 use crate::plugins::Delta;
 use crate::session::event::{Ending, ParkReason};
-use crate::session::live::{EndedTurn, LiveEnd, LiveTurn, LiveView};
+use crate::session::live::{Activity, EndedTurn, LiveEnd, LiveTurn, LiveView};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -185,6 +185,21 @@ fn said(action: Option<&Action>) -> String {
 fn panels(sent: &[(u64, Action)]) -> Vec<String> {
     let panels = sent.iter().filter(|(_, action)| !matches!(action, Action::Draft { .. }));
     panels.map(|(at, action)| format!("{at}: {}", said(Some(action)).replace('\n', " | "))).collect()
+}
+
+#[test]
+fn who_waits_for_a_summary_is_told() {
+    let view = LiveView::default();
+    let turn = LiveTurn { key: key(1), began: Moment(0), calls: 0, tries: 0, parked: None };
+    view.turn(Activity::Compacting, Some(turn), None);
+    let live = view.watch();
+    let content = Content::of(&live.borrow(), false);
+    assert_eq!(content.text(None, false).text, "Working\nsummarising the conversation so far");
+    let mut rig = Rig::new(ChatKind::Private);
+    rig.view.turn(Activity::Tidying, None, None);
+    assert_eq!(rig.next(), Next { typing: false, send: None, again: None }, "nobody waits for this one");
+    rig.view.turn(Activity::Compacting, None, None);
+    assert!(rig.next().typing, "somebody asked for this one");
 }
 
 #[test]

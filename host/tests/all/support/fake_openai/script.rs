@@ -47,6 +47,8 @@ pub enum Fault {
     Unfinished,
     /// A refusal that repeats the key it was sent.
     Leak,
+    /// More was sent than the model reads at once.
+    TooLong,
 }
 
 impl Fault {
@@ -69,6 +71,7 @@ impl Fault {
             Self::Page => "page",
             Self::Unfinished => "unfinished",
             Self::Leak => "leak",
+            Self::TooLong => "too long",
         }
     }
 }
@@ -217,6 +220,12 @@ impl Stream<'_> {
             Fault::Unfinished => {
                 self.half(connection).await?;
                 connection.end().await
+            }
+            Fault::TooLong => {
+                let message = "This model's maximum context length is 100 tokens. However, your messages resulted in 200 tokens.";
+                let error =
+                    json!({"message": message, "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"});
+                connection.json(400, &[], &json!({"error": error})).await
             }
             Fault::Leak => {
                 let message = format!("Incorrect API key provided: {API_KEY}. You can find your API key in your account.");
