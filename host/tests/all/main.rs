@@ -20,6 +20,7 @@ mod init;
 mod lifecycle;
 mod models;
 mod operations;
+mod providers;
 mod release;
 mod rendering;
 mod stops;

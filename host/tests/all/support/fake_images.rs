@@ -56,7 +56,8 @@ fn asked(visit: &Visit) -> Result<(String, usize), String> {
     let edits = visit.target().ends_with("edits");
     let known = ["model", "prompt", "n", "size", "quality", "background", "output_format", "output_compression", "moderation"];
     let of_edits = ["image", "image[]", "mask", "input_fidelity"];
-    if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str()) && !(edits && of_edits.contains(&name.as_str()))) {
+    let is_known = |name: &str| known.contains(&name) || (edits && of_edits.contains(&name));
+    if let Some(name) = fields.keys().find(|name| !is_known(name)) {
         return Err(format!("Unknown parameter: '{name}'."));
     }
     if edits && !fields.contains_key("image") && !fields.contains_key("image[]") {

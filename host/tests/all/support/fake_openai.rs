@@ -1,10 +1,12 @@
-//! A server that speaks OpenAI's chat completions, faults included, and is strict where the vendor is strict.
+//! A server that speaks OpenAI's chat completions and Responses, faults included, and is strict where the vendor is strict.
 //!
 //! What it answers is scripted by what users write and depends on the request alone, as with a real model; only faults
 //! count the requests they are for. Every accepted request is kept, in memory and in a file: that log is what the checker
 //! reads. An answer can be held until the test releases it by name.
 
 mod http;
+mod media;
+mod responses;
 mod script;
 mod strict;
 
@@ -164,14 +166,16 @@ impl Shared {
     async fn answer(&self, connection: &mut Connection, request: &Request) -> io::Result<()> {
         let body = match self.admit(request) {
             Ok(body) => body,
-            Err((status, message)) => {
+            Err((status, code, message)) => {
                 self.refusals.lock().unwrap().push(message.clone());
-                let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": null}});
+                let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": code}});
                 return connection.json(status, &[], &error).await;
             }
         };
-        let Some((key, round, answer)) = self.script.answer(&body) else {
-            let message = format!("the script has no answer to {}", body["messages"]);
+        let is_chat = body.get("input").is_none();
+        let asked = if is_chat { body.clone() } else { responses::as_chat(&body) };
+        let Some((key, round, answer)) = self.script.answer(&asked) else {
+            let message = format!("the script has no answer to {}", asked["messages"]);
             self.refusals.lock().unwrap().push(message.clone());
             return connection.json(400, &[], &json!({"error": {"message": message}})).await;
         };
@@ -179,23 +183,31 @@ impl Shared {
         let model = body["model"].as_str().unwrap_or_default().to_owned();
         let usage = body["stream_options"]["include_usage"].as_bool().unwrap_or(false);
         let mut stream = script::Stream { model, usage, key, round, answer };
-        match fault {
-            Some(fault) => stream.fail(connection, &fault).await,
-            None => stream.play(connection, self).await,
+        match (fault, is_chat) {
+            (Some(fault), true) => stream.fail(connection, &fault).await,
+            (None, true) => stream.play(connection, self).await,
+            (Some(fault), false) => responses::fail(&mut stream, connection, &fault).await,
+            (None, false) => responses::play(&stream, connection, self).await,
         }
     }
 
     /// Checks a request as the vendor does.
-    fn admit(&self, request: &Request) -> Result<Value, (u16, String)> {
-        if (request.method.as_str(), request.path.as_str()) != ("POST", "/v1/chat/completions") {
-            return Err((404, format!("Unknown request URL: {} {}", request.method, request.path)));
-        }
+    fn admit(&self, request: &Request) -> Result<Value, (u16, Option<&'static str>, String)> {
+        let is_chat = match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/v1/chat/completions") => true,
+            ("POST", "/v1/responses") => false,
+            (method, path) => return Err((404, None, format!("Unknown request URL: {method} {path}"))),
+        };
         if request.header("authorization") != Some(&format!("Bearer {API_KEY}")) {
-            return Err((401, "Incorrect API key provided".to_owned()));
+            return Err((401, None, "Incorrect API key provided".to_owned()));
         }
         let body: Value =
-            serde_json::from_slice(&request.body).map_err(|error| (400, format!("We could not parse the JSON body: {error}")))?;
-        strict::check(&body).map_err(|message| (400, message))?;
+            serde_json::from_slice(&request.body).map_err(|error| (400, None, format!("We could not parse the JSON body: {error}")))?;
+        if is_chat {
+            strict::check(&body).map_err(|message| (400, None, message))?;
+        } else {
+            responses::check(&body).map_err(|(code, message)| (400, code, message))?;
+        }
         Ok(body)
     }
 

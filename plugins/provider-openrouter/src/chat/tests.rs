@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use stellaclaw_sdk::chat::{Completion, Failure, FailureKind, Phase, Piece, Stop, Usage};
 use stellaclaw_sdk::deltas::{Delta, ItemKind};
 
@@ -249,4 +250,26 @@ fn an_answer_without_end_is_refused() {
     let mut stream = ChatStream::new(Answer::new("m", "r"));
     let failure = (0..20).find_map(|_| stream.push(event.as_bytes()).err()).unwrap();
     assert_eq!(failure.kind, FailureKind::Protocol);
+}
+
+proptest! {
+    #[test]
+    fn how_an_answer_is_cut_changes_nothing(
+        parts in prop::collection::vec(("(content|reasoning|refusal)", "\\PC{0,6}", prop::option::of(0u8..3)), 0..12),
+        cuts in prop::collection::vec(0usize..2000, 0..8),
+    ) {
+        let chunk = |(field, text, call): &(String, String, Option<u8>)| {
+            let text = serde_json::Value::from(text.as_str());
+            let call = call.map(|n| format!(r#","tool_calls":[{{"index":{n},"id":"c{n}","function":{{"name":"ls","arguments":{text}}}}}]"#));
+            format!("data: {{\"choices\":[{{\"delta\":{{\"{field}\":{text}{}}}}}]}}\r\n\r\n", call.unwrap_or_default())
+        };
+        let mut body: String = parts.iter().map(chunk).collect();
+        body.push_str("data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+        let bytes = body.as_bytes();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let whole = play([bytes]);
+        prop_assert!(whole.result.is_ok(), "{:?}", whole.result);
+        prop_assert_eq!(play(cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]])), whole);
+    }
 }

@@ -42,6 +42,10 @@ fn thought(format: &str, data: &str) -> ChatPiece {
     })
 }
 
+fn thought_item(data: &str) -> ChatPiece {
+    thought(stellaclaw_sdk::responses::ITEM_FORMAT, data)
+}
+
 fn call(id: &str, arguments: &str) -> ChatPiece {
     ChatPiece::ToolUse(ToolUse { call_id: id.into(), item_id: None, name: "ls".into(), arguments: arguments.into(), freeform: false })
 }
@@ -186,6 +190,114 @@ fn reasoning_goes_back_to_its_origin_only() {
     let joined =
         sent(&model(None, "{}"), &request(vec![message(Role::Assistant, vec![details(), thought("reasoning_details", "[2]"), text("x")])]));
     assert_eq!(joined["messages"][0]["reasoning_details"], json!([1, 2]));
+}
+
+#[test]
+fn what_tools_show_follows_all_their_answers() {
+    let shows = |id: &str| message(Role::Tool, vec![answer(id, vec![AnswerPiece::Media(image())])]);
+    let body = sent(
+        &model(None, "{}"),
+        &request(vec![
+            message(Role::Assistant, vec![call("a", "{}"), call("b", "{}")]),
+            shows("a"),
+            shows("b"),
+            message(Role::Assistant, vec![text("I see.")]),
+        ]),
+    );
+    let roles: Vec<_> = body["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["assistant", "tool", "tool", "user", "assistant"]);
+    let kinds: Vec<_> = body["messages"][3]["content"].as_array().unwrap().iter().map(|part| part["type"].clone()).collect();
+    assert_eq!(kinds, ["text", "image_url", "text", "image_url"]);
+    assert_eq!(body["messages"][1]["content"], "[a.png, image/png: shown below]");
+}
+
+#[test]
+fn documents_and_recordings_go_as_the_wire_has_them() {
+    let media = |modality, media_type: &str| ChatPiece::Media(Media { modality, media_type: media_type.into(), ..image() });
+    let pieces = vec![
+        media(Modality::Pdf, "application/pdf"),
+        media(Modality::Audio, "audio/mpeg"),
+        media(Modality::Audio, "audio/midi"),
+        media(Modality::File, "application/zip"),
+        ChatPiece::Media(Media { detail: Some("low".into()), ..image() }),
+    ];
+    let content = sent(&model(None, "{}"), &request(vec![message(Role::User, pieces)]))["messages"][0]["content"].clone();
+    assert_eq!(content[0]["file"], json!({"filename": "a.png", "file_data": "data:application/pdf;base64,sha256:0"}));
+    assert_eq!(content[1]["input_audio"], json!({"data": "sha256:0", "format": "mp3"}));
+    assert!(content[2]["text"].as_str().unwrap().contains("audio/midi") && content[3]["text"].as_str().unwrap().contains("zip"));
+    assert_eq!(content[4]["image_url"], json!({"url": "data:image/png;base64,sha256:0", "detail": "low"}));
+}
+
+#[test]
+fn a_cache_mark_stands_at_the_last_text_beside_media() {
+    let marked = Message { cache_break: true, ..message(Role::User, vec![text("look"), ChatPiece::Media(image())]) };
+    let content = sent(&model(None, "{}"), &request(vec![marked]))["messages"][0]["content"].clone();
+    assert_eq!((content[0]["cache_control"]["type"].as_str(), content[1].get("cache_control")), (Some("ephemeral"), None));
+}
+
+#[test]
+fn what_openrouter_read_in_a_document_goes_back_to_it_alone() {
+    let annotations = r#"[{"type":"file","file":{"hash":"h"}},{"type":"url_citation","url_citation":{}}]"#;
+    let said = ChatPiece::Text(TextPiece { text: "x".into(), annotations: Some(annotations.into()) });
+    let sent_to =
+        |base: Option<&str>, message: Message| sent(&model(base, "{}"), &request(vec![message]))["messages"][0].get("annotations").cloned();
+    let own = message(Role::Assistant, vec![said]);
+    assert_eq!(sent_to(None, own.clone()), Some(json!([{"type": "file", "file": {"hash": "h"}}])));
+    assert_eq!(sent_to(Some("http://localhost:1234"), own.clone()), None);
+    assert_eq!(sent_to(None, Message { origin: Some(origin("other/model")), ..own }), None);
+}
+
+#[test]
+fn the_same_conversation_by_responses() {
+    let mut request = conversation();
+    request.max_output = Some(64);
+    request.cache = Some(Cache { key: "k".into(), ttl: Some(HOUR_MS) });
+    request.extra = Some(r#"{"input":"mine","store":true,"top_p":0.9}"#.into());
+    let options = r#"{"api":"responses","provider":{"sort":"price"},"omit":["max_output_tokens"]}"#;
+    let prepared = build(&model(None, options), &request).unwrap();
+    assert_eq!((prepared.url.as_str(), prepared.api), ("https://openrouter.ai/api/v1/responses", Api::Responses));
+    let body = shown(prepared.body);
+    let fields: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        fields,
+        [
+            "model",
+            "instructions",
+            "stream",
+            "store",
+            "include",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "session_id",
+            "provider",
+            "top_p",
+            "input"
+        ]
+    );
+    assert_eq!(body["store"], false);
+    let ids = |body: &Value| body["input"].as_array().unwrap().iter().filter(|item| item.get("id").is_some()).count();
+    assert_eq!(ids(&body), 3, "a message and two calls: {body}");
+    let elsewhere = shown(build(&model(Some("https://api.openai.com/v1"), options), &request).unwrap().body);
+    assert_eq!((ids(&elsewhere), elsewhere.get("session_id")), (0, None));
+    let failure = build(&model(None, r#"{"api":"responses","omit":["store"]}"#), &request).unwrap_err();
+    assert!(failure.message.contains("omit: store is always sent"), "{}", failure.message);
+}
+
+#[test]
+fn without_reasoning_everything_else_stays() {
+    let thought = r#"{"type":"reasoning","id":"rs","encrypted_content":"x"}"#;
+    let mut own = message(Role::Assistant, vec![thought_item(thought), text("x"), call("a", "{}")]);
+    own.origin = Some(crate::responses::DIALECT.origin("vendor/model"));
+    let request = request(vec![own]);
+    let model = model(Some("https://api.openai.com/v1"), r#"{"api":"responses"}"#);
+    let kinds = |request: &Request| {
+        let items = sent(&model, request)["input"].as_array().unwrap().clone();
+        items.iter().map(|item| item["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&request), ["reasoning", "message", "function_call"]);
+    assert_eq!(kinds(&without_reasoning(&request)), ["message", "function_call"]);
 }
 
 #[test]

@@ -16,14 +16,16 @@ pub struct Script(Vec<(String, Vec<Answer>)>);
 /// One answer.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    text: String,
-    calls: Vec<(String, String)>,
+    /// On the wire that has it.
+    pub(super) thought: Option<String>,
+    pub(super) text: String,
+    pub(super) calls: Vec<(String, String)>,
     /// Held until released, before anything of it is sent.
-    held: Option<String>,
+    pub(super) held: Option<String>,
     /// Held until released, when its text has been sent.
-    held_after_text: Option<String>,
+    pub(super) held_after_text: Option<String>,
     /// Between the pieces of the text.
-    pace: Duration,
+    pub(super) pace: Duration,
     /// In place of the answer: the first fault to the first request, and so on.
     pub(super) faults: Vec<Fault>,
 }
@@ -49,6 +51,8 @@ pub enum Fault {
     Leak,
     /// More was sent than the model reads at once.
     TooLong,
+    /// Reasoning that was sent back cannot be opened.
+    BrokenSeal,
 }
 
 impl Fault {
@@ -72,6 +76,7 @@ impl Fault {
             Self::Unfinished => "unfinished",
             Self::Leak => "leak",
             Self::TooLong => "too long",
+            Self::BrokenSeal => "broken seal",
         }
     }
 }
@@ -85,6 +90,12 @@ impl Answer {
     pub fn calls<const N: usize>(calls: [(&str, Value); N]) -> Self {
         let calls = calls.into_iter().map(|(name, arguments)| (name.to_owned(), arguments.to_string())).collect();
         Self { calls, ..Self::default() }
+    }
+
+    /// After reasoning, of which this is the summary.
+    pub fn thinking(mut self, thought: &str) -> Self {
+        self.thought = Some(thought.to_owned());
+        self
     }
 
     pub fn held(mut self, name: &str) -> Self {
@@ -227,6 +238,12 @@ impl Stream<'_> {
                     json!({"message": message, "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"});
                 connection.json(400, &[], &json!({"error": error})).await
             }
+            Fault::BrokenSeal => {
+                let message = "The encrypted content could not be verified.";
+                let error =
+                    json!({"message": message, "type": "invalid_request_error", "param": null, "code": "invalid_encrypted_content"});
+                connection.json(400, &[], &json!({"error": error})).await
+            }
             Fault::Leak => {
                 let message = format!("Incorrect API key provided: {API_KEY}. You can find your API key in your account.");
                 let headers = [("x-request-id", format!("req-{API_KEY}"))];
@@ -260,7 +277,7 @@ impl Stream<'_> {
 }
 
 /// A text in pieces of so many characters.
-fn pieces(text: &str, chars: usize) -> Vec<String> {
+pub(super) fn pieces(text: &str, chars: usize) -> Vec<String> {
     let all: Vec<char> = text.chars().collect();
     all.chunks(chars).map(|piece| piece.iter().collect()).collect()
 }

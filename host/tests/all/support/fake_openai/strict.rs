@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::media::readable;
+
 /// Keys that may be in a body.
 const KNOWN: [&str; 19] = [
     "model",
@@ -81,12 +83,12 @@ fn messages(messages: &[Value]) -> Result<(), String> {
             unanswered(&open)?;
         }
         match role {
-            "system" | "developer" | "user" => content(message, at)?,
+            "system" | "developer" | "user" => content(message, at, role)?,
             "assistant" => {
                 open = calls(message, at)?;
                 asked.clone_from(&open);
                 if open.is_empty() {
-                    content(message, at)?;
+                    content(message, at, role)?;
                 }
             }
             "tool" => {
@@ -97,8 +99,8 @@ fn messages(messages: &[Value]) -> Result<(), String> {
                 if !open.remove(id) {
                     return Err(format!("messages[{at}]: 'tool_call_id' of '{id}' not found in 'tool_calls' of previous message."));
                 }
-                if message["content"].is_null() {
-                    return Err(format!("messages[{at}]: 'content' is missing"));
+                if !message["content"].is_string() {
+                    return Err(format!("messages[{at}]: 'content' of a tool is a text"));
                 }
             }
             _ => return Err(format!("Invalid value: '{role}' for messages[{at}].role")),
@@ -137,13 +139,20 @@ fn calls(message: &Value, at: usize) -> Result<BTreeSet<&str>, String> {
     Ok(ids)
 }
 
-fn content(message: &Value, at: usize) -> Result<(), String> {
-    let empty = match &message["content"] {
-        Value::String(text) => text.is_empty(),
-        Value::Array(parts) => parts.is_empty() || parts.iter().any(|part| part["type"] == "text" && part["text"] == ""),
-        _ => true,
+fn content(message: &Value, at: usize, role: &str) -> Result<(), String> {
+    let good = match &message["content"] {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(parts) => !parts.is_empty() && parts.iter().all(|part| is_part(part, role)),
+        _ => false,
     };
-    if empty { Err(format!("Invalid 'messages[{at}].content': it is empty.")) } else { Ok(()) }
+    if good { Ok(()) } else { Err(format!("Invalid 'messages[{at}].content': it is empty, or no content of the role '{role}'.")) }
+}
+
+fn is_part(part: &Value, role: &str) -> bool {
+    if part["type"] == "text" {
+        return part["text"].as_str().is_some_and(|text| !text.is_empty());
+    }
+    role == "user" && readable(part)
 }
 
 mod tests {
@@ -184,6 +193,10 @@ mod tests {
     fn empty_and_unknown_things_are_refused() {
         assert!(with(json!([])).unwrap_err().contains("empty array"));
         assert!(with(json!([{"role": "user", "content": ""}])).unwrap_err().contains("content"));
+        let image = |url: &str| json!([{"type": "image_url", "image_url": {"url": url}}]);
+        assert_eq!(with(json!([{"role": "user", "content": image("data:image/png;base64,AAAA")}])), Ok(()));
+        assert!(with(json!([{"role": "user", "content": image("data:image/png;base64,?")}])).is_err());
+        assert!(with(json!([{"role": "system", "content": image("data:image/png;base64,AAAA")}])).is_err());
         assert!(with(json!([{"role": "person", "content": "x"}])).unwrap_err().contains("person"));
         let body = |extra: Value| {
             let mut body = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "x"}]});

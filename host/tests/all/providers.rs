@@ -1,0 +1,3 @@
+//! Each provider in a whole conversation with a fake of its vendor that is as strict.
+
+mod openrouter;
