@@ -308,6 +308,10 @@ fn what_ends_early_or_makes_no_sense_is_no_answer() {
     assert_eq!(kind(""), FailureKind::Transport);
     assert_eq!(kind("data: {oh\n\n"), FailureKind::Protocol);
     assert_eq!(kind("data: [1]\n\n"), FailureKind::Protocol);
+    let garbled = b"data: {\"type\":\"response.output_text.delta\",\"delta\":\"\xff\"}\n\n";
+    assert_eq!(play([garbled.as_slice()]).failure().kind, FailureKind::Protocol, "no text is made of bytes that are none");
+    let endless = [b"data: ".as_slice()].into_iter().chain(std::iter::repeat_n([b'x'; 1 << 16].as_slice(), 200));
+    assert_eq!(play(endless).failure().kind, FailureKind::Protocol, "a line without end");
     assert_eq!(kind("<html><title>Hello</title>"), FailureKind::Protocol);
     assert_eq!(kind(r#"{"object":"response","status":"#), FailureKind::Transport);
     assert_eq!(kind(r#"{"object":"response","status":"in_progress","output":[]}"#), FailureKind::Transport);
