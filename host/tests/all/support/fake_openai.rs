@@ -4,13 +4,11 @@
 //! count the requests they are for. Every accepted request is kept, in memory and in a file: that log is what the checker
 //! reads. An answer can be held until the test releases it by name.
 
-mod http;
 mod media;
 mod responses;
 mod script;
 mod strict;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -20,12 +18,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::http::{Connection, Request};
 pub use self::script::{Answer, Fault, Script, text_of};
-use super::within;
+use super::holds::Holds;
+use super::http::{Connection, Request};
 
 /// The key that requests must bring.
 pub const API_KEY: &str = "sk-canary-openai-7f3a91c2d4";
@@ -44,23 +41,13 @@ pub struct Ask {
     pub fault: Option<&'static str>,
 }
 
-/// What tests wait for.
-#[derive(Debug, Default, Clone)]
-struct Signals {
-    released: BTreeSet<String>,
-    /// Requests that were held, by the name that releases them.
-    held: BTreeMap<String, usize>,
-    /// Requests whose client went away while they were held.
-    left: BTreeMap<String, usize>,
-}
-
 struct Shared {
     script: Script,
     started: Instant,
     asks: Mutex<Vec<Ask>>,
     refusals: Mutex<Vec<String>>,
     file: Mutex<File>,
-    signals: watch::Sender<Signals>,
+    holds: Holds,
 }
 
 /// The server, until it is dropped.
@@ -86,7 +73,7 @@ impl FakeOpenAi {
             asks: Mutex::default(),
             refusals: Mutex::default(),
             file: Mutex::new(File::create(folder.join("asks.jsonl")).unwrap()),
-            signals: watch::Sender::default(),
+            holds: Holds::default(),
         });
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, shared.clone()));
@@ -115,31 +102,22 @@ impl FakeOpenAi {
 
     /// Lets the answers go that wait for this name, now and from now on.
     pub fn release(&self, name: &str) {
-        self.shared.signals.send_modify(|signals| {
-            signals.released.insert(name.to_owned());
-        });
+        self.shared.holds.release(name);
     }
 
     /// Waits until `count` requests were held under this name.
     pub async fn held(&self, name: &str, count: usize) {
-        let enough = |signals: &Signals| signals.held.get(name).is_some_and(|held| *held >= count);
-        self.wait(&format!("request {count} to be held as {name}"), enough).await;
+        self.shared.holds.held(name, count).await;
     }
 
     /// How many requests were held under this name so far.
     pub fn held_count(&self, name: &str) -> usize {
-        self.shared.signals.borrow().held.get(name).copied().unwrap_or(0)
+        self.shared.holds.held_count(name)
     }
 
     /// How many clients left while they were held under this name.
     pub fn left_count(&self, name: &str) -> usize {
-        self.shared.signals.borrow().left.get(name).copied().unwrap_or(0)
-    }
-
-    async fn wait(&self, what: &str, reached: impl Fn(&Signals) -> bool) {
-        let mut signals = self.shared.signals.subscribe();
-        let waiting = async { drop(signals.wait_for(|signals| reached(signals)).await.unwrap()) };
-        within(what, waiting).await;
+        self.shared.holds.left_count(name)
     }
 }
 
@@ -185,9 +163,9 @@ impl Shared {
         let mut stream = script::Stream { model, usage, key, round, answer };
         match (fault, is_chat) {
             (Some(fault), true) => stream.fail(connection, &fault).await,
-            (None, true) => stream.play(connection, self).await,
+            (None, true) => stream.play(connection, &self.holds).await,
             (Some(fault), false) => responses::fail(&mut stream, connection, &fault).await,
-            (None, false) => responses::play(&stream, connection, self).await,
+            (None, false) => responses::play(&stream, connection, &self.holds).await,
         }
     }
 
@@ -222,18 +200,5 @@ impl Shared {
         writeln!(self.file.lock().unwrap(), "{line}").unwrap();
         asks.push(Ask { at, body: body.clone(), key: key.to_owned(), round, fault: name });
         fault
-    }
-
-    /// Holds a request until its name is released. An error: its client went away.
-    async fn hold(&self, name: &str, connection: &mut Connection) -> io::Result<()> {
-        self.signals.send_modify(|signals| *signals.held.entry(name.to_owned()).or_default() += 1);
-        let mut signals = self.signals.subscribe();
-        tokio::select! {
-            _ = signals.wait_for(|signals| signals.released.contains(name)) => Ok(()),
-            error = connection.closed() => {
-                self.signals.send_modify(|signals| *signals.left.entry(name.to_owned()).or_default() += 1);
-                Err(error)
-            }
-        }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::strict::check;
-use super::Shared;
-use super::http::Connection;
 use super::script::{Answer, Fault, Stream, pieces};
+use crate::support::holds::Holds;
+use crate::support::http::Connection;
 
 /// The body as the script reads it: items of one answer are one message.
 pub(super) fn as_chat(body: &Value) -> Value {
@@ -85,8 +85,8 @@ impl Events {
             self.send(connection, &format!("response.{}.delta", growth.kind), delta).await?;
             tokio::time::sleep(growth.pace).await;
         }
-        if let Some((shared, name)) = growth.held {
-            shared.hold(name, connection).await?;
+        if let Some((holds, name)) = growth.held {
+            holds.hold(name, connection).await?;
         }
         self.send(connection, "response.output_item.done", json!({"output_index": index, "item": whole})).await?;
         self.output.push(whole);
@@ -110,7 +110,7 @@ struct Growth<'a> {
     kind: &'static str,
     pieces: Vec<String>,
     pace: Duration,
-    held: Option<(&'a Shared, &'a str)>,
+    held: Option<(&'a Holds, &'a str)>,
 }
 
 impl Growth<'_> {
@@ -120,10 +120,10 @@ impl Growth<'_> {
 }
 
 /// Sends the whole answer.
-pub(super) async fn play(stream: &Stream<'_>, connection: &mut Connection, shared: &Shared) -> io::Result<()> {
+pub(super) async fn play(stream: &Stream<'_>, connection: &mut Connection, holds: &Holds) -> io::Result<()> {
     let answer: &Answer = stream.answer;
     if let Some(name) = &answer.held {
-        shared.hold(name, connection).await?;
+        holds.hold(name, connection).await?;
     }
     let (mut events, named) = (Events::of(stream), names(stream));
     events.open(connection).await?;
@@ -139,7 +139,7 @@ pub(super) async fn play(stream: &Stream<'_>, connection: &mut Connection, share
         let begun = json!({"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []});
         let whole = json!({"id": id, "type": "message", "status": "completed", "role": "assistant",
             "content": [{"type": "output_text", "text": answer.text, "annotations": []}]});
-        let held = answer.held_after_text.as_deref().map(|name| (shared, name));
+        let held = answer.held_after_text.as_deref().map(|name| (holds, name));
         let growth = Growth { pace: answer.pace, held, ..Growth::of("output_text", &answer.text) };
         events.item(connection, begun, growth, whole).await?;
     }

@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::Connection;
-use super::{API_KEY, Shared};
+use super::super::holds::Holds;
+use super::super::http::Connection;
+use super::API_KEY;
 
 /// Answers by what users write. The last user message that contains a key decides; the n-th request after it gets the
 /// n-th answer of the key, and further ones the last.
-#[derive(Debug, Clone, Default)]
-pub struct Script(Vec<(String, Vec<Answer>)>);
+#[derive(Debug, Clone)]
+pub struct Script<A = Answer>(Vec<(String, Vec<A>)>);
+
+impl<A> Default for Script<A> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 /// One answer.
 #[derive(Debug, Clone, Default)]
@@ -119,16 +126,16 @@ impl Answer {
     }
 }
 
-impl Script {
+impl<A> Script<A> {
     /// The answers to messages that contain `key`.
-    pub fn on<const N: usize>(mut self, key: &str, answers: [Answer; N]) -> Self {
+    pub fn on<const N: usize>(mut self, key: &str, answers: [A; N]) -> Self {
         assert!(N > 0, "{key} has no answer");
         self.0.push((key.to_owned(), answers.into()));
         self
     }
 
     /// The answer that is due, with its key and its number.
-    pub(super) fn answer(&self, body: &Value) -> Option<(&str, usize, &Answer)> {
+    pub fn answer(&self, body: &Value) -> Option<(&str, usize, &A)> {
         let messages = body["messages"].as_array()?;
         let (at, (key, answers)) =
             messages.iter().enumerate().rev().filter(|(_, message)| message["role"] == "user").find_map(|(at, message)| {
@@ -160,9 +167,9 @@ pub(super) struct Stream<'a> {
 
 impl Stream<'_> {
     /// Sends the whole answer.
-    pub(super) async fn play(&mut self, connection: &mut Connection, shared: &Shared) -> io::Result<()> {
+    pub(super) async fn play(&mut self, connection: &mut Connection, holds: &Holds) -> io::Result<()> {
         if let Some(name) = &self.answer.held {
-            shared.hold(name, connection).await?;
+            holds.hold(name, connection).await?;
         }
         self.open(connection).await?;
         // Small, unless they are so many that they cost more than they show.
@@ -172,7 +179,7 @@ impl Stream<'_> {
             tokio::time::sleep(self.answer.pace).await;
         }
         if let Some(name) = &self.answer.held_after_text {
-            shared.hold(name, connection).await?;
+            holds.hold(name, connection).await?;
         }
         for (index, (name, arguments)) in self.answer.calls.iter().enumerate() {
             let id = format!("call_{}_{}_{index}", self.key.replace(' ', "_"), self.round);

@@ -1,4 +1,4 @@
-//! HTTP/1.1, as much as a streaming API needs.
+//! HTTP/1.1, as much as the fake of a streaming API needs.
 
 use std::io::{self, ErrorKind};
 
@@ -93,6 +93,11 @@ impl Connection {
 
     pub async fn json(&mut self, status: u16, headers: &[(&str, String)], body: &Value) -> io::Result<()> {
         self.whole(status, "application/json", headers, body.to_string().as_bytes()).await
+    }
+
+    /// Bytes as they are.
+    pub async fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
     /// The head of a streamed answer.
