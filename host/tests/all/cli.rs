@@ -261,5 +261,8 @@ fn an_inspection_shows_what_a_component_is_could_do_and_may_do() {
     assert!(offers.starts_with("  file_read: Reads a text file.") && offers.contains("\n  grep: "), "{offers}");
     let list = user.json(&["plugin", "list", "--json"], 0);
     let names: Vec<_> = list.as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["provider-brave-search", "provider-offline", "provider-openai-image", "provider-openrouter", "tools-fs"]);
+    assert_eq!(
+        names,
+        ["provider-brave-search", "provider-claude", "provider-offline", "provider-openai-image", "provider-openrouter", "tools-fs"]
+    );
 }

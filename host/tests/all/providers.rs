@@ -1,3 +1,4 @@
 //! Each provider in a whole conversation with a fake of its vendor that is as strict.
 
+mod claude;
 mod openrouter;

@@ -5,6 +5,7 @@ pub mod bot_checker;
 pub mod checker;
 pub mod client;
 pub mod fake_brave;
+pub mod fake_claude;
 pub mod fake_images;
 pub mod fake_openai;
 pub mod guests;

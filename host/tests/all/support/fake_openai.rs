@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-pub use self::script::{Answer, Fault, Script, text_of};
+pub use self::script::{Answer, Fault, Script, pieces, text_of};
 use super::holds::Holds;
 use super::http::{Connection, Request};
 

@@ -284,7 +284,7 @@ impl Stream<'_> {
 }
 
 /// A text in pieces of so many characters.
-pub(super) fn pieces(text: &str, chars: usize) -> Vec<String> {
+pub fn pieces(text: &str, chars: usize) -> Vec<String> {
     let all: Vec<char> = text.chars().collect();
     all.chunks(chars).map(|piece| piece.iter().collect()).collect()
 }
