@@ -1,12 +1,24 @@
 //! The message as it grows: events in, deltas and in the end the completion out.
 //!
 //! A block is what the vendor sends back and forth; the order of the blocks is that of the message. Each that a person can
-//! see something of gets its index when that begins.
+//! see something of gets its index when that begins. Pure: no imports, so tests and benchmarks call it natively.
+//!
+//! ```
+//! use provider_claude::answer::Answer;
+//! use stellaclaw_sdk::openai::stream::Stream;
+//!
+//! let mut stream = Stream::new(Answer::new("some-model", "request-1"));
+//! let body = r#"{"type":"message","id":"m","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;
+//! stream.push(body.as_bytes()).unwrap();
+//! assert_eq!(stream.finish().unwrap().completion.message.text(), "Hi");
+//! ```
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use stellaclaw_sdk::chat::{Completion, Failure, Message, Phase, Role, Stop, Usage};
 use stellaclaw_sdk::deltas::{Delta, Finished, Start};
+use stellaclaw_sdk::openai::stream::{self, Answer as _, broken_off};
+use stellaclaw_sdk::sse;
 
 use crate::block::{Block, Items};
 use crate::usage::Totals;
@@ -18,14 +30,15 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// What a block counts for beside its contents.
 const BLOCK_BYTES: usize = 256;
 
+/// An answer that grows. [`stream::Stream`] feeds it.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     model: String,
     request_id: String,
-    pub(crate) server_request_id: Option<String>,
-    pub(crate) cache_life: u32,
+    server_request_id: Option<String>,
+    cache_life: u32,
     /// The end marker came.
-    pub(crate) done: bool,
+    done: bool,
     started: bool,
     response_id: Option<String>,
     served_model: Option<String>,
@@ -42,7 +55,9 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(model: &str, request_id: &str) -> Self {
+    /// For what `model` answers to the request `request_id`.
+    #[must_use]
+    pub fn new(model: &str, request_id: &str) -> Self {
         Self {
             model: model.to_owned(),
             request_id: request_id.to_owned(),
@@ -63,72 +78,18 @@ impl Answer {
         }
     }
 
-    /// Did the model finish? Only the end marker may still be missing.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.started && (self.stop_reason.is_some() || self.done)
+    /// The server's own id of the exchange, for failures.
+    #[must_use]
+    pub fn request_id(mut self, id: Option<String>) -> Self {
+        self.server_request_id = id;
+        self
     }
 
-    /// A failure with what is known of this exchange.
-    pub(crate) fn explain(&self, mut failure: Failure) -> Failure {
-        failure.request_id = failure.request_id.or_else(|| self.server_request_id.clone()).or_else(|| self.response_id.clone());
-        failure.usage = failure.usage.or_else(|| self.usage.usage(self.cache_life));
-        failure
-    }
-
-    /// The data of one event.
-    pub(crate) fn event(&mut self, data: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
-        let event: Event<'_> = serde_json::from_slice(data).map_err(|error| self.unreadable(&error, data))?;
-        match event.kind.0.as_ref() {
-            "message_start" => {
-                let message = event.message.map(|message| self.read(message)).transpose()?;
-                self.start(message.as_ref(), deltas);
-            }
-            "content_block_start" => {
-                if let Some(block) = event.content_block {
-                    self.block(index(&event), block, deltas)?;
-                }
-            }
-            "content_block_delta" => {
-                if let Some(delta) = event.delta {
-                    self.delta(index(&event), delta, deltas)?;
-                }
-            }
-            "message_delta" => {
-                let end = event.delta.map(|delta| self.read::<wire::End>(delta)).transpose()?;
-                self.end(end);
-                self.count(event.usage);
-            }
-            "message_stop" => self.done = true,
-            "error" => return Err(self.explain(failure::in_stream(data))),
-            // Some servers say what is wrong in an object of their own.
-            "" if event.error.is_some() => return Err(self.explain(failure::in_stream(data))),
-            // content_block_stop and ping say nothing; others may come with new models.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A body that is one JSON object: an answer that was not streamed, or an error under status 200.
-    pub(crate) fn whole(&mut self, body: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
-        let event: Event<'_> = match serde_json::from_slice(body) {
-            Ok(event) => event,
-            Err(error) if error.is_eof() => return Err(self.explain(broken_off())),
-            Err(_) => return Err(self.explain(failure::in_stream(body))),
-        };
-        if event.kind.0 != "message" {
-            return Err(self.explain(failure::in_stream(body)));
-        }
-        let read = |error: serde_json::Error| protocol(format!("the answer cannot be read: {error}"));
-        let message: wire::Message<'_> = serde_json::from_slice(body).map_err(read)?;
-        let end: wire::End = serde_json::from_slice(body).map_err(read)?;
-        self.start(Some(&message), deltas);
-        for (at, block) in message.content.iter().flatten().enumerate() {
-            self.block(at as u64, block, deltas)?;
-        }
-        self.end(Some(end));
-        // Nothing can be missing of an object that is closed.
-        self.done = true;
-        Ok(())
+    /// How long what was written to the cache lives there when the server does not say, in seconds.
+    #[must_use]
+    pub fn cache_life(mut self, seconds: u32) -> Self {
+        self.cache_life = seconds;
+        self
     }
 
     fn start(&mut self, message: Option<&wire::Message<'_>>, deltas: &mut Vec<Delta>) {
@@ -201,9 +162,69 @@ impl Answer {
         let shown: String = String::from_utf8_lossy(data).chars().take(200).collect();
         self.explain(protocol(format!("the stream cannot be read: {error}: {shown}")))
     }
+}
 
-    /// Hands the usage on when it is new: once per chunk, however often the server repeats it.
-    pub(crate) fn flush_usage(&mut self, deltas: &mut Vec<Delta>) {
+impl stream::Answer for Answer {
+    fn event(&mut self, event: sse::Event<'_>, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        let (name, data) = (event.name, event.data);
+        if name == b"error" {
+            return Err(self.explain(failure::in_stream(data)));
+        }
+        let event: Event<'_> = serde_json::from_slice(data).map_err(|error| self.unreadable(&error, data))?;
+        match event.kind.0.as_ref() {
+            "message_start" => {
+                let message = event.message.map(|message| self.read(message)).transpose()?;
+                self.start(message.as_ref(), deltas);
+            }
+            "content_block_start" => {
+                if let Some(block) = event.content_block {
+                    self.block(index(&event), block, deltas)?;
+                }
+            }
+            "content_block_delta" => {
+                if let Some(delta) = event.delta {
+                    self.delta(index(&event), delta, deltas)?;
+                }
+            }
+            "message_delta" => {
+                let end = event.delta.map(|delta| self.read::<wire::End>(delta)).transpose()?;
+                self.end(end);
+                self.count(event.usage);
+            }
+            "message_stop" => self.done = true,
+            "error" => return Err(self.explain(failure::in_stream(data))),
+            // Some servers say what is wrong in an object of their own.
+            "" if event.error.is_some() => return Err(self.explain(failure::in_stream(data))),
+            // content_block_stop and ping say nothing; others may come with new models.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self, body: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        let event: Event<'_> = match serde_json::from_slice(body) {
+            Ok(event) => event,
+            Err(error) if error.is_eof() => return Err(self.explain(broken_off())),
+            Err(_) => return Err(self.explain(failure::in_stream(body))),
+        };
+        if event.kind.0 != "message" {
+            return Err(self.explain(failure::in_stream(body)));
+        }
+        let read = |error: serde_json::Error| protocol(format!("the answer cannot be read: {error}"));
+        let message: wire::Message<'_> = serde_json::from_slice(body).map_err(read)?;
+        let end: wire::End = serde_json::from_slice(body).map_err(read)?;
+        self.start(Some(&message), deltas);
+        for (at, block) in message.content.iter().flatten().enumerate() {
+            self.block(at as u64, block, deltas)?;
+        }
+        self.end(Some(end));
+        // Nothing can be missing of an object that is closed.
+        self.done = true;
+        Ok(())
+    }
+
+    /// Once per chunk, however often the server repeats it.
+    fn flush(&mut self, deltas: &mut Vec<Delta>) {
         if std::mem::take(&mut self.usage_is_new)
             && let Some(usage) = self.usage.usage(self.cache_life)
         {
@@ -211,8 +232,21 @@ impl Answer {
         }
     }
 
-    /// The completion; every item is finished in `deltas`.
-    pub(crate) fn finish(self, deltas: &mut Vec<Delta>) -> Completion {
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.started && (self.stop_reason.is_some() || self.done)
+    }
+
+    fn explain(&self, mut failure: Failure) -> Failure {
+        failure.request_id = failure.request_id.or_else(|| self.server_request_id.clone()).or_else(|| self.response_id.clone());
+        failure.usage = failure.usage.or_else(|| self.usage.usage(self.cache_life));
+        failure
+    }
+
+    fn finish(self, deltas: &mut Vec<Delta>) -> Completion {
         let usage = self.usage.usage(self.cache_life).unwrap_or_else(Usage::none);
         let served_tier = self.usage.tier();
         let mut pieces = Vec::new();
@@ -262,8 +296,5 @@ fn index(event: &Event<'_>) -> u64 {
     event.index.as_ref().and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// Nothing said that the answer is complete, so it is not, whatever came.
-pub(crate) fn broken_off() -> Failure {
-    use stellaclaw_sdk::chat::FailureKind;
-    Failure::new(FailureKind::Transport, "the answer broke off: it ended without saying that it is complete")
-}
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use stellaclaw_sdk::chat::{Opaque, Piece, Reasoning, TextPiece, ToolUse};
-use stellaclaw_sdk::deltas::{Delta, Fragment, Item, ItemKind};
+use stellaclaw_sdk::deltas::{Delta, Item, ItemKind, append};
 
 use crate::request::{REDACTED_THINKING, THINKING};
 use crate::wire;
@@ -112,7 +112,7 @@ impl Block {
             (Kind::Call { input, .. }, "input_json_delta") => {
                 input.push_str(&delta.partial_json.0);
                 if let Some(index) = self.item {
-                    fragment(deltas, index, &delta.partial_json.0);
+                    append(deltas, index, &delta.partial_json.0);
                 }
             }
             (Kind::Hosted { input, .. }, "input_json_delta") => input.push_str(&delta.partial_json.0),
@@ -134,7 +134,7 @@ impl Block {
         }
         text.push_str(more);
         let index = *self.item.get_or_insert_with(|| items.begin(kind, "", "", deltas));
-        fragment(deltas, index, more);
+        append(deltas, index, more);
     }
 
     /// The piece, and the index under which its beginning was told. None when nothing of it can be used.
@@ -185,18 +185,4 @@ fn hosted(json: String, input: &str) -> Option<String> {
     let mut block: Map<String, Value> = serde_json::from_str(&json).ok()?;
     block.insert("input".into(), serde_json::from_str(input).ok()?);
     Some(Value::Object(block).to_string())
-}
-
-/// Adds to the last fragment when it is of the same item: twenty events of a chunk become one delta.
-fn fragment(deltas: &mut Vec<Delta>, index: u32, text: &str) {
-    if text.is_empty() {
-        return;
-    }
-    if let Some(Delta::Fragment(last)) = deltas.last_mut()
-        && last.index == index
-    {
-        last.text.push_str(text);
-        return;
-    }
-    deltas.push(Delta::Fragment(Fragment { index, text: text.to_owned() }));
 }

@@ -1,11 +1,11 @@
-//! Content blocks, and how they are written.
+//! Content blocks, and the JSON that they become.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 use stellaclaw_sdk::chat::{Media, Role};
+use stellaclaw_sdk::json::Json;
 
-use crate::body::Body;
 use crate::media::Sent;
 
 /// A message as the wire has it.
@@ -57,59 +57,49 @@ impl<'a> Block<'a> {
         !matches!(self, Self::Thinking(_) | Self::Hosted(_))
     }
 
-    /// `mark`: the JSON of `cache_control`.
-    fn write(&self, body: &mut Body, mark: Option<&str>) {
-        match self {
-            Self::Text { text, citations } => {
-                body.raw(r#"{"type":"text","text":"#);
-                body.value(text);
-                if let Some(citations) = citations {
-                    body.raw(r#","citations":"#);
-                    body.raw(citations);
-                }
-            }
+    /// `mark`: its `cache_control`.
+    fn json(&self, mark: Option<Json>) -> Json {
+        let kind = |kind: &str| ("type", Json::from(kind));
+        let mut fields = match self {
+            Self::Text { text: said, citations } => return text(said, *citations, mark),
             Self::Media { media, sent } => {
-                body.raw(match sent {
-                    Sent::Image => r#"{"type":"image","source":{"type":"base64","media_type":"#,
-                    Sent::Document => r#"{"type":"document","source":{"type":"base64","media_type":"#,
-                });
-                body.value(&media.media_type);
-                body.raw(r#","data":"#);
-                body.blob(&media.blob);
-                body.raw("}");
-                if let (Sent::Document, Some(name)) = (sent, media.name.as_deref().filter(|name| !name.trim().is_empty())) {
-                    body.raw(r#","title":"#);
-                    body.value(name);
-                }
+                let source = [kind("base64"), ("media_type", media.media_type.as_str().into()), ("data", Json::base64("", &media.blob))];
+                let name = media.name.as_deref().filter(|name| *sent == Sent::Document && !name.trim().is_empty());
+                let own = [kind(if *sent == Sent::Image { "image" } else { "document" }), ("source", Json::object(source))];
+                own.into_iter().chain(name.map(|name| ("title", name.into()))).collect()
             }
             Self::ToolUse { id, name, input } => {
-                body.raw(r#"{"type":"tool_use","id":"#);
-                body.value(id);
-                body.raw(r#","name":"#);
-                body.value(name);
-                body.raw(r#","input":"#);
-                body.raw(input);
+                vec![kind("tool_use"), ("id", id.as_str().into()), ("name", name.as_str().into()), ("input", verbatim(input))]
             }
             Self::ToolResult { id, content, is_error } => {
-                body.raw(r#"{"type":"tool_result","tool_use_id":"#);
-                body.value(id);
+                let mut fields = vec![kind("tool_result"), ("tool_use_id", id.as_str().into())];
                 if !content.is_empty() {
-                    body.raw(r#","content":"#);
-                    write_blocks(content, body, None);
+                    fields.push(("content", Json::list(content.iter().map(|block| block.json(None)))));
                 }
                 if *is_error {
-                    body.raw(r#","is_error":true"#);
+                    fields.push(("is_error", Value::from(true).into()));
                 }
+                fields
             }
             // Neither is ever marked.
-            Self::Thinking(json) | Self::Hosted(json) => return body.raw(json),
-        }
-        if let Some(mark) = mark {
-            body.raw(r#","cache_control":"#);
-            body.raw(mark);
-        }
-        body.raw("}");
+            Self::Thinking(json) | Self::Hosted(json) => return verbatim(json),
+        };
+        fields.extend(mark.map(|mark| ("cache_control", mark)));
+        Json::object(fields)
     }
+}
+
+/// A block of text.
+pub(crate) fn text(said: &str, citations: Option<&str>, mark: Option<Json>) -> Json {
+    let mut fields = vec![("type", "text".into()), ("text", said.into())];
+    fields.extend(citations.map(|citations| ("citations", verbatim(citations))));
+    fields.extend(mark.map(|mark| ("cache_control", mark)));
+    Json::object(fields)
+}
+
+/// JSON as it came: it was looked at when the block was made.
+fn verbatim(json: &str) -> Json {
+    Json::raw(json).unwrap_or_else(|_| Value::Null.into())
 }
 
 /// Where the prompt cache ends: at one block, or nowhere.
@@ -126,25 +116,14 @@ pub(crate) fn cache_place(turns: &[Turn<'_>]) -> Option<Place> {
     Some(Place { turn, block })
 }
 
-/// Writes the list of messages.
-pub(crate) fn write_turns(turns: &[Turn<'_>], body: &mut Body, mark: Option<(Place, &str)>) {
-    body.raw("[");
-    for (at, turn) in turns.iter().enumerate() {
-        body.separate(at);
-        body.raw(if turn.role == Role::Assistant { r#"{"role":"assistant","content":"# } else { r#"{"role":"user","content":"# });
-        write_blocks(&turn.blocks, body, mark.filter(|(place, _)| place.turn == at).map(|(place, mark)| (place.block, mark)));
-        body.raw("}");
-    }
-    body.raw("]");
-}
-
-fn write_blocks(blocks: &[Block<'_>], body: &mut Body, mark: Option<(usize, &str)>) {
-    body.raw("[");
-    for (at, block) in blocks.iter().enumerate() {
-        body.separate(at);
-        block.write(body, mark.filter(|(place, _)| *place == at).map(|(_, mark)| mark));
-    }
-    body.raw("]");
+/// The list of messages.
+pub(crate) fn turns_json(turns: &[Turn<'_>], mark: Option<(Place, &Json)>) -> Json {
+    Json::list(turns.iter().enumerate().map(|(at, turn)| {
+        let mark_of = |block: usize| mark.filter(|(place, _)| *place == Place { turn: at, block }).map(|(_, mark)| mark.clone());
+        let role = if turn.role == Role::Assistant { "assistant" } else { "user" };
+        let content = Json::list(turn.blocks.iter().enumerate().map(|(at, block)| block.json(mark_of(at))));
+        Json::object([("role", role.into()), ("content", content)])
+    }))
 }
 
 /// The text itself when it is a JSON object that the vendor can read: strings with half a surrogate pair are none.

@@ -4,10 +4,9 @@
 //! before it; with any status, before the stream, in it, or instead of it under status 200. What is most specific decides:
 //! the code, what the text says, the type, then the status. Where the vendor says whether to try again, that is kept.
 
-mod page;
-
 use serde_json::Value;
 use stellaclaw_sdk::chat::{Failure, FailureKind as Kind};
+use stellaclaw_sdk::openai::failure::{page_text, raw};
 use stellaclaw_sdk::retry;
 
 use crate::moment;
@@ -36,6 +35,14 @@ pub fn http(status: u16, headers: &[(String, String)], body: &[u8], now: u64) ->
 #[must_use]
 pub fn in_stream(body: &[u8]) -> Failure {
     Said::of(body).failure(None, body)
+}
+
+/// Was the request refused because of what the model thought before? It was signed for another account or with a lost
+/// key, or something changed it: then it will be refused each time.
+#[must_use]
+pub fn refuses_thoughts(failure: &Failure) -> bool {
+    let text = &failure.message;
+    failure.kind == Kind::InvalidRequest && text.contains("thinking") && (text.contains("signature") || text.contains("cannot be modified"))
 }
 
 /// The server's name for the exchange, which its support asks for.
@@ -86,7 +93,7 @@ impl Said {
     fn of(body: &[u8]) -> Self {
         match serde_json::from_slice(body) {
             Ok(value) => Self::of_json(&value),
-            Err(_) => Self { message: page::text(&String::from_utf8_lossy(body)), ..Self::default() },
+            Err(_) => Self { message: page_text(&String::from_utf8_lossy(body)), ..Self::default() },
         }
     }
 
@@ -125,7 +132,7 @@ impl Said {
             resets_at: if kind == Kind::UsageLimit { moment::regained(&self.message) } else { None },
             code: self.code.or(self.class),
             request_id: self.request_id,
-            raw: Some(page::raw(body)),
+            raw: Some(raw(body)),
             ..Failure::new(kind, message)
         }
     }

@@ -1,16 +1,15 @@
 //! Claude, and with `base_url` every server that speaks the Anthropic Messages protocol.
 //!
 //! This file does the input and output; everything else is pure, so that it is tested and measured without a sandbox:
-//! [`request`] makes a body of a request, [`stream`] an answer of bytes, [`failure`] a typed reason of an error.
+//! [`request`] makes a body of a request, [`answer`] an answer of events, [`failure`] a typed reason of an error.
 //!
 //! Invariants: what arrives is handed on once per chunk read from the network; a stream without its terminal is an error
 //! whatever text came before; thinking goes back only to the model it came from, unmodified; the bytes of media never come
 //! into this component.
 
-mod answer;
+pub mod answer;
 mod block;
 mod blocks;
-mod body;
 pub mod failure;
 mod ids;
 mod media;
@@ -18,17 +17,17 @@ mod messages;
 mod moment;
 pub mod options;
 pub mod request;
-pub mod stream;
 pub mod usage;
 mod wire;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stellaclaw_sdk::chat::{Completion, Failure, FailureKind, Model, Request};
+use stellaclaw_sdk::openai::stream::Stream;
 use stellaclaw_sdk::{Provider, deltas, http, plugin};
 
+use answer::Answer;
 use options::SCHEMA as OPTIONS_SCHEMA;
-use stream::MessageStream;
 
 /// At most this much is asked for in one read.
 const READ_BYTES: u32 = 65_536;
@@ -48,30 +47,37 @@ plugin! {
 
 impl Provider for Claude {
     fn complete(model: &Model, request: &Request) -> Result<Completion, Failure> {
-        let call = request::build(model, request)?;
-        let key = |slot: &String| http::Credential { slot: slot.clone(), place: http::Place::Header("x-api-key".into()) };
-        let response = http::send(&http::Request {
-            method: "POST".into(),
-            url: call.url,
-            headers: call.headers,
-            credentials: model.credential.iter().map(key).collect(),
-            body: call.body,
-            timeouts: Some(model.timeouts),
-            // A question that is sent somewhere else arrives there without its body, or without the key.
-            redirects: 0,
-        })?;
-        let status = response.status();
-        if !(200..300).contains(&status) {
-            return Err(failure::http(status, &response.headers(), &error_body(&response), now()));
+        match ask(model, request) {
+            // Nothing was answered yet. Without the thoughts the conversation goes on; with them, it never would.
+            Err(failure) if failure::refuses_thoughts(&failure) => ask(model, &request::without_thoughts(request)),
+            answered => answered,
         }
-        let stream =
-            MessageStream::new(&model.id, &request.id).request_id(failure::request_id(&response.headers())).cache_life(call.cache_life);
-        receive(&response, stream)
     }
 }
 
+fn ask(model: &Model, request: &Request) -> Result<Completion, Failure> {
+    let call = request::build(model, request)?;
+    let key = |slot: &String| http::Credential { slot: slot.clone(), place: http::Place::Header("x-api-key".into()) };
+    let response = http::send(&http::Request {
+        method: "POST".into(),
+        url: call.url,
+        headers: call.headers,
+        credentials: model.credential.iter().map(key).collect(),
+        body: call.body,
+        timeouts: Some(model.timeouts),
+        // A question that is sent somewhere else arrives there without its body, or without the key.
+        redirects: 0,
+    })?;
+    let (status, headers) = (response.status(), response.headers());
+    if !(200..300).contains(&status) {
+        return Err(failure::http(status, &headers, &error_body(&response), now()));
+    }
+    let answer = Answer::new(&model.id, &request.id).request_id(failure::request_id(&headers)).cache_life(call.cache_life);
+    receive(&response, Stream::new(answer))
+}
+
 /// Reads until the answer is complete, handing on what each chunk brought.
-fn receive(response: &http::Response, mut stream: MessageStream) -> Result<Completion, Failure> {
+fn receive(response: &http::Response, mut stream: Stream<Answer>) -> Result<Completion, Failure> {
     while !stream.is_done() {
         match response.read(READ_BYTES) {
             Ok(Some(bytes)) => emit(&stream.push(&bytes)?)?,

@@ -4,11 +4,11 @@
 //! equal bytes and the vendor's prompt cache holds.
 
 use serde_json::{Map, Value, json};
-use stellaclaw_sdk::chat::{Failure, FailureKind, Model, Origin, Request, Role, ToolChoice, ToolSpec};
+use stellaclaw_sdk::chat::{self, Failure, FailureKind, Model, Origin, Request, Role, ToolChoice, ToolSpec};
 use stellaclaw_sdk::http::Piece;
+use stellaclaw_sdk::json::Json;
 
-use crate::blocks::{Block, Turn, cache_place, write_turns};
-use crate::body::Body;
+use crate::blocks::{Block, Turn, cache_place, text, turns_json};
 use crate::messages;
 use crate::options::{Options, Thinking};
 
@@ -66,6 +66,16 @@ pub fn build(model: &Model, request: &Request) -> Result<Prepared, Failure> {
     })
 }
 
+/// The request without what the model thought.
+#[must_use]
+pub fn without_thoughts(request: &Request) -> Request {
+    let mut request = request.clone();
+    for message in &mut request.messages {
+        message.pieces.retain(|piece| !matches!(piece, chat::Piece::Reasoning(_)));
+    }
+    request
+}
+
 /// How long the vendor keeps what it has read, when it is asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
@@ -83,11 +93,8 @@ impl Life {
         }
     }
 
-    fn mark(self) -> &'static str {
-        match self {
-            Self::Minutes => r#"{"type":"ephemeral","ttl":"5m"}"#,
-            Self::Hour => r#"{"type":"ephemeral","ttl":"1h"}"#,
-        }
+    fn mark(self) -> Json {
+        json!({"type": "ephemeral", "ttl": if self == Self::Hour { "1h" } else { "5m" }}).into()
     }
 }
 
@@ -125,45 +132,25 @@ fn body(model: &Model, request: &Request, options: &Options, cache: Option<Life>
     merge(&mut keys, request, options)?;
     let mut tools = request.tools.iter().map(tool).collect::<Result<Vec<_>, _>>()?;
     tools.extend(options.tools.iter().cloned());
-    Ok(write(&keys, &tools, request, &turns, cache))
+    Ok(write(keys, tools, request, &turns, cache))
 }
 
 /// Everything in the order in which the vendor's cache reads it: tools, system, messages.
-fn write(keys: &Map<String, Value>, tools: &[Value], request: &Request, turns: &[Turn<'_>], cache: Option<Life>) -> Vec<Piece> {
-    let mut body = Body::default();
-    body.raw("{");
-    for (at, (key, value)) in keys.iter().enumerate() {
-        body.separate(at);
-        body.value(key);
-        body.raw(":");
-        body.value(value);
-    }
+fn write(keys: Map<String, Value>, tools: Vec<Value>, request: &Request, turns: &[Turn<'_>], cache: Option<Life>) -> Vec<Piece> {
+    let mut fields: Vec<(String, Json)> = keys.into_iter().map(|(key, value)| (key, value.into())).collect();
     if !tools.is_empty() {
-        body.raw(r#","tools":"#);
-        body.value(tools);
+        fields.push(("tools".into(), Value::from(tools).into()));
     }
     let wanted = cache.filter(|_| request.messages.iter().any(|message| message.cache_break)).map(Life::mark);
     let place = cache_place(turns);
     let system: Vec<&str> = request.system.iter().map(|piece| piece.text.as_str()).filter(|text| !text.trim().is_empty()).collect();
     if !system.is_empty() {
-        body.raw(r#","system":["#);
-        for (at, text) in system.iter().enumerate() {
-            body.separate(at);
-            body.raw(r#"{"type":"text","text":"#);
-            body.value(text);
-            // Only when no message can be marked: what ends here alone leaves the conversation out.
-            if let (Some(mark), None, true) = (wanted, place, at + 1 == system.len()) {
-                body.raw(r#","cache_control":"#);
-                body.raw(mark);
-            }
-            body.raw("}");
-        }
-        body.raw("]");
+        // Marked only when no message can be: what ends here alone leaves the conversation out.
+        let mark = |at: usize| wanted.clone().filter(|_| place.is_none() && at + 1 == system.len());
+        fields.push(("system".into(), Json::list(system.iter().enumerate().map(|(at, said)| text(said, None, mark(at))))));
     }
-    body.raw(r#","messages":"#);
-    write_turns(turns, &mut body, place.zip(wanted));
-    body.raw("}");
-    body.finish()
+    fields.push(("messages".into(), turns_json(turns, place.zip(wanted.as_ref()))));
+    Json::object(fields).pieces()
 }
 
 fn tool(spec: &ToolSpec) -> Result<Value, Failure> {

@@ -299,7 +299,8 @@ fn with_upstream(message: String, metadata: &Value) -> String {
 }
 
 /// The title of a page, or its text: what a proxy has to say.
-fn page_text(page: &str) -> String {
+#[must_use]
+pub fn page_text(page: &str) -> String {
     let lower = page.to_ascii_lowercase();
     if let (Some(start), Some(end)) = (lower.find("<title>"), lower.find("</title>"))
         && let Some(title) = page.get(start + 7..end)
@@ -319,8 +320,9 @@ fn page_text(page: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The body as JSON of at most [`RAW_BYTES`]: itself, or the start of it as a string.
-fn raw(body: &[u8]) -> String {
+/// The body as JSON of at most 16 KiB: itself, or the start of it as a string.
+#[must_use]
+pub fn raw(body: &[u8]) -> String {
     if body.len() <= RAW_BYTES
         && let Ok(text) = std::str::from_utf8(body)
         && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()

@@ -172,6 +172,19 @@ async fn what_does_not_pass_is_said_and_not_tried_again() {
 }
 
 #[tokio::test]
+async fn thoughts_that_the_vendor_no_longer_takes_are_left_out() {
+    let refused = Fault::status(400, "invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block");
+    let script = Script::default().on("next", [Answer::text("Here.").after([refused])]).on("go", [Answer::text("Gone.").thinking("Hm.")]);
+    let stage = Stage::new(script).await;
+    let (host, mut client) = stage.begin().await;
+    assert_eq!(texts(&client.talk("1", "go").await.unwrap()), ["Gone."]);
+    assert_eq!(texts(&client.talk("2", "next").await.unwrap()), ["Here."]);
+    let thoughts: Vec<_> = stage.claude.asks_of("next").iter().map(|ask| ask.body.to_string().matches("\"signature\"").count()).collect();
+    assert_eq!(thoughts, [1, 0]);
+    stage.end(host).await;
+}
+
+#[tokio::test]
 async fn how_an_answer_ended_is_said() {
     let script = Script::default()
         .on("next", [Answer::text("Here.")])
@@ -309,8 +322,8 @@ async fn the_key_is_in_its_header_and_nowhere_else() {
 async fn the_component_can_reach_its_vendor_and_nothing_else() {
     let work = Work::new();
     let found: Value = serde_json::from_str(&work.run(&["plugin", "inspect", "provider-claude", "--json"], "").await.output).unwrap();
-    insta::assert_snapshot!(
-        "claude_inspect",
-        serde_json::to_string_pretty(&json!({"imports": found["imports"], "grants": found["grants"]})).unwrap()
-    );
+    let imports = &found["imports"];
+    assert_eq!(imports["capabilities"], json!(["stellaclaw:plugin/deltas@0.1.0", "stellaclaw:plugin/http@0.1.0"]));
+    assert_eq!((&imports["files"], &imports["refused"]), (&json!([]), &json!([])));
+    assert_eq!(found["grants"], json!(["fs /data (plugin-private)", "http https://api.anthropic.com/"]));
 }

@@ -166,6 +166,15 @@ fn what_mends_it_is_said() {
 }
 
 #[test]
+fn thoughts_that_are_refused_are_known() {
+    let refused = |message: &str| refuses_thoughts(&failed(400, "invalid_request_error", message));
+    assert!(refused("messages.1.content.0: Invalid `signature` in `thinking` block"));
+    assert!(refused("messages.3.content.1: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified."));
+    assert!(!refused("adaptive thinking is not supported on this model"));
+    assert!(!refuses_thoughts(&failed(401, "authentication_error", "invalid signature of thinking")));
+}
+
+#[test]
 fn pages_and_long_bodies() {
     let page = http(413, &[], b"<html><head><title> 413 Request Entity Too Large </title></head><body>cloudflare</body></html>", NOW);
     assert_eq!((page.kind, page.message.as_str()), (Kind::ContextOverflow, "HTTP 413: 413 Request Entity Too Large"));

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stellaclaw_sdk::chat::{FailureKind, Phase, Piece, Stop, Usage};
 use stellaclaw_sdk::deltas::ItemKind;
+use stellaclaw_sdk::openai::stream::Stream;
 
 use super::*;
 
@@ -20,7 +21,7 @@ struct Seen {
 
 fn play<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Seen {
     let mut seen = Seen { texts: BTreeMap::new(), others: Vec::new(), usage: None, result: Err(Failure::cancelled()) };
-    let mut stream = MessageStream::new("claude-sonnet-5", "request-1");
+    let mut stream = Stream::new(Answer::new("claude-sonnet-5", "request-1"));
     let mut chunks = chunks.into_iter();
     seen.result = loop {
         let Some(chunk) = chunks.next() else {
@@ -310,7 +311,7 @@ fn bytes_that_are_no_text() {
 #[test]
 fn an_answer_without_end_is_refused() {
     let failed = |event: &str| {
-        let mut stream = MessageStream::new("m", "r");
+        let mut stream = Stream::new(Answer::new("m", "r"));
         stream.push(events(&[start()]).as_bytes()).unwrap();
         (0..200_000).find_map(|_| stream.push(event.as_bytes()).err()).unwrap()
     };
@@ -323,7 +324,7 @@ fn an_answer_without_end_is_refused() {
 
 #[test]
 fn many_events_of_a_chunk_become_one_delta() {
-    let mut stream = MessageStream::new("m", "r");
+    let mut stream = Stream::new(Answer::new("m", "r"));
     let deltas = stream.push((events(&[start()]) + &events(&[text("x")]).repeat(20)).as_bytes()).unwrap();
     let [Delta::Started(_), Delta::ItemStarted(_), Delta::Fragment(fragment), Delta::Usage(_)] = &deltas[..] else { panic!("{deltas:?}") };
     assert_eq!(fragment.text, "x".repeat(20));
