@@ -20,6 +20,7 @@ pub mod health;
 pub mod ids;
 pub mod kernel;
 pub mod limits;
+pub mod media;
 pub mod observe;
 pub mod operator;
 pub mod plugins;

@@ -423,8 +423,37 @@ pub const PDF_BYTES: u64 = 32 << 20;
 pub const AUDIO_BYTES: u64 = 25 << 20;
 /// No file that a model is sent may be allowed to be larger.
 pub const MEDIA_BYTES: u64 = 64 << 20;
-/// What estimates take for a picture or document, in tokens: about what one costs, whatever its size.
+/// Pixels of a picture that is decoded: what telephones take unless told otherwise. One takes four bytes, and while it is decoded up to
+/// six more.
+pub const IMAGE_PIXELS: u64 = 25_000_000;
+/// Quality of a JPEG that is written anew, of 100.
+pub const JPEG_QUALITY: u8 = 85;
+/// How often a picture is written smaller, each time by a quarter of its sides, before that is given up.
+pub const IMAGE_ROUNDS: usize = 8;
+/// What making one file fit may take; a request waits for it.
+pub const FIT_TIME: Duration = Duration::from_secs(30);
+/// Files of one request; older ones are named only.
+pub const REQUEST_FILES: usize = 20;
+/// … and their bytes, all but the newest file's: what vendors take in one request, in base64.
+pub const REQUEST_FILES_BYTES: u64 = 20 << 20;
+/// Files leave a request in blocks of this size, so that its beginning, and with it the vendor's cache, stays for a while.
+pub const REQUEST_FILES_BLOCK: usize = 5;
+/// Files kept in memory as they were made for requests, in bytes.
+pub const FITTED_BYTES: u64 = 64 << 20;
+/// … and their number, those that cannot be sent included.
+pub const FITTED_FILES: usize = 1000;
+/// What a file is is read from so many of its first bytes.
+pub const SNIFFED_BYTES: usize = 16;
+/// What estimates take for a file of which nothing else is known, in tokens.
 pub const MEDIA_TOKENS: u64 = 1_000;
+/// Pixels of a picture that estimates take for a token.
+pub const TOKEN_PIXELS: u64 = 750;
+/// What they take for a picture at most: vendors make larger ones smaller.
+pub const IMAGE_TOKENS: u64 = 3_000;
+/// Bytes of a document that they take for a token: a page of text is both about 100 KB and 1,000 tokens.
+pub const TOKEN_PDF_BYTES: u64 = 100;
+/// Bytes of a recording that they take for a token: at 30 tokens a second, speech of 48 kbit/s.
+pub const TOKEN_AUDIO_BYTES: u64 = 200;
 /// Attempts of a turn that was running when the host died; then it is set aside.
 pub const TURN_ATTEMPTS: u32 = 3;
 /// After a longer downtime an unfinished turn waits for `/continue`.

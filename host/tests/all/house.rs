@@ -9,7 +9,7 @@ use crate::support::{read, root};
 const LAYERS: &[&[&str]] = &[
     &["chat", "ids", "limits", "clock", "crash", "commands", "files", "fake_telegram"],
     &["config", "workdir", "halt", "supervise", "health"],
-    &["secrets"],
+    &["secrets", "media"],
     &["observe", "store"],
     &["backup"],
     &["plugins"],
