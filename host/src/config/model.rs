@@ -85,6 +85,11 @@ pub struct AudioLimits {
     pub types: Vec<String>,
 }
 
+/// Every media type that pictures may be sent as, the default of `image.types`.
+pub const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+/// Every media type that recordings may be sent as. Most vendors take the first two alone, the default of `audio.types`.
+pub const AUDIO_TYPES: [&str; 6] = ["audio/mpeg", "audio/wav", "audio/ogg", "audio/flac", "audio/mp4", "audio/aac"];
+
 impl Default for Retry {
     fn default() -> Self {
         Self { tries: None, wait: limits::RETRY_BASE, max_wait: limits::RETRY_MAX }
@@ -97,7 +102,7 @@ impl Default for ImageLimits {
             max_width: limits::IMAGE_SIDE,
             max_height: limits::IMAGE_SIDE,
             max_bytes: limits::IMAGE_BYTES,
-            types: ["image/jpeg", "image/png", "image/webp", "image/gif"].map(str::to_owned).into(),
+            types: IMAGE_TYPES.map(str::to_owned).into(),
         }
     }
 }
@@ -110,7 +115,7 @@ impl Default for PdfLimits {
 
 impl Default for AudioLimits {
     fn default() -> Self {
-        Self { max_bytes: limits::AUDIO_BYTES, types: ["audio/mpeg", "audio/wav"].map(str::to_owned).into() }
+        Self { max_bytes: limits::AUDIO_BYTES, types: AUDIO_TYPES[..2].iter().map(|&name| name.to_owned()).collect() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::model::{AUDIO_TYPES, IMAGE_TYPES};
 use super::super::raw::{RawAudio, RawImage, RawModel, RawPdf, RawPrice, RawRetry, Size, Span};
 use super::super::{AudioLimits, ImageLimits, Model, PdfLimits, Price, Retry};
 use super::{Resolver, empty, json_table};
@@ -106,7 +107,7 @@ impl Resolver<'_> {
             max_width: raw.max_width.unwrap_or(default.max_width),
             max_height: raw.max_height.unwrap_or(default.max_height),
             max_bytes: self.media_bytes(alias, "image", raw.max_bytes, default.max_bytes),
-            types: self.media_types(alias, "image", raw.types, default.types),
+            types: self.media_types(alias, "image", raw.types, default.types, &IMAGE_TYPES),
         }
     }
 
@@ -118,7 +119,7 @@ impl Resolver<'_> {
         let default = AudioLimits::default();
         AudioLimits {
             max_bytes: self.media_bytes(alias, "audio", raw.max_bytes, default.max_bytes),
-            types: self.media_types(alias, "audio", raw.types, default.types),
+            types: self.media_types(alias, "audio", raw.types, default.types, &AUDIO_TYPES),
         }
     }
 
@@ -131,14 +132,14 @@ impl Resolver<'_> {
         bytes
     }
 
-    fn media_types(&mut self, alias: &str, kind: &str, written: Option<Vec<String>>, default: Vec<String>) -> Vec<String> {
+    fn media_types(&mut self, alias: &str, kind: &str, written: Option<Vec<String>>, default: Vec<String>, served: &[&str]) -> Vec<String> {
         let Some(types) = written else { return default };
         let path = ["models", alias, kind, "types"];
         if types.is_empty() {
             self.problem(&path, "no media type is left", format!("leave {kind:?} out of `reads` instead"));
         }
-        for wrong in types.iter().filter(|written| !default.contains(written)) {
-            self.problem(&path, format!("{wrong:?} is not served"), format!("choose from {}", default.join(", ")));
+        for wrong in types.iter().filter(|written| !served.contains(&written.as_str())) {
+            self.problem(&path, format!("{wrong:?} is not served"), format!("choose from {}", served.join(", ")));
         }
         types
     }
