@@ -61,6 +61,9 @@ pub struct Media {
     pub size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Width and height of a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<(u32, u32)>,
 }
 
 /// A call as the model wrote it. `call_id` is the vendor's own id, not ours: vendors repeat theirs.
@@ -81,6 +84,17 @@ pub struct ToolUse {
 pub enum AnswerPiece {
     Text(String),
     Media(Media),
+}
+
+impl AnswerPiece {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn media(&self) -> Option<&Media> {
+        match self {
+            Self::Text(_) => None,
+            Self::Media(media) => Some(media),
+        }
+    }
 }
 
 /// The answer to a [`ToolUse`].

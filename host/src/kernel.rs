@@ -26,6 +26,7 @@ use crate::plugins::{self, Plugins};
 use crate::router::Router;
 use crate::secrets::{Redactor, Secret, SecretError};
 use crate::session::ledger::Ledger;
+use crate::session::shown::Shown;
 use crate::session::{Deps, Opening};
 use crate::store::{self, Recovered, Store, StoreError, Wake, Wakes};
 use crate::supervise::{Fatal, Supervisor};
@@ -120,6 +121,7 @@ impl Kernel {
             workdir: workdir.clone(),
             boot,
             ledger,
+            shown: Shown::default(),
             careful: Arc::new(Semaphore::new(1)),
         };
         let router = Router::new(deps, supervisor.clone());

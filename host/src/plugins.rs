@@ -74,8 +74,8 @@ use threads::Threads;
 use withdraw::Granting;
 
 pub use call::{
-    CallContext, CallError, Delta, ErrorKind, Handed, Mount, Output, OutputPart, Places, SessionInfo, SessionKind, SessionPort, Tool,
-    ToolCall,
+    CallContext, CallError, Content, Delta, ErrorKind, Handed, Mount, Output, OutputPart, Places, SessionInfo, SessionKind, SessionPort,
+    Tool, ToolCall,
 };
 pub use catalog::{Catalog, Offer};
 pub use check::{Check, bundled_owner, check, file_digest};

@@ -7,6 +7,7 @@
 mod actor;
 mod asking;
 mod calling;
+mod capture;
 mod clean;
 pub mod compaction;
 pub mod context;
@@ -26,6 +27,7 @@ mod port;
 mod proptests;
 #[cfg(test)]
 mod rig;
+pub mod shown;
 pub mod state;
 pub mod system;
 pub mod turn;
@@ -55,6 +57,7 @@ pub struct Deps {
     pub redactor: Redactor,
     pub boot: BootId,
     pub ledger: ledger::Ledger,
+    pub shown: shown::Shown,
     /// One permit: turns that were running at more than one crash go on one at a time.
     pub careful: Arc<Semaphore>,
 }

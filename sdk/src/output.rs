@@ -21,7 +21,8 @@ impl Output {
         Ok(Self { parts: vec![Part::Json(json)], summary: None, ext: None })
     }
 
-    /// The same answer with a file beside it; `path` is below one of the plugin's mounts.
+    /// The same answer with a file beside it; `path` is below one of the plugin's mounts. When the call has returned the host
+    /// opens it there: a model that reads pictures, PDFs or recordings is shown such a file, of every other it reads the path.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<String>, media_type: Option<&str>) -> Self {
         self.parts.push(Part::File(FileRef { path: path.into(), media_type: media_type.map(str::to_owned), name: None }));

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::chat::{Batching, Modality, Replay, Usage};
 use crate::ids::{CallId, ConversationId, SessionId};
+use crate::media;
 pub use crate::store::SessionKind;
 use crate::store::Store;
 
@@ -63,7 +64,20 @@ pub enum OutputPart {
         path: String,
         media_type: Option<String>,
         name: Option<String>,
+        #[serde(skip)]
+        content: Content,
     },
+}
+
+/// What is in a file of an answer, when the call returned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing that a model could be shown.
+    #[default]
+    None,
+    Media(Bytes, media::Kind),
+    /// Why it is not known.
+    Unread(String),
 }
 
 /// A tool's answer.

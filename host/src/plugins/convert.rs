@@ -4,7 +4,7 @@
 
 use stellaclaw_bindings::{chat as wire, image_types, tools, types};
 
-use super::call::{CallError, ErrorKind, Output, OutputPart, SessionInfo, SessionKind};
+use super::call::{CallError, Content, ErrorKind, Output, OutputPart, SessionInfo, SessionKind};
 use crate::chat;
 use crate::config;
 use crate::limits;
@@ -63,7 +63,9 @@ pub(super) fn output(output: tools::Output) -> Output {
     let part = |part| match part {
         types::Part::Text(text) => OutputPart::Text(text),
         types::Part::Json(json) => OutputPart::Json(json),
-        types::Part::File(file) => OutputPart::File { path: file.path, media_type: file.media_type.map(word), name: file.name.map(word) },
+        types::Part::File(file) => {
+            OutputPart::File { path: file.path, media_type: file.media_type.map(word), name: file.name.map(word), content: Content::None }
+        }
     };
     Output { parts: output.parts.into_iter().map(part).collect(), summary: output.summary.map(|line| cut(line, limits::SUMMARY_BYTES)) }
 }
@@ -204,11 +206,12 @@ fn media_out(media: &chat::Media) -> wire::Media {
 
 // ── What it answered ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A model speaks for itself alone: not as a person, and not for a tool.
+/// A model speaks for itself alone: not as a person, and not for a tool. It has no way to hand over a file, so one that it names
+/// is none of its own.
 pub(super) fn completion(completion: wire::Completion) -> chat::Completion {
     let mut message = message_in(completion.message);
     message.role = chat::Role::Assistant;
-    message.pieces.retain(|piece| !matches!(piece, chat::Piece::ToolAnswer(_)));
+    message.pieces.retain(|piece| !matches!(piece, chat::Piece::ToolAnswer(_) | chat::Piece::Media(_)));
     chat::Completion {
         message,
         stop: stop_in(completion.stop),
@@ -331,6 +334,7 @@ fn media_in(media: wire::Media) -> chat::Media {
         name: media.name,
         size: media.size,
         detail: media.detail,
+        pixels: None,
     }
 }
 
@@ -392,6 +396,7 @@ mod tests {
             name: Some("n".into()),
             size: 9,
             detail: None,
+            pixels: None,
         };
         let message = chat::Message {
             id: "m1".into(),
@@ -425,9 +430,17 @@ mod tests {
 
     #[test]
     fn a_model_speaks_for_nobody_else() {
-        let piece = wire::Piece::ToolAnswer(wire::ToolAnswer { call_id: "c".into(), pieces: Vec::new(), is_error: false });
-        let message =
-            wire::Message { id: "m".into(), role: wire::Role::User, phase: None, origin: None, pieces: vec![piece], cache_break: false };
+        let answer = wire::Piece::ToolAnswer(wire::ToolAnswer { call_id: "c".into(), pieces: Vec::new(), is_error: false });
+        let file = wire::Piece::Media(wire::Media {
+            blob: "sha256:0".into(),
+            modality: types::Modality::Image,
+            media_type: "image/png".into(),
+            name: None,
+            size: 1,
+            detail: None,
+        });
+        let (role, pieces) = (wire::Role::User, vec![answer, file]);
+        let message = wire::Message { id: "m".into(), role, phase: None, origin: None, pieces, cache_break: false };
         let max = u64::MAX;
         let usage = wire::Usage {
             input_uncached: max,

@@ -34,7 +34,7 @@ pub(super) use helping::Helping;
 pub use model::DrawingOrder;
 pub(super) use model::Terms;
 use mounts::open_mounts;
-use outcome::{crashed, cut_off, error, host_failed, tell_the_log, tool_answer};
+use outcome::{contents, crashed, cut_off, error, host_failed, tell_the_log, tool_answer};
 
 /// What one call is given.
 struct Spec {
@@ -107,7 +107,9 @@ impl Inner {
         let remains = self
             .sandboxed(&plugin, &linked, spec, async move |store| {
                 let instance = pre.instantiate_async(&mut *store).await?;
-                instance.stellaclaw_plugin_tools().call_run(store, &wire).await
+                let answer = instance.stellaclaw_plugin_tools().call_run(&mut *store, &wire).await?;
+                let files = answer.as_ref().map(|answer| contents(&store.data().files, answer)).unwrap_or_default();
+                Ok(answer.map(|answer| (answer, files)))
             })
             .await?;
         tool_answer(&plugin, serving, tool, remains)

@@ -25,7 +25,7 @@ use super::event::{CompactReason, Event, Outcome, Recorded, TurnInput};
 use super::live::{Activity, EndedTurn, LiveTurn, LiveView};
 use super::state::{Phase, State, Turn};
 use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
-use super::{Deps, Exit, Opening, asking, inbox, notices, places};
+use super::{Deps, Exit, Opening, asking, capture, inbox, notices, places};
 use crate::clock::{self, Moment};
 use crate::crash;
 use crate::halt;
@@ -357,8 +357,9 @@ impl Actor {
     }
 
     /// Commits a step, remembers it and acts on it. True: look at the inbox again.
-    pub(super) async fn take(&mut self, step: Step) -> Result<bool, StoreError> {
+    pub(super) async fn take(&mut self, mut step: Step) -> Result<bool, StoreError> {
         let mut ended = None;
+        self.capture(&mut step).await?;
         if !step.events.is_empty() || step.rows != turn::Rows::default() {
             let now = clock::now();
             let rides = step.events.iter().all(|recorded| matches!(recorded.event, Event::CallEnded { .. }))
@@ -392,6 +393,17 @@ impl Actor {
             look |= self.act(effect);
         }
         Ok(look)
+    }
+
+    /// Keeps what a model can be shown of the files that come with this step's messages, right before the commit that names it.
+    async fn capture(&mut self, step: &mut Step) -> Result<(), StoreError> {
+        let workspace = self.caller.places.workspace.clone();
+        loop {
+            match capture::inputs(&self.deps.store, &workspace, &mut step.events).await {
+                Err(error) if error.passes() && !self.stopping.is_stopping() => self.wait_for_room(&error).await,
+                other => return other,
+            }
+        }
     }
 
     /// What must never happen, for the test that somebody would notice: calls run before it is committed that they do.

@@ -57,8 +57,15 @@ impl Asking {
         let (deps, caller, state) = (deps.clone(), caller.clone(), state.clone());
         self.tasks.spawn(async move {
             let catalog = deps.plugins.tools(&caller.info).await;
-            let request = render(&deps, &caller, &model, &catalog, &state, question);
+            let mut request = render(&deps, &caller, &model, &catalog, &state, question);
             let name = request.id.clone();
+            let mut stopped = signal.clone();
+            let blobs = tokio::select! {
+                biased;
+                // Then nothing is sent.
+                _ = stopped.stopped() => Handed::default(),
+                blobs = deps.shown.hand_over(&deps.store, &model, &mut request.messages) => blobs,
+            };
             let port = Port::new(&deps, &caller, name.clone());
             let context = CallContext {
                 conversation: caller.conversation,
@@ -68,7 +75,7 @@ impl Asking {
                 port: Arc::new(port),
                 model: Some(model.alias.clone()),
                 store: Some(deps.store.clone()),
-                blobs: Handed::default(),
+                blobs,
             };
             let preview = Arc::new(Mutex::new(Preview::new(&deps.redactor)));
             let (live, watched, shown) = (caller.live.clone(), signal.clone(), preview.clone());

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Deps;
 use super::event::{Call, Outcome};
 use super::live::{LiveEnd, LiveView};
 use super::output;
 use super::port::Port;
 use super::turn::{Ended, Start, Which};
-use crate::chat::Replay;
+use super::{Deps, capture};
+use crate::chat::{Media, Replay};
 use crate::clock;
 use crate::crash;
 use crate::ids::{CallId, ConversationId, SessionId};
@@ -88,7 +88,12 @@ impl Calls {
                 None => Err(CallError::new(ErrorKind::NotFound, format!("there is no tool called `{}` any more", call.name))),
             };
             crash::point(|| format!("call.after@{}", call.id));
-            let ended = ended(&call.id, call.replay, redacted(&deps.redactor, result));
+            let mut result = redacted(&deps.redactor, result);
+            let files = match &mut result {
+                Ok(output) => capture::answer(&deps.store, output).await,
+                Err(_) => Vec::new(),
+            };
+            let ended = ended(&call.id, call.replay, result, &files);
             caller.live.call_ended(
                 &call.id,
                 LiveEnd {
@@ -162,8 +167,8 @@ fn redacted(redactor: &Redactor, result: Result<Output, CallError>) -> Result<Ou
             let parts = output.parts.into_iter().map(|part| match part {
                 OutputPart::Text(text) => OutputPart::Text(clean(text)),
                 OutputPart::Json(json) => OutputPart::Json(clean(json)),
-                OutputPart::File { path, media_type, name } => {
-                    OutputPart::File { path: clean(path), media_type: media_type.map(clean), name: name.map(clean) }
+                OutputPart::File { path, media_type, name, content } => {
+                    OutputPart::File { path: clean(path), media_type: media_type.map(clean), name: name.map(clean), content }
                 }
             });
             Ok(Output { parts: parts.collect(), summary: output.summary.map(clean) })
@@ -174,13 +179,13 @@ fn redacted(redactor: &Redactor, result: Result<Output, CallError>) -> Result<Ou
 
 /// How a call ended, from what the runtime says. A call that was stopped may have been dropped in the middle of what it
 /// was doing, whatever it says itself.
-fn ended(call: &CallId, replay: Replay, result: Result<Output, CallError>) -> Ended {
+fn ended(call: &CallId, replay: Replay, result: Result<Output, CallError>, files: &[Option<Result<Media, String>>]) -> Ended {
     if let Err(CallError { trap: Some(trap), .. }) = &result {
         tracing::warn!(%call, trap, "a tool crashed");
     }
     match result {
         Err(CallError { kind: ErrorKind::Cancelled, .. }) => output::dropped(replay),
-        result => output::ended(result),
+        result => output::ended(result, files),
     }
 }
 

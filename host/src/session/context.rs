@@ -75,7 +75,12 @@ fn messages(state: &State, model: &RenderModel<'_>) -> Vec<Message> {
 /// A model's message as it may be sent to `model`.
 fn replayed(message: &Message, model: &RenderModel<'_>) -> Message {
     let own = message.origin.as_ref().is_some_and(|origin| origin.provider == model.provider && origin.model == model.id);
-    let mut message = readable(message, model);
+    let mut message = message.clone();
+    for piece in &mut message.pieces {
+        if let Piece::Media(media) = piece {
+            *piece = Piece::text(unreadable(media, "a file that was sent cannot be shown again"));
+        }
+    }
     if !own {
         message.pieces = message.pieces.into_iter().filter_map(foreign).collect();
     }
@@ -105,7 +110,7 @@ fn readable(message: &Message, model: &RenderModel<'_>) -> Message {
         if let Piece::Media(media) = piece
             && !model.reads.contains(&media.modality)
         {
-            *piece = Piece::text(unreadable(media));
+            *piece = Piece::text(unreadable(media, UNREAD));
         }
     }
     message
@@ -128,15 +133,19 @@ fn answer(call: &Answered, model: &RenderModel<'_>) -> ToolAnswer {
         if let AnswerPiece::Media(media) = piece
             && !model.reads.contains(&media.modality)
         {
-            *piece = AnswerPiece::Text(unreadable(media));
+            *piece = AnswerPiece::Text(unreadable(media, UNREAD));
         }
     }
     answer
 }
 
-fn unreadable(media: &Media) -> String {
+/// Why a file is text for a model that does not read its kind.
+const UNREAD: &str = "this model cannot read it";
+
+/// What stands for a file that is not sent.
+pub(super) fn unreadable(media: &Media, reason: &str) -> String {
     let name = media.name.as_deref().unwrap_or("unnamed");
-    format!("[{name} ({}, {} bytes): this model cannot read it]", media.media_type, media.size)
+    format!("[{name} ({}, {} bytes): {reason}]", media.media_type, media.size)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{AnswerPiece, Batching, FailureKind, Message, Replay, Usage};
+use crate::chat::{AnswerPiece, Batching, FailureKind, Media, Message, Replay, Usage};
 use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
 use crate::session::state::{Phase, Turn};
@@ -89,6 +89,12 @@ pub struct Attached {
     /// Why it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// What a model can be shown of it: as it was when the message was read, whatever becomes of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Media>,
+    /// Why a model can be shown nothing of a file that lies there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unshown: Option<String>,
 }
 
 /// Something that the model is told once, before the next message: a changed component of its surroundings.
@@ -332,6 +338,18 @@ pub enum Event {
 }
 
 impl Event {
+    /// The files that the history has from this event.
+    #[must_use]
+    pub fn media(&self) -> Vec<&Media> {
+        match self {
+            Self::TurnBegan { inputs, .. } | Self::InputsJoined { inputs } => {
+                inputs.iter().flat_map(|input| &input.beside.files).filter_map(|file| file.blob.as_ref()).collect()
+            }
+            Self::CallEnded { pieces, .. } => pieces.iter().filter_map(AnswerPiece::media).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The kind, as in the journal's column.
     #[must_use]
     pub fn kind(&self) -> &'static str {

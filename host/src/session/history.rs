@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::chat::{AnswerPiece, Message, Piece, Role, ToolAnswer};
+use crate::chat::{AnswerPiece, Media, Message, Modality, Piece, Role, ToolAnswer};
 use crate::ids::{CallId, TurnId};
 use crate::limits;
 use crate::session::estimate::tokens;
@@ -182,8 +182,9 @@ impl Context {
         let is_one = |a: &TurnInput, b: &TurnInput| a.beside.group.is_some() && a.beside.group == b.beside.group;
         for group in inputs.chunk_by(is_one) {
             let Some(first) = group.first() else { continue };
-            let text = group.iter().map(said).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
-            self.push(seq, turn, Body::Input(Arc::new(message(first.inbox.to_string(), text))));
+            let mut message = message(first.inbox.to_string(), String::new());
+            message.pieces = pieces(group);
+            self.push(seq, turn, Body::Input(Arc::new(message)));
         }
     }
 
@@ -311,6 +312,28 @@ fn announced(notice: &Notice) -> String {
     format!("[Notice: {} changed]\n{}", notice.component, notice.text)
 }
 
+/// Messages that are read as one: their texts, and what their files show behind the text that names them.
+fn pieces(group: &[TurnInput]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    for input in group {
+        let more = said(input);
+        if !text.is_empty() && !more.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&more);
+        let mut shown = input.beside.files.iter().filter_map(|file| file.blob.clone()).peekable();
+        if shown.peek().is_some() {
+            pieces.push(Piece::text(std::mem::take(&mut text)));
+            pieces.extend(shown.map(Piece::Media));
+        }
+    }
+    if !text.is_empty() || pieces.is_empty() {
+        pieces.push(Piece::text(text));
+    }
+    pieces
+}
+
 /// What a person said, as the model reads it: in brackets what the channel says about it, quoted what others said.
 fn said(input: &TurnInput) -> String {
     let beside = &input.beside;
@@ -331,8 +354,9 @@ fn quotation(quoted: &Quoted) -> String {
 }
 
 fn attached(file: &Attached) -> String {
-    let about =
-        [file.media_type.clone(), file.size.map(|size| format!("{size} bytes"))].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let unshown = file.unshown.as_ref().map(|reason| format!("not shown, {reason}"));
+    let about = [file.media_type.clone(), file.size.map(|size| format!("{size} bytes")), unshown];
+    let about = about.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let about = if about.is_empty() { about } else { format!(" ({about})") };
     let name = file.name.as_deref().map(|name| format!(" {name:?}")).unwrap_or_default();
     match (&file.path, &file.missing) {
@@ -352,13 +376,25 @@ fn piece_tokens(piece: &Piece) -> u64 {
             reasoning.text.as_deref().map_or(0, tokens) + reasoning.summary.iter().map(|text| tokens(text)).sum::<u64>()
         }
         Piece::Hosted(opaque) | Piece::Compaction(opaque) => tokens(&opaque.data),
-        Piece::Media(_) => limits::MEDIA_TOKENS,
+        Piece::Media(media) => media_tokens(media),
     }
 }
 
 fn answer_tokens(piece: &AnswerPiece) -> u64 {
     match piece {
         AnswerPiece::Text(text) => tokens(text),
-        AnswerPiece::Media(_) => limits::MEDIA_TOKENS,
+        AnswerPiece::Media(media) => media_tokens(media),
+    }
+}
+
+/// What a file weighs beside text: about what vendors charge for one.
+fn media_tokens(media: &Media) -> u64 {
+    match (media.modality, media.pixels) {
+        (Modality::Image, Some((width, height))) => {
+            (u64::from(width) * u64::from(height) / limits::TOKEN_PIXELS).clamp(1, limits::IMAGE_TOKENS)
+        }
+        (Modality::Pdf, _) => (media.size / limits::TOKEN_PDF_BYTES).max(limits::MEDIA_TOKENS),
+        (Modality::Audio, _) => (media.size / limits::TOKEN_AUDIO_BYTES).max(1),
+        _ => limits::MEDIA_TOKENS,
     }
 }

@@ -5,17 +5,17 @@
 
 use serde_json::Value;
 
-use crate::chat::{AnswerPiece, Replay};
+use crate::chat::{AnswerPiece, Media, Replay};
 use crate::limits;
 use crate::plugins::{CallError, ErrorKind, Output, OutputPart};
 use crate::session::event::Outcome;
 use crate::session::turn::Ended;
 
-/// A call that returned.
+/// A call that returned. `files`: what is kept of each part that names a file, or why it is not.
 #[must_use]
-pub fn ended(result: Result<Output, CallError>) -> Ended {
+pub fn ended(result: Result<Output, CallError>, files: &[Option<Result<Media, String>>]) -> Ended {
     match result {
-        Ok(output) => Ended { outcome: Outcome::Ok, pieces: pieces(&output.parts), summary: output.summary },
+        Ok(output) => Ended { outcome: Outcome::Ok, pieces: pieces(&output.parts, files), summary: output.summary },
         Err(error) => {
             let outcome = if error.kind == ErrorKind::Cancelled { Outcome::Cancelled } else { Outcome::Error };
             let text = if error.message.trim().is_empty() { "the tool failed without saying why".to_owned() } else { error.message };
@@ -49,19 +49,24 @@ pub fn shorten_json(text: &str) -> String {
     fit_json(text, limits::MODEL_OUTPUT_CHARS, limits::MODEL_PREVIEW_CHARS)
 }
 
-/// The parts share one cap.
-fn pieces(parts: &[OutputPart]) -> Vec<AnswerPiece> {
+/// The parts share one cap. A file is a line of text, and behind it what it shows.
+fn pieces(parts: &[OutputPart], files: &[Option<Result<Media, String>>]) -> Vec<AnswerPiece> {
     let mut left = limits::MODEL_OUTPUT_CHARS;
     let mut pieces = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         let preview = left * (limits::MODEL_PREVIEW_CHARS / 1000) / (limits::MODEL_OUTPUT_CHARS / 1000);
+        let kept = files.get(index).and_then(Option::as_ref);
         let text = match part {
             OutputPart::Text(text) => cut(text, left, preview),
             OutputPart::Json(json) => fit_json(json, left, preview),
-            OutputPart::File { path, media_type, name } => cut(&file(path, media_type.as_deref(), name.as_deref()), left, preview),
+            OutputPart::File { path, media_type, name, .. } => {
+                let reason = kept.and_then(|kept| kept.as_ref().err()).map(|reason| format!("not shown, {reason}"));
+                cut(&file(path, [name, media_type, &reason]), left, preview)
+            }
         };
         left = left.saturating_sub(text.chars().count());
         pieces.push(AnswerPiece::Text(text));
+        pieces.extend(kept.and_then(|kept| kept.as_ref().ok()).cloned().map(AnswerPiece::Media));
         let rest = parts.len() - index - 1;
         if left == 0 && rest > 0 {
             pieces.push(AnswerPiece::Text(format!("[{rest} more parts of the answer were left out: it is too large]")));
@@ -74,8 +79,8 @@ fn pieces(parts: &[OutputPart]) -> Vec<AnswerPiece> {
     pieces
 }
 
-fn file(path: &str, media_type: Option<&str>, name: Option<&str>) -> String {
-    let about: Vec<&str> = name.into_iter().chain(media_type).collect();
+fn file(path: &str, about: [&Option<String>; 3]) -> String {
+    let about: Vec<&str> = about.into_iter().filter_map(|word| word.as_deref()).collect();
     if about.is_empty() { format!("[file: {path}]") } else { format!("[file: {path} ({})]", about.join(", ")) }
 }
 
@@ -148,6 +153,7 @@ fn weigh(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::Content;
 
     #[test]
     fn small_answers_stay_as_they_are() {
@@ -187,7 +193,7 @@ mod tests {
     #[test]
     fn parts_share_one_cap() {
         let part = || OutputPart::Text("x".repeat(limits::MODEL_OUTPUT_CHARS - 10));
-        let ended = ended(Ok(Output { parts: vec![part(), part(), part()], summary: None }));
+        let ended = ended(Ok(Output { parts: vec![part(), part(), part()], summary: None }), &[]);
         let total: usize = ended
             .pieces
             .iter()
@@ -201,16 +207,22 @@ mod tests {
 
     #[test]
     fn ends_say_what_is_known() {
-        assert_eq!(ended(Ok(Output::default())).pieces, [AnswerPiece::Text("(no output)".into())]);
-        let error = |kind| ended(Err(CallError { kind, message: "no".into(), retry_after_ms: None, trap: None })).outcome;
+        assert_eq!(ended(Ok(Output::default()), &[]).pieces, [AnswerPiece::Text("(no output)".into())]);
+        let error = |kind| ended(Err(CallError { kind, message: "no".into(), retry_after_ms: None, trap: None }), &[]).outcome;
         assert_eq!(error(ErrorKind::Denied), Outcome::Error);
         assert_eq!(error(ErrorKind::Cancelled), Outcome::Cancelled);
         assert_eq!(dropped(Replay::Effect).outcome, Outcome::Unknown);
         assert_eq!(dropped(Replay::Read).outcome, Outcome::Cancelled);
-        let file = OutputPart::File { path: "a.png".into(), media_type: Some("image/png".into()), name: None };
-        assert_eq!(ended(Ok(Output { parts: vec![file], summary: None })).pieces, [AnswerPiece::Text("[file: a.png (image/png)]".into())]);
+        let file = OutputPart::File { path: "a.png".into(), media_type: Some("image/png".into()), name: None, content: Content::None };
+        assert_eq!(
+            ended(Ok(Output { parts: vec![file], summary: None }), &[]).pieces,
+            [AnswerPiece::Text("[file: a.png (image/png)]".into())]
+        );
         let path = "x".repeat(2 * limits::MODEL_OUTPUT_CHARS);
-        let far = ended(Ok(Output { parts: vec![OutputPart::File { path, media_type: None, name: None }], summary: None }));
+        let far = ended(
+            Ok(Output { parts: vec![OutputPart::File { path, media_type: None, name: None, content: Content::None }], summary: None }),
+            &[],
+        );
         assert!(matches!(&far.pieces[..], [AnswerPiece::Text(text)] if text.len() < limits::MODEL_OUTPUT_CHARS), "a path shares the cap");
     }
 }

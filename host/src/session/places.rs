@@ -1,6 +1,7 @@
 //! The directories of a conversation.
 
 use std::io;
+use std::path::Path;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -39,12 +40,21 @@ pub fn prepare(workdir: &WorkDir, conversation: ConversationId, mounts: Vec<Moun
     let places = Places { workspace: workdir.workspace(conversation), shared: Some(workdir.shared()), mounts };
     std::fs::create_dir_all(&places.workspace)?;
     std::fs::create_dir_all(workdir.shared())?;
-    let workspace = Dir::open_ambient_dir(&places.workspace, ambient_authority())?;
+    let workspace = open(&places.workspace)?;
     workspace.create_dir_all("shared")?;
     for mount in &places.mounts {
         workspace.create_dir_all(format!("mounts/{}", mount.name))?;
     }
     Ok(places)
+}
+
+/// The directory of a workspace, for opening what lies beneath it.
+///
+/// # Errors
+///
+/// What opening a directory can fail with.
+pub fn open(workspace: &Path) -> io::Result<Dir> {
+    Dir::open_ambient_dir(workspace, ambient_authority())
 }
 
 /// Puts the welcome into a workspace that was just made.
@@ -53,7 +63,7 @@ pub fn prepare(workdir: &WorkDir, conversation: ConversationId, mounts: Vec<Moun
 ///
 /// What writing a file can fail with.
 pub fn welcome(places: &Places) -> io::Result<()> {
-    Dir::open_ambient_dir(&places.workspace, ambient_authority())?.write(WELCOME_FILE, WELCOME)
+    open(&places.workspace)?.write(WELCOME_FILE, WELCOME)
 }
 
 #[cfg(test)]

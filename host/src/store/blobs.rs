@@ -40,6 +40,18 @@ impl BlobHash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What messages and components call the blob.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{MARK}{}", self.0)
+    }
+
+    /// The hash of an id; none where it is no id.
+    #[must_use]
+    pub fn of_id(id: &str) -> Option<Self> {
+        Self::try_from(id.strip_prefix(MARK)?.to_owned()).ok()
+    }
 }
 
 impl TryFrom<String> for BlobHash {

@@ -5,6 +5,7 @@
 //! serves all cases of a [`Stage`]: what the first ones leave behind, the last ones stumble over.
 
 mod answers;
+mod blobs;
 mod cache;
 mod calls;
 mod catalogues;

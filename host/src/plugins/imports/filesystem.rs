@@ -21,6 +21,7 @@
 mod convert;
 mod descriptor;
 mod entries;
+mod named;
 mod open;
 mod place;
 mod quota;

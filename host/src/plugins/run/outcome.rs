@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use stellaclaw_bindings::image_types::{Drawing, Image};
 use stellaclaw_bindings::search_types::Hit;
-use stellaclaw_bindings::{model_list, tools as wire};
+use stellaclaw_bindings::{model_list, tools as wire, types};
 
 use super::Remains;
-use crate::plugins::call::{CallError, ErrorKind, Output, OutputPart, Tool};
-use crate::plugins::imports::filesystem::Denial;
+use crate::plugins::call::{CallError, Content, ErrorKind, Output, OutputPart, Tool};
+use crate::plugins::imports::filesystem::{Denial, Files};
 use crate::plugins::instance::{Call, Ended};
 use crate::plugins::load::{Plugin, Serving};
 use crate::plugins::threads::Lost;
 use crate::plugins::{convert, trap};
 use crate::secrets::Redactor;
-use crate::{chat, limits};
+use crate::{chat, limits, media};
 
 pub(super) fn tool_answer(
     plugin: &Plugin,
     serving: &Serving,
     tool: &Tool,
-    remains: Remains<Result<wire::Output, stellaclaw_bindings::types::Error>>,
+    remains: Remains<Result<(wire::Output, Vec<Content>), stellaclaw_bindings::types::Error>>,
 ) -> Result<Output, CallError> {
     let Remains { result, written, mut denials, in_vain, redactor, .. } = remains;
     let asked = &serving.surface.manifest.requests.fs;
@@ -31,16 +31,59 @@ pub(super) fn tool_answer(
         denials.push(Denial { operation: "open", path: "the workspace".to_owned(), key: Some(key) });
     }
     let mut error = match result {
-        Ok(Ok(Ok(output))) => match checked(plugin, serving, convert::output(output), &redactor) {
-            Ok(output) => return Ok(output),
-            Err(error) => error,
-        },
+        Ok(Ok(Ok((output, files)))) => {
+            let output = counted(output).map(|output| with_contents(convert::output(output), files));
+            match output.and_then(|output| checked(plugin, serving, output, &redactor)) {
+                Ok(output) => return Ok(output),
+                Err(error) => error,
+            }
+        }
         Ok(Ok(Err(error))) => trap::with_denials(convert::error_from_guest(error), &denials),
         Ok(Err(trap)) => crashed(plugin, &trap, &redactor, &written),
         Err(ended) => cut_off(&tool.name, tool.timeout, &format!("[plugins.{}.limits] wall_time", plugin.name), ended),
     };
     error.message = redactor.text(&error.message).into_owned();
     Err(error)
+}
+
+/// An answer of not too many parts. What is made of more of them is never in memory.
+fn counted(output: wire::Output) -> Result<wire::Output, CallError> {
+    if output.parts.len() > limits::OUTPUT_PARTS {
+        let message = format!("the answer has {} parts; at most {}: join them", output.parts.len(), limits::OUTPUT_PARTS);
+        return Err(error(ErrorKind::TooLarge, message));
+    }
+    Ok(output)
+}
+
+/// What is in the files that an answer names, in their order. They share one bound.
+pub(super) fn contents(files: &Files, answer: &wire::Output) -> Vec<Content> {
+    let mut left = limits::MEDIA_BYTES;
+    let named = answer.parts.iter().filter_map(|part| match part {
+        types::Part::File(file) => Some(&file.path),
+        _ => None,
+    });
+    let content = |path: &String| match files.named(path).and_then(|file| media::read(&file)) {
+        Ok(media::Found::Media(bytes, kind)) => match left.checked_sub(bytes.len() as u64) {
+            Some(rest) => {
+                left = rest;
+                Content::Media(bytes, kind)
+            }
+            None => Content::Unread("the files of the answer are too large together".into()),
+        },
+        Ok(media::Found::TooLarge) => Content::Unread(format!("it has over {} bytes", limits::MEDIA_BYTES)),
+        Ok(media::Found::Other) => Content::None,
+        Err(error) => Content::Unread(format!("it cannot be opened: {}", error.kind())),
+    };
+    named.take(limits::OUTPUT_PARTS).map(content).collect()
+}
+
+fn with_contents(mut output: Output, contents: Vec<Content>) -> Output {
+    let files = output.parts.iter_mut().filter_map(|part| match part {
+        OutputPart::File { content, .. } => Some(content),
+        _ => None,
+    });
+    files.zip(contents).for_each(|(content, found)| *content = found);
+    output
 }
 
 /// Is this what a tool says of a file that is not there?
@@ -55,14 +98,10 @@ fn checked(plugin: &Plugin, serving: &Serving, mut output: Output, redactor: &Re
         OutputPart::Text(text) | OutputPart::Json(text) => text.len(),
         OutputPart::File { path, .. } => path.len(),
     };
-    if output.parts.len() > limits::OUTPUT_PARTS {
-        let message = format!("the answer has {} parts; at most {}: join them", output.parts.len(), limits::OUTPUT_PARTS);
-        return Err(error(ErrorKind::TooLarge, message));
-    }
     fits(plugin, serving, output.parts.iter().map(size).sum())?;
     let texts = output.parts.iter_mut().flat_map(|part| match part {
         OutputPart::Text(text) | OutputPart::Json(text) => vec![text],
-        OutputPart::File { path, media_type, name } => [path].into_iter().chain(media_type).chain(name).collect(),
+        OutputPart::File { path, media_type, name, .. } => [path].into_iter().chain(media_type).chain(name).collect(),
     });
     clean(redactor, texts.chain(&mut output.summary));
     Ok(output)

@@ -11,7 +11,7 @@ use crate::limits::{FULL_PAUSE, STOP_GRACE};
 use crate::session::event::{Event, Recorded};
 use crate::session::inbox;
 use crate::session::turn::{OutboxRow, Step, Which};
-use crate::store::{Append, Appended, InboxKind, NewEvent, NewOutbox, NewUsage, Store, StoreError};
+use crate::store::{Append, Appended, BlobHash, InboxKind, NewEvent, NewOutbox, NewUsage, Store, StoreError};
 
 impl Actor {
     pub(super) async fn commit(&mut self, step: &Step, now: Moment, rides: bool) -> Result<(), StoreError> {
@@ -141,7 +141,8 @@ impl Actor {
         append.expected_seq = self.state.head.next_seq;
         for Recorded { event, .. } in &step.events {
             let body = serde_json::to_string(event).map_err(|error| StoreError::Constraint(error.to_string()))?;
-            append.events.push(NewEvent { kind: event.kind().to_owned(), body, blobs: Vec::new() });
+            let blobs = event.media().into_iter().filter_map(|media| BlobHash::of_id(&media.blob)).collect();
+            append.events.push(NewEvent { kind: event.kind().to_owned(), body, blobs });
             if let Event::Compacted { cut, .. } = event {
                 append.fold_from = Some(*cut);
             }

@@ -113,6 +113,7 @@ fn media_is_named_where_it_cannot_be_read() {
         name: Some("cat.png".into()),
         size: 5,
         detail: None,
+        pixels: None,
     };
     let ended = Ended { outcome: Outcome::Ok, pieces: vec![AnswerPiece::Media(media)], summary: None };
     let call = rig.newest_call(0);
@@ -190,6 +191,8 @@ fn what_comes_with_a_message_is_told_apart_from_what_it_says() {
         size: Some(12),
         path: path.map(str::to_owned),
         missing: missing.map(str::to_owned),
+        blob: None,
+        unshown: None,
     };
     rig.say("what is this?");
     rig.facts.waiting[0].beside = Beside {
@@ -225,6 +228,50 @@ fn an_album_is_read_as_one_message() {
     assert_eq!(shape(&request(&rig).messages), ["User: first\nthird", "User: other", "User: last"]);
     assert_eq!(rig.state.head.turn.as_ref().unwrap().inputs.len(), 5, "each is input of the turn");
     assert_eq!(rig.state.head.turn.as_ref().unwrap().answers.as_deref(), Some("last"));
+}
+
+#[test]
+fn what_files_show_stands_behind_the_text_that_names_them() {
+    let mut rig = Rig::new();
+    let file = |name: &str| Attached {
+        kind: "photo".into(),
+        name: None,
+        media_type: None,
+        size: None,
+        path: Some(name.to_owned()),
+        missing: None,
+        blob: Some(Media {
+            blob: format!("sha256:{name}"),
+            modality: Modality::Image,
+            media_type: "image/png".into(),
+            name: Some(name.to_owned()),
+            size: 5,
+            detail: None,
+            pixels: Some((75, 100)),
+        }),
+        unshown: None,
+    };
+    for (text, files) in [("look", vec![file("a"), file("b")]), ("", vec![file("c")]), ("and?", Vec::new())] {
+        rig.say(text);
+        let input = rig.facts.waiting.last_mut().unwrap();
+        input.beside.group = Some("album".into());
+        input.beside.files = files;
+    }
+    rig.wake();
+    let seeing = RenderModel { reads: &[Modality::Text, Modality::Image], ..model("id") };
+    let request = render(&rig.state, 1, &seeing);
+    let pieces = request.messages[0].pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => text.text.as_str(),
+        Piece::Media(media) => &media.blob,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(pieces.collect::<Vec<_>>(), ["look\n[photo: a]\n[photo: b]", "sha256:a", "sha256:b", "[photo: c]", "sha256:c", "and?"]);
+    // Three of ten tokens each, and the text.
+    let texts = ["look\n[photo: a]\n[photo: b]", "[photo: c]", "and?"].map(crate::session::estimate::tokens);
+    assert_eq!(rig.state.context.tokens, 3 * 10 + texts.iter().sum::<u64>());
+    let began = rig.journal.iter().find(|recorded| recorded.event.kind() == "turn_began").unwrap();
+    assert_eq!(began.event.media().len(), 3);
+    assert_eq!(serde_json::from_str::<Recorded>(&serde_json::to_string(began).unwrap()).unwrap(), *began);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod albums;
 mod files;
 mod groups;
 mod keyboard;
+mod media;
 mod polls;
 
 use rusqlite::{Connection, OpenFlags};
@@ -87,9 +88,15 @@ pub fn alike(bot: &Bot, number: usize, fields: &Value) -> Value {
 
 /// Without the numbers of messages in the names of files: what else the bot says in between counts, too.
 fn without_numbers(text: &str) -> String {
-    let mut pieces = text.split("incoming/");
-    let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |text, piece| format!("{text}incoming/N{}", piece.trim_start_matches(|c: char| c.is_ascii_digit())))
+    let without = |text: String, mark: &str| {
+        let mut pieces = text.split(mark);
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces.fold(first, |text, piece| {
+            let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{text}{mark}{}{rest}", if rest.len() < piece.len() { "N" } else { "" })
+        })
+    };
+    ["incoming/", "["].into_iter().fold(text.to_owned(), without)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,8 @@ impl Wanted {
             size: file.size_bytes,
             path: None,
             missing: None,
+            blob: None,
+            unshown: None,
         };
         Self { file_id: file.file_id.clone(), default_name: default_name(file.kind).to_owned(), attached }
     }

@@ -329,7 +329,7 @@ fn stat_path(dir: &Dir, path: &str, follow: bool) -> io::Result<Stat> {
 }
 
 /// The rest of `path` below the directory `mount`.
-fn beneath<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
+pub(super) fn beneath<'a>(path: &'a str, mount: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(mount)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/').map(|rest| rest.trim_start_matches('/')) }
 }

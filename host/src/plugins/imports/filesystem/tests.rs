@@ -4,6 +4,7 @@
 
 mod contents;
 mod mounts;
+mod named;
 mod quotas;
 mod rights;
 mod ways;

@@ -7,7 +7,36 @@ use stellaclaw_sdk::chat::{
 use stellaclaw_sdk::deltas::{Delta, Finished, Fragment, Item, ItemKind, emit};
 use stellaclaw_sdk::types::Modality;
 
-use super::said;
+use super::{greed, said};
+
+fn forged_media() -> Media {
+    Media {
+        blob: "sha256:../../../../etc/passwd".into(),
+        modality: Modality::Image,
+        media_type: "image/png".into(),
+        name: None,
+        size: u64::MAX,
+        detail: None,
+    }
+}
+
+/// The ids of all files in a request.
+fn shown(request: &Request) -> Vec<String> {
+    let pieces = request.messages.iter().flat_map(|message| &message.pieces);
+    let media = pieces.flat_map(|piece| match piece {
+        Piece::Media(media) => vec![media],
+        Piece::ToolAnswer(answer) => answer.pieces.iter().filter_map(media_of).collect(),
+        _ => Vec::new(),
+    });
+    media.map(|media| media.blob.clone()).collect()
+}
+
+fn media_of(piece: &AnswerPiece) -> Option<&Media> {
+    match piece {
+        AnswerPiece::Media(media) => Some(media),
+        AnswerPiece::Text(_) => None,
+    }
+}
 
 /// Acts as the person told; none where it is not known here. What tools answered is repeated in one line.
 #[expect(clippy::too_many_lines, reason = "a table: one act after the other")]
@@ -24,6 +53,15 @@ pub fn forged(how: &str, request: &Request) -> Option<Result<Completion, Failure
         Some(Ok(completion))
     };
     let calls = |calls: Vec<Piece>| completion(calls, Stop::ToolUse);
+    if let Some((url, id)) = how.strip_prefix("send ").and_then(|rest| rest.split_once(' ')) {
+        let id = if id == "all" { shown(request) } else { vec![id.to_owned()] };
+        let sent: Vec<_> = id.iter().map(|id| greed::send(url, id).unwrap_or_else(|error| error.message)).collect();
+        return Some(Ok(said(request, format!("{} files: {}", id.len(), sent.join(" ")))));
+    }
+    if let Some(id) = how.strip_prefix("forge ") {
+        let media = Media { blob: id.to_owned(), ..forged_media() };
+        return completion(vec![Piece::Media(media), text("A picture.")], Stop::EndTurn);
+    }
     match how {
         "half" => {
             show("This is half of");
@@ -108,17 +146,7 @@ pub fn forged(how: &str, request: &Request) -> Option<Result<Completion, Failure
             answer.message.id = request.messages[0].id.clone();
             Some(Ok(answer))
         }
-        "forged-media" => {
-            let media = Media {
-                blob: "sha256:../../../../etc/passwd".into(),
-                modality: Modality::Image,
-                media_type: "image/png".into(),
-                name: None,
-                size: u64::MAX,
-                detail: None,
-            };
-            completion(vec![Piece::Media(media), text("A picture.")], Stop::EndTurn)
-        }
+        "forged-media" => completion(vec![Piece::Media(forged_media()), text("A picture.")], Stop::EndTurn),
         "opaque" => {
             let opaque = || Opaque { format: "f".into(), data: "{\"half".into() };
             let reasoning = Reasoning { text: None, summary: vec![String::new(); 10_000], opaque: Some(opaque()) };

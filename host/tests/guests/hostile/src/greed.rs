@@ -51,6 +51,16 @@ pub fn greedy(how: &str) -> Option<Result<Output>> {
     if let Some(url) = how.strip_prefix("responses ") {
         return Some(hoard("response", || http::get(url).send()));
     }
+    if let Some(url) = how.strip_prefix("uploads ") {
+        return Some(hoard("upload", || http::post(url).upload(None)));
+    }
+    if let Some(path) = how.strip_prefix("hand ") {
+        let file = FileRef { path: path.to_owned(), media_type: Some("image/png".to_owned()), name: None };
+        return Some(Ok(Output { parts: vec![Part::File(file)], summary: None, ext: None }));
+    }
+    if let Some((url, id)) = how.strip_prefix("send ").and_then(|rest| rest.split_once(' ')) {
+        return Some(send(url, id).map(Output::text));
+    }
     if let Some(url) = how.strip_prefix("decoded ") {
         let decoded = || {
             let response = http::get(url).send()?;
@@ -198,6 +208,12 @@ fn hoard<T>(what: &str, mut take: impl FnMut() -> Result<T>) -> Result<Output> {
         std::mem::forget(take().map_err(|error| error.context(format!("{what} {number}")))?);
     }
     Ok(Output::text("leaked"))
+}
+
+/// Sends the bytes of a blob, as far as it has any.
+pub fn send(url: &str, id: &str) -> Result<String> {
+    let blob = http::BlobPiece { blob: id.to_owned(), encoding: http::Encoding::Raw };
+    http::post(url).pieces(vec![http::Piece::Blob(blob)]).send().map(|_| "It was sent.".to_owned())
 }
 
 /// Of one open file.
