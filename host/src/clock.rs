@@ -33,6 +33,32 @@ impl Moment {
         format!("{date} {time} UTC")
     }
 
+    /// `2026-11-22T14:36:05.120Z`, for other programs.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let (date, time) = (self.utc().replace(' ', "T"), self.0.rem_euclid(1000));
+        format!("{}.{time:03}Z", date.trim_end_matches("TUTC"))
+    }
+
+    /// Reads what [`Self::rfc3339`] writes, with or without parts of a second, which are left out.
+    #[must_use]
+    pub fn parse_utc(text: &str) -> Option<Self> {
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+        let marks = [(4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":")];
+        let rest = text.get(19..)?.strip_suffix('Z')?;
+        let is_fraction = rest.is_empty() || rest.strip_prefix('.').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        if !is_fraction || !marks.iter().all(|(at, mark)| text.get(*at..at + 1) == Some(mark)) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        // The year that begins in March, as in `date`.
+        let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+        let days =
+            year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 1 - 719_468;
+        Some(Self(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000))
+    }
+
     /// The milliseconds from `earlier` to this; 0 when the wall clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {

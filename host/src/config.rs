@@ -85,6 +85,8 @@ pub enum SecretSource {
     Env(String),
     /// A file; a trailing newline is not part of the secret.
     File(PathBuf),
+    /// A ChatGPT login, as the Codex CLI keeps it in `auth.json`; renewed when it has to be.
+    CodexAuth(PathBuf),
 }
 
 /// `[plugins.NAME]`

@@ -10,7 +10,7 @@
 //! answer being addresses with commas between them; each look-up takes the next one, and in the end the last one again.
 //! `TEST_MAINTENANCE=<milliseconds>`: the first maintenance comes so long after the start. `TEST_POLL=<milliseconds>`: a poll
 //! for updates waits so long for some, and as long again for its answer. `TEST_CALL=<milliseconds>`: a message to a chat waits so
-//! long for its answer.
+//! long for its answer. `TEST_AUTH=<address>`: the server of logins.
 
 /// Can a point do anything in this process? Where it cannot, names need not be made.
 #[cfg(not(debug_assertions))]
@@ -86,8 +86,16 @@ pub fn call_time() -> Option<std::time::Duration> {
     None
 }
 
+/// Where the server of logins is, if not where it otherwise would be.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub fn auth_server() -> Option<String> {
+    None
+}
+
 #[cfg(debug_assertions)]
-pub use points::{armed, call_time, clock_error, fault, first_maintenance, late_intent, lookup, point, poll_time};
+pub use points::{armed, auth_server, call_time, clock_error, fault, first_maintenance, late_intent, lookup, point, poll_time};
 
 #[cfg(debug_assertions)]
 mod points {
@@ -108,6 +116,7 @@ mod points {
         maintenance: Option<Duration>,
         poll: Option<Duration>,
         call: Option<Duration>,
+        auth: Option<String>,
         late_intent: bool,
         hosts: Vec<Answers>,
     }
@@ -172,6 +181,7 @@ mod points {
             maintenance: milliseconds("TEST_MAINTENANCE"),
             poll: milliseconds("TEST_POLL"),
             call: milliseconds("TEST_CALL"),
+            auth: std::env::var("TEST_AUTH").ok(),
             late_intent: std::env::var_os("STELLACLAW_TEST_LATE_INTENT").is_some(),
             hosts: std::env::var("TEST_HOSTS").iter().flat_map(|all| all.split_whitespace()).filter_map(Answers::parse).collect(),
         })
@@ -232,6 +242,12 @@ mod points {
     #[must_use]
     pub fn call_time() -> Option<Duration> {
         plan().call
+    }
+
+    /// Where the server of logins is, if not where it otherwise would be.
+    #[must_use]
+    pub fn auth_server() -> Option<String> {
+        plan().auth.clone()
     }
 
     /// Fires the point of this name.

@@ -3,6 +3,8 @@
 //! Opening a pipe would wait for its writer, and a device has no end. What a network file system makes wait cannot be helped
 //! here: hold no lock meanwhile.
 
+pub(crate) mod durable;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -253,7 +253,7 @@ fn raise_open_files() {
 
 /// The secrets that a configuration names. One that cannot be read is for those who use it to report.
 fn secrets_of(config: &Config) -> Vec<Secret> {
-    config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect()
+    config.secret_sources().filter_map(|(_, source)| source.read_all().ok()).flatten().collect()
 }
 
 /// The bot, if there is one.

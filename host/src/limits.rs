@@ -306,6 +306,33 @@ pub const SECRET_BYTES_MIN: usize = 12;
 /// A file with a secret in it: one line.
 pub const SECRET_FILE_BYTES: u64 = 64 << 10;
 
+// ── Logins ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// How long before its end a token is renewed.
+pub const LOGIN_EARLY: Duration = Duration::from_secs(5 * 60);
+/// How old a token gets that does not say when it ends.
+pub const LOGIN_AGE: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How soon after a failure the server is asked again.
+pub const LOGIN_PAUSE: Duration = Duration::from_secs(10);
+/// How long a renewed token is not renewed again, whoever rejects it.
+pub const LOGIN_REST: Duration = Duration::from_secs(60);
+/// How long another process may have the lock of a login: longer than it may wait for the server.
+pub const LOGIN_LOCKED: Duration = Duration::from_secs(90);
+/// Connecting to the server of logins.
+pub const LOGIN_CONNECT: Duration = Duration::from_secs(15);
+/// One question to it.
+pub const LOGIN_TOTAL: Duration = Duration::from_secs(60);
+/// How long a person has to log in.
+pub const LOGIN_TIME: Duration = Duration::from_secs(15 * 60);
+/// The pause between questions whether they have, where the server names none.
+pub const LOGIN_POLL: Duration = Duration::from_secs(5);
+/// The longest pause that the server may name.
+pub const LOGIN_POLL_MAX: Duration = Duration::from_secs(60);
+/// How long whoever comes to that port may take to say what they want.
+pub const LOGIN_VISIT: Duration = Duration::from_secs(10);
+/// A request of the browser that comes back.
+pub const LOGIN_REQUEST_BYTES: usize = 16 << 10;
+
 // ── The store ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Jobs of one group commit.

@@ -17,7 +17,6 @@ mod check;
 mod compile;
 mod consent;
 mod convert;
-pub(crate) mod durable;
 mod engine;
 #[doc(hidden)]
 pub mod fuzz;
@@ -55,7 +54,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::config::{self, Current};
-use crate::secrets::Redactor;
+use crate::secrets::{Redactor, Renewals};
 use crate::{chat, limits};
 use accepted::Accepted;
 use answers::{Next, NoTools};
@@ -142,6 +141,7 @@ struct Inner {
     snapshot: RwLock<Arc<Snapshot>>,
     granting: Granting,
     workdir: PathBuf,
+    renewals: Renewals,
     /// The host's own, which learns what calls use. None before [`Plugins::watch`].
     redactor: OnceLock<Redactor>,
     /// Time that sandboxes have lived, all together.
@@ -189,6 +189,7 @@ impl Plugins {
             snapshot: RwLock::default(),
             granting: Granting::new(setup.config.clone()),
             workdir: setup.workdir.clone(),
+            renewals: Renewals::new(),
             redactor: OnceLock::new(),
             patient_until: tokio::time::Instant::now() + limits::CATALOG_WAIT,
             busy_nanos: AtomicU64::new(0),
@@ -206,6 +207,7 @@ impl Plugins {
     ///
     /// There is no thread for it.
     pub fn watch(&self, redactor: &Redactor) -> Result<(), StartError> {
+        self.inner.renewals.tell(redactor);
         self.inner.redactor.get_or_init(|| redactor.clone());
         watch::start(&self.inner, redactor.clone()).map_err(StartError::Threads)
     }

@@ -3,10 +3,16 @@
 //! - A [`Secret`] has no `Debug`, no `Display` and no serialisation; its memory is wiped when it is dropped.
 //! - A value under 12 bytes is refused: it would be found in innocent text, so it could not be redacted.
 //! - No error here carries a value or a part of one.
+//! - A login is a secret that is renewed: see [`codex`] and [`renewal`].
 //!
 //! What it does not do: check who else can read a secret's file (`doctor` does).
 
+pub mod codex;
+#[cfg(test)]
+#[path = "../tests/all/support/fake_auth.rs"]
+pub(crate) mod fake_auth;
 mod redact;
+mod renewal;
 mod shapes;
 
 use std::path::PathBuf;
@@ -16,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::SecretSource;
 use crate::{files, limits};
 pub use redact::{Redactor, Stream};
+pub use renewal::{Credential, RenewError, Renewals, keep_login};
 
 /// The value of a secret.
 #[derive(Clone)]
@@ -34,6 +41,10 @@ pub enum SecretError {
     Short { from: String },
     #[error("{from}: a secret is one line of visible characters")]
     Malformed { from: String },
+    #[error("{path}: {reason}; log in with `stellaclaw login codex --file {path}`", path = path.display())]
+    NoLogin { path: PathBuf, reason: codex::LoginError },
+    #[error("{0}")]
+    NotRenewed(RenewError),
 }
 
 impl Secret {
@@ -57,6 +68,14 @@ impl Secret {
 }
 
 impl SecretSource {
+    /// Everything that it holds and nobody may see.
+    pub fn read_all(&self) -> Result<Vec<Secret>, SecretError> {
+        match self {
+            Self::CodexAuth(path) => Ok(codex::Login::read(path)?.secrets()),
+            plain => Ok(vec![plain.read()?]),
+        }
+    }
+
     /// Reads the secret now; nothing is kept.
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
@@ -73,6 +92,7 @@ impl SecretSource {
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 Secret::new(line, &path.display().to_string())
             }
+            Self::CodexAuth(path) => Ok(codex::Login::read(path)?.credential(path)?.value),
         }
     }
 }

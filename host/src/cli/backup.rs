@@ -15,7 +15,7 @@ pub(super) async fn run(context: &Context, verb: BackupVerb) -> anyhow::Result<E
         BackupVerb::Create { place, without_workspaces } => {
             let config = context.config()?;
             let secrets = config.secret_sources().filter_map(|(_, source)| match source {
-                SecretSource::File(path) => Some(path.clone()),
+                SecretSource::File(path) | SecretSource::CodexAuth(path) => Some(path.clone()),
                 SecretSource::Env(_) => None,
             });
             let source = Source {

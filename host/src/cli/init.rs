@@ -129,7 +129,7 @@ fn checked(context: &Context, wanted: &Wanted, path: &Path, force: bool) -> anyh
         return Err(taken(&path));
     }
     let config = wanted.config(path)?;
-    let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect();
+    let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read_all().ok()).flatten().collect();
     context.logs.redact(Redactor::new(&secrets));
     Ok(config)
 }

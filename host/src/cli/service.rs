@@ -137,7 +137,7 @@ fn is_ours(path: &Path) -> anyhow::Result<()> {
 fn variables(config: &Config) -> BTreeSet<String> {
     let named = config.secret_sources().filter_map(|(_, source)| match source {
         SecretSource::Env(name) => Some(name.clone()),
-        SecretSource::File(_) => None,
+        SecretSource::File(_) | SecretSource::CodexAuth(_) => None,
     });
     named.collect()
 }

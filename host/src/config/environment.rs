@@ -41,6 +41,22 @@ pub fn personal(place: &str) -> Option<PathBuf> {
     personal_by(place, &variable)
 }
 
+/// The path with the user's home in the place of a leading `~`; none where there is no home.
+#[must_use]
+pub fn expanded(path: &Path) -> Option<PathBuf> {
+    match path.strip_prefix("~") {
+        Ok(rest) => variable("HOME").map(|home| PathBuf::from(home).join(rest)),
+        Err(_) => Some(path.to_owned()),
+    }
+}
+
+/// Where the Codex CLI keeps its login: `$CODEX_HOME/auth.json`, `~/.codex/auth.json`.
+#[must_use]
+pub fn codex_login() -> Option<PathBuf> {
+    let home = variable("CODEX_HOME").map(PathBuf::from).or_else(|| expanded(Path::new("~/.codex")));
+    home.map(|home| home.join("auth.json"))
+}
+
 /// Where locks of this machine's processes are: `$XDG_RUNTIME_DIR`, else the folder for temporary files.
 #[must_use]
 pub fn runtime_directory() -> PathBuf {

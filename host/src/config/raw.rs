@@ -161,7 +161,7 @@ pub(super) struct RawPrice {
     pub output: f64,
 }
 
-/// `{ env = … }`, `{ file = … }`
+/// `{ env = … }`, `{ file = … }`, `{ codex_auth = … }`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSecret {

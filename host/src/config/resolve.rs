@@ -13,6 +13,7 @@ use serde_json::Value;
 use toml::de::DeTable;
 use url::Url;
 
+use super::environment;
 use super::error::{ConfigError, Problem, Source, did_you_mean, syntax};
 use super::raw::{Number, Raw, RawHelpers, RawLimits, RawPlugin, RawSecretGrant, RawSession, RawTelegram, Span, Trust};
 use super::{
@@ -91,7 +92,7 @@ impl Resolver<'_> {
 
     fn telegram(&mut self, raw: RawTelegram) -> Option<Telegram> {
         let path = |last: &'static str| ["channels", "telegram", last];
-        let token = self.secret(&path("token"), raw.token.0.env, raw.token.0.file, raw.token.0.codex_auth.is_some());
+        let token = self.secret(&path("token"), raw.token.0.env, raw.token.0.file, raw.token.0.codex_auth);
         let base = self.web(&path("api_base_url"), raw.api_base_url.as_deref().unwrap_or(limits::TELEGRAM_URL));
         let proxy = raw.proxy.as_deref().map(|proxy| self.web(&path("proxy"), proxy));
         for (last, ids, group) in [("owners", &raw.owners, false), ("people", &raw.people, false), ("groups", &raw.groups, true)] {
@@ -231,22 +232,28 @@ impl Resolver<'_> {
                 self.problem(&path, "an origin is not https, and a secret never leaves in the clear", None);
             }
         }
-        let source = self.secret(&path, raw.env, raw.file, raw.codex_auth.is_some())?;
+        let source = self.secret(&path, raw.env, raw.file, raw.codex_auth)?;
         Some(SecretGrant { source, origins })
     }
 
-    fn secret(&mut self, path: &[&str], env: Option<String>, file: Option<PathBuf>, codex_auth: bool) -> Option<SecretSource> {
+    fn secret(&mut self, path: &[&str], env: Option<String>, file: Option<PathBuf>, codex_auth: Option<PathBuf>) -> Option<SecretSource> {
         match (env, file, codex_auth) {
-            (Some(name), None, false) if !name.is_empty() && !name.contains(['=', '\0']) => Some(SecretSource::Env(name)),
-            (Some(_), None, false) => {
+            (Some(name), None, None) if !name.is_empty() && !name.contains(['=', '\0']) => Some(SecretSource::Env(name)),
+            (Some(_), None, None) => {
                 self.problem(path, "`env` is not the name of an environment variable", None);
                 None
             }
-            (None, Some(file), false) => Some(SecretSource::File(self.beside_the_file(file))),
-            (None, None, true) => {
-                let fix = "write `{ env = … }` or `{ file = … }`".to_owned();
-                self.problem(path, "`codex_auth` is not served by this version", fix);
+            (None, Some(file), None) => Some(SecretSource::File(self.beside_the_file(file))),
+            (None, None, Some(_)) if path.first() == Some(&"channels") => {
+                self.problem(path, "a login to ChatGPT is of no use here", "write `{ env = … }` or `{ file = … }`".to_owned());
                 None
+            }
+            (None, None, Some(file)) => {
+                let there = environment::expanded(&file).map(|file| SecretSource::CodexAuth(self.beside_the_file(file)));
+                if there.is_none() {
+                    self.problem(path, "`~` means nothing: HOME is not set", "write the whole path".to_owned());
+                }
+                there
             }
             _ => {
                 self.problem(path, "a secret has exactly one source", "write `{ env = … }` or `{ file = … }`".to_owned());

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::durable;
 use super::registry::{self, Bytes, RegistryError};
 use super::status::Source;
+use crate::files::durable;
 
 /// The last served digests, by [`key`].
 pub(super) type Served = BTreeMap<String, String>;

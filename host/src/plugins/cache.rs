@@ -22,7 +22,7 @@ use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::durable;
+use crate::files::durable;
 
 /// The directory of compiled components, and the key of their MACs.
 #[derive(Debug)]

@@ -215,9 +215,11 @@ fn granted(name: &str, source: Source, digest: &str, surface: &Surface, ask: &As
     }
     check_slots(name, surface, ask)?;
     let place = |source: &SecretSource| match source {
-        SecretSource::Env(name) => Place::Env(name.clone()),
-        SecretSource::File(path) => Place::File(path.clone()),
+        SecretSource::Env(name) => Ok(Place::Env(name.clone())),
+        SecretSource::File(path) => Ok(Place::File(path.clone())),
+        SecretSource::CodexAuth(_) => Err(useless("--secret: a login is granted in the configuration, with its origins".to_owned())),
     };
+    let secrets = ask.secrets.iter().map(|(slot, source)| Ok((slot.clone(), place(source)?)));
     let granted = Granted {
         source,
         name: name.to_owned(),
@@ -226,7 +228,7 @@ fn granted(name: &str, source: Source, digest: &str, surface: &Surface, ask: &As
         http,
         private: ask.private.clone(),
         sign: ask.sign.clone(),
-        secrets: ask.secrets.iter().map(|(slot, source)| (slot.clone(), place(source))).collect(),
+        secrets: secrets.collect::<Result<_, ConsentError>>()?,
     };
     is_asked_for(&granted, surface)?;
     Ok((granted, left_out.iter().map(|origin| left_out_line(origin)).collect()))

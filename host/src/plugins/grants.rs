@@ -20,6 +20,9 @@ use crate::config::{self, FsGrant, FsGrantError, FsMount, SecretSource};
 /// The slot that a model entry's `api_key` fills.
 pub(super) const API_KEY_SLOT: &str = "api-key";
 
+/// Where a login goes unless the operator names another place.
+const LOGIN_ORIGIN: &str = "https://chatgpt.com";
+
 /// The most a plugin may do, whatever the session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Grant {
@@ -181,7 +184,12 @@ impl Grant {
             None => Vec::new(),
         };
         if let (Some(source), Some(slot)) = (&model.api_key, surface.manifest.slots.iter().find(|slot| slot.name == API_KEY_SLOT)) {
-            let origins = if named.is_empty() { origins("its manifest: slots", &slot.origins, NamedBy::Manifest)? } else { named.clone() };
+            let origins = match source {
+                _ if !named.is_empty() => named.clone(),
+                // Whatever the manifest says: no other server is told of a login.
+                SecretSource::CodexAuth(_) => origins("logins", &[LOGIN_ORIGIN.to_owned()], NamedBy::Manifest)?,
+                _ => origins("its manifest: slots", &slot.origins, NamedBy::Manifest)?,
+            };
             grant.secrets.insert(API_KEY_SLOT.into(), SlotSecret { source: source.clone(), origins });
         }
         if reaches_out(surface) {

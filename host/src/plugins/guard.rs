@@ -11,7 +11,7 @@ impl Inner {
     pub fn guarded(&self) -> Guarded {
         let granted = self.granting.now();
         let files = granted.secret_sources().filter_map(|source| match source {
-            SecretSource::File(path) => Some(path),
+            SecretSource::File(path) | SecretSource::CodexAuth(path) => Some(path),
             SecretSource::Env(_) => None,
         });
         Guarded::of(&self.granting.config(), &self.workdir).with_secrets(files).with_real(real)

@@ -24,7 +24,7 @@ use super::run::Helping;
 use super::stdio::Tail;
 use super::stop::StopSignal;
 use crate::ids::{CallId, ConversationId};
-use crate::secrets::{Redactor, Secret};
+use crate::secrets::{Credential, Redactor, Renewals};
 use crate::{crash, limits, store};
 
 /// The state of a store.
@@ -44,7 +44,8 @@ pub(super) struct Guest {
 pub(super) struct Call {
     pub grant: Arc<Grant>,
     /// The secrets of the grant that can be read.
-    pub secrets: BTreeMap<String, Secret>,
+    pub secrets: BTreeMap<String, Credential>,
+    pub renewals: Renewals,
     pub redactor: Redactor,
     pub settings: Arc<str>,
     pub stop: StopSignal,

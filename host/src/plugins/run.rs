@@ -1,5 +1,6 @@
 //! Running a call: a guest made of its grant, a thread, a bound, and an answer or a typed error.
 
+mod credentials;
 mod helping;
 mod model;
 mod mounts;
@@ -17,7 +18,7 @@ use wasmtime::Store;
 use super::answers::NoTools;
 use super::call::{CallContext, CallError, ErrorKind, Output, SessionInfo, Tool, ToolCall};
 use super::engine::chain;
-use super::grants::{self, Grant};
+use super::grants::Grant;
 use super::imports::filesystem::{Denial, FileLimits, Files};
 use super::imports::http::{HttpContext, SlotGrant};
 use super::imports::websocket::{Place, Sockets};
@@ -27,7 +28,7 @@ use super::load::{Code, Plugin, Serving};
 use super::stop::{StopSignal, stop};
 use super::{Inner, OnDelta, catalog, convert};
 use crate::ids::CallId;
-use crate::secrets::Redactor;
+use crate::secrets::{Credential, Redactor};
 use crate::{crash, limits};
 use helping::Chain;
 pub(super) use helping::Helping;
@@ -215,6 +216,12 @@ impl Inner {
             if stop.is_stopped() || time.is_zero() {
                 return Ok(gone(if stop.is_stopped() { Ended::Stopped } else { Ended::TimedOut }, false));
             }
+            // What has to be renewed first is waited for like everything else of the call.
+            let secrets = match bounded(inner.credentials(&spec.grant), time, stop.clone(), Duration::ZERO).await {
+                Ok(read) => read?,
+                Err(ended) => return Ok(gone(ended, false)),
+            };
+            let time = spec.time.saturating_sub(asked.elapsed());
             // A catalogue is made without any grant.
             let began_with = spec.session.is_some().then_some((&*owned, serving));
             if !inner.granting.holds(began_with) {
@@ -222,7 +229,7 @@ impl Inner {
                 return Err(error(ErrorKind::Unavailable, waited));
             }
             begins.store(true, Ordering::Relaxed);
-            let guest = inner.guest(serving, spec, asked + time)?;
+            let guest = inner.guest(serving, spec, secrets, asked + time)?;
             let redactor = guest.call.redactor.clone();
             let step = guest.call.step("await.model", "await.tool");
             let mut store = guest.into_store(&linked.engine, &serving.limits);
@@ -260,31 +267,22 @@ impl Inner {
     }
 
     /// The state of a call's store: what its grant, its session and the operator's limits come to.
-    fn guest(self: &Arc<Self>, serving: &Serving, spec: Spec, deadline: Instant) -> Result<Guest, CallError> {
+    fn guest(
+        self: &Arc<Self>,
+        serving: &Serving,
+        spec: Spec,
+        secrets: BTreeMap<String, Credential>,
+        deadline: Instant,
+    ) -> Result<Guest, CallError> {
         let Spec { world, grant, session, model, deltas, stop, settings, chain, .. } = spec;
-        let mut secrets = BTreeMap::new();
-        for (slot, secret) in &grant.secrets {
-            match secret.source.read() {
-                Ok(value) => drop(secrets.insert(slot.clone(), value)),
-                // A model's key is needed for everything; another secret maybe not at all.
-                Err(reason) if slot == grants::API_KEY_SLOT => {
-                    return Err(error(ErrorKind::Denied, format!("the secret of {} for slot {slot}: {reason}", grant.plugin)));
-                }
-                Err(reason) => tracing::warn!(plugin = grant.plugin, slot, %reason, "a secret cannot be read"),
-            }
-        }
-        let redactor = Redactor::new(secrets.values());
-        // What was not there when it was granted, or is another one now, is known from here on, whoever tells it.
-        if let Some(everywhere) = self.redactor.get() {
-            everywhere.learn(secrets.values());
-        }
+        let redactor = Redactor::new(secrets.values().map(|credential| &credential.value));
         let files = match world {
             World::Fixed => Vec::new(),
             World::Real => open_mounts(serving, &grant, session.as_ref().map(|(_, context)| context), || self.guarded())?,
         };
         let files = Files::new(files, FileLimits { written_bytes: limits::WRITTEN_BYTES, created_entries: limits::CREATED_ENTRIES });
         let slots = grant.secrets.iter().filter_map(|(slot, secret)| {
-            let value = secrets.get(slot)?.clone();
+            let value = secrets.get(slot)?.value.clone();
             Some(SlotGrant { slot: slot.clone(), secret: value, origins: secret.origins.clone() })
         });
         let blobs = session.as_ref().map(|(_, context)| context.blobs.clone()).unwrap_or_default();
@@ -300,6 +298,7 @@ impl Inner {
         let sockets = Sockets::new(self.parked.clone(), place);
         let call = Call {
             secrets,
+            renewals: self.renewals.clone(),
             redactor,
             settings: settings.unwrap_or_else(|| serving.settings.clone()),
             stop,

@@ -137,7 +137,7 @@ impl Grants {
 
 fn learn(redactor: &Redactor, sources: impl IntoIterator<Item = SecretSource>) {
     // One that cannot be read is for those who use it to report.
-    let secrets: Vec<_> = sources.into_iter().filter_map(|source| source.read().ok()).collect();
+    let secrets: Vec<_> = sources.into_iter().filter_map(|source| source.read_all().ok()).flatten().collect();
     redactor.learn(&secrets);
 }
 

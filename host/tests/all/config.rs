@@ -104,7 +104,7 @@ fn the_example_shows_every_key() {
         let error = parse(&toml_text(&wrong)).unwrap_err();
         let (_, known) = error.split_once("write one of ").unwrap_or_else(|| panic!("{table}: {error}"));
         for key in known.split(", ").map(|key| key.trim_matches('`')) {
-            // A secret has one source, and the third is for a later version.
+            // A secret has one source; the example shows the others beside it.
             if !matches!(key, "file" | "codex_auth") {
                 assert!(keys.iter().any(|shown| shown == key), "example_config.toml does not show `{key}` of [{table}]");
             }
@@ -143,6 +143,13 @@ fn a_small_config_is_enough() {
 fn paths_in_the_file_start_beside_it() {
     let text = "version = \"0.5\"\nmodels.a = { provider = \"p\", model = \"m\", api_key = { file = \"key\" } }";
     assert_eq!(parse(text).unwrap().models["a"].api_key, Some(SecretSource::File("/etc/stellaclaw/key".into())));
+    let home = std::env::var("HOME").unwrap();
+    for (written, meant) in
+        [("auth.json", "/etc/stellaclaw/auth.json"), ("/x/auth.json", "/x/auth.json"), ("~/auth.json", &format!("{home}/auth.json"))]
+    {
+        let login = parse(&text.replace("file = \"key\"", &format!("codex_auth = \"{written}\""))).unwrap();
+        assert_eq!(login.models["a"].api_key, Some(SecretSource::CodexAuth(meant.into())));
+    }
 }
 
 #[test]
@@ -165,7 +172,7 @@ fn a_wrong_config_says_where_what_and_how_to_mend_it() {
         ("secret in a wrong place", format!("version = \"0.5\"\n{model}context_window = \"sk-1234567890abcdef\"\n")),
         ("unknown source of a secret", format!("version = \"0.5\"\n{model}api_key = {{ enf = \"KEY\" }}\n")),
         ("two sources", format!("version = \"0.5\"\n{model}api_key = {{ env = \"KEY\", file = \"key\" }}\n")),
-        ("later source", format!("version = \"0.5\"\n{model}api_key = {{ codex_auth = \"auth.json\" }}\n")),
+        ("login of no use", "version = \"0.5\"\n[channels.telegram]\ntoken = { codex_auth = \"auth.json\" }\n".to_owned()),
         ("time as a number", format!("version = \"0.5\"\n{model}idle_timeout = 30\n")),
         ("time without unit", format!("version = \"0.5\"\n{model}idle_timeout = \"30\"\n")),
         ("time of 0", format!("version = \"0.5\"\n{model}idle_timeout = \"0s\"\n")),

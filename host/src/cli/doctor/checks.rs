@@ -10,6 +10,7 @@ use crate::cli::{Context, is_held};
 use crate::config::{Config, SecretSource};
 use crate::limits;
 use crate::plugins::{self, State};
+use crate::secrets::codex::Login;
 use crate::store::{SCHEMA_VERSION, Store};
 use crate::workdir::WorkDir;
 
@@ -134,14 +135,30 @@ fn secret(key: String, source: &SecretSource) -> Check {
         let repair = match source {
             SecretSource::Env(name) => format!("set {name} where stellaclaw is started"),
             SecretSource::File(path) => format!("write it to {}, mode 600", path.display()),
+            SecretSource::CodexAuth(path) => format!("`stellaclaw login codex --file {}`", path.display()),
         };
         return Check::fail(key, error.to_string(), repair);
     }
     match source {
-        SecretSource::File(path) if mode(path).is_some_and(|mode| mode & 0o077 != 0) => {
+        SecretSource::File(path) | SecretSource::CodexAuth(path) if mode(path).is_some_and(|mode| mode & 0o077 != 0) => {
             Check::warn(key, format!("{} can be read by other users", path.display()), format!("chmod 600 {}", path.display()))
         }
+        SecretSource::CodexAuth(path) => login(key, path),
         _ => Check::ok(key, "can be read"),
+    }
+}
+
+/// Until when is the login good, and is it renewed then?
+fn login(key: String, path: &Path) -> Check {
+    let Ok(login) = Login::read(path) else { return Check::ok(key, "can be read") };
+    let until = login.expires().map_or_else(|| "has no end".to_owned(), |end| format!("its token ends {}", end.utc()));
+    let who = login.email().or_else(|| login.account()).map(|who| format!(" of {who}")).unwrap_or_default();
+    match login.refresh() {
+        Some(_) => Check::ok(key, format!("a login{who}; {until}, and is renewed before")),
+        None => {
+            let repair = format!("`stellaclaw login codex --file {}`", path.display());
+            Check::warn(key, format!("a login{who} that nothing can renew; {until}"), repair)
+        }
     }
 }
 

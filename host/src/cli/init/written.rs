@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::kept::Kept;
 use crate::cli::ExitCode;
 use crate::config::{CONFIG_VERSION, Config, SecretSource};
-use crate::plugins::durable;
+use crate::files::durable;
 
 /// What the person wants.
 pub(super) struct Wanted {
@@ -137,6 +137,7 @@ fn source(source: &SecretSource) -> String {
     match source {
         SecretSource::Env(name) => format!("{{ env = {} }}", quoted(name)),
         SecretSource::File(path) => format!("{{ file = {} }}", quoted(&path.to_string_lossy())),
+        SecretSource::CodexAuth(path) => format!("{{ codex_auth = {} }}", quoted(&path.to_string_lossy())),
     }
 }
 

@@ -33,8 +33,7 @@ impl Resolver<'_> {
         if raw.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             self.problem(&path("temperature"), "a temperature is between 0 and 2", None);
         }
-        let api_key =
-            raw.api_key.and_then(|secret| self.secret(&path("api_key"), secret.0.env, secret.0.file, secret.0.codex_auth.is_some()));
+        let api_key = raw.api_key.and_then(|secret| self.secret(&path("api_key"), secret.0.env, secret.0.file, secret.0.codex_auth));
         if let Some(url) = &raw.base_url {
             self.base_url(&path("base_url"), url, api_key.is_some());
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, FsGrant, SecretGrant, SecretSource, is_host_of, is_name, parse_origin};
-use crate::plugins::durable;
+use crate::files::durable;
 use crate::plugins::registry::is_digest;
 use crate::plugins::status::Source;
 use crate::{files, limits};

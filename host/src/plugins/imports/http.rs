@@ -103,6 +103,13 @@ impl HttpContext {
         &self.blobs
     }
 
+    /// The slot has another value from now on.
+    pub(super) fn replace(&mut self, slot: &str, secret: &Secret) {
+        for granted in self.slots.iter_mut().filter(|granted| granted.slot == slot) {
+            granted.secret = secret.clone();
+        }
+    }
+
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.slots.iter().map(|slot| &slot.secret)
     }

@@ -5,8 +5,10 @@ use sha2::{Sha256, Sha512};
 use stellaclaw_bindings::secrets::{Hash, Host};
 use stellaclaw_bindings::types::{Error, ErrorKind};
 
+use super::http::unless_stopped;
+use crate::limits;
 use crate::plugins::instance::{Call, Guest};
-use crate::secrets::Secret;
+use crate::secrets::Credential;
 
 impl Host for Guest {
     async fn exists(&mut self, slot: String) -> wasmtime::Result<bool> {
@@ -16,15 +18,21 @@ impl Host for Guest {
 
     async fn attributes(&mut self, slot: String) -> wasmtime::Result<Result<Vec<(String, String)>, Error>> {
         self.call.count()?;
-        // A plain value has nothing to tell about itself.
-        Ok(find(&self.call, &slot).map(|_| Vec::new()))
+        Ok(find(&self.call, &slot).map(|credential| credential.attributes.clone()))
     }
 
     async fn renew(&mut self, slot: String) -> wasmtime::Result<Result<(), Error>> {
         self.call.count()?;
-        Ok(find(&self.call, &slot).and_then(|_| {
-            let message = format!("the secret of slot {slot:?} is a fixed value and cannot be renewed");
-            Err(Error { kind: ErrorKind::Unavailable, message, retry_after: None })
+        let used = match find(&self.call, &slot) {
+            Ok(used) => used.clone(),
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let renewed = unless_stopped(&self.call.stop, renewed(&self.call, &slot, &used)).await;
+        Ok(renewed.map(|credential| {
+            // From here on requests carry it, and nothing that comes back shows it.
+            self.call.redactor.learn([&credential.value]);
+            self.http.replace(&slot, &credential.value);
+            self.call.secrets.insert(slot, credential);
         }))
     }
 
@@ -34,7 +42,7 @@ impl Host for Guest {
             if !self.call.grant.sign.contains(&slot) {
                 return Err(denied(format!("signing is not granted; add sign = [{slot:?}] to [plugins.{}]", self.call.grant.plugin)));
             }
-            let key = [prefix.as_bytes(), secret.expose().as_bytes()].concat();
+            let key = [prefix.as_bytes(), secret.value.expose().as_bytes()].concat();
             Ok(match hash {
                 Hash::Sha256 => hmac::<Hmac<Sha256>>(&key, &data),
                 Hash::Sha512 => hmac::<Hmac<Sha512>>(&key, &data),
@@ -43,7 +51,18 @@ impl Host for Guest {
     }
 }
 
-fn find<'a>(call: &'a Call, slot: &str) -> Result<&'a Secret, Error> {
+async fn renewed(call: &Call, slot: &str, used: &Credential) -> Result<Credential, Error> {
+    let Some(secret) = call.grant.secrets.get(slot) else {
+        return Err(denied(format!("no secret is granted for slot {slot:?}")));
+    };
+    call.renewals.renew(&secret.source, used).await.map_err(|reason| {
+        let retry_after = reason.may_pass().then(|| u64::try_from(limits::LOGIN_PAUSE.as_millis()).unwrap_or(u64::MAX));
+        let message = format!("the secret of slot {slot:?}: {reason}");
+        Error { kind: if reason.may_pass() { ErrorKind::Unavailable } else { ErrorKind::Denied }, message, retry_after }
+    })
+}
+
+fn find<'a>(call: &'a Call, slot: &str) -> Result<&'a Credential, Error> {
     call.secrets.get(slot).ok_or_else(|| {
         let plugin = &call.grant.plugin;
         denied(match call.grant.secrets.contains_key(slot) {

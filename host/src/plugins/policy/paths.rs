@@ -57,7 +57,7 @@ impl Guarded {
         let trusted = config.plugins.values().filter(|plugin| plugin.trust_path).filter_map(|plugin| plugin.path.clone());
         paths.extend(trusted.map(|path| (path, "the plugins")));
         paths.extend(config.secret_sources().filter_map(|(_, source)| match source {
-            SecretSource::File(path) => Some((path.clone(), "a secret")),
+            SecretSource::File(path) | SecretSource::CodexAuth(path) => Some((path.clone(), "a secret")),
             SecretSource::Env(_) => None,
         }));
         Self { paths }

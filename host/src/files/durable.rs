@@ -19,13 +19,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Is a temporary file one that a kill or a power cut left? Another process may be writing a fresh one just now.
-pub(super) fn is_left(temporary: &fs::DirEntry) -> bool {
+pub(crate) fn is_left(temporary: &fs::DirEntry) -> bool {
     let modified = temporary.metadata().and_then(|found| found.modified());
     modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= TEMPORARY_KEPT))
 }
 
 /// Writes a file beside `path`, under a name that nobody else uses.
-pub(super) fn temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+pub(crate) fn temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let temporary = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     match file.write_all(bytes).and_then(|()| file.sync_all()) {
