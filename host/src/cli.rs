@@ -17,6 +17,7 @@ mod doctor;
 mod exit;
 mod host;
 mod init;
+mod login;
 mod logs;
 mod model;
 mod output;
@@ -41,7 +42,7 @@ use crate::observe::{self, Format, Logs};
 use crate::secrets::Redactor;
 use crate::store;
 use crate::workdir::{WorkDir, WorkDirError};
-use args::{Arguments, Color, Common, DevVerb, LogFormat, PluginVerb, RunArgs, Verb};
+use args::{Arguments, Color, Common, DevVerb, LogFormat, LoginVerb, PluginVerb, RunArgs, Verb};
 pub use exit::ExitCode;
 
 /// What every verb needs: where things are and how to talk.
@@ -67,7 +68,7 @@ impl Context {
     /// Those of [`Config::load`]. A secret that cannot be read is for those who use it to report.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let config = environment::load(self.config_file.as_deref())?;
-        let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read().ok()).collect();
+        let secrets: Vec<_> = config.secret_sources().filter_map(|(_, source)| source.read_all().ok()).flatten().collect();
         self.logs.redact(Redactor::new(&secrets));
         Ok(config)
     }
@@ -176,6 +177,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Chat(args) => chat::run(context, args).await,
         Verb::Ask(args) => ask::run(context, args).await,
         Verb::Send(args) => send::run(context, args).await,
+        Verb::Login(LoginVerb::Codex(args)) => login::codex(args).await,
         Verb::Pair(args) => pair::run(context, args).await,
         Verb::Status(args) => status::run(context, args).await,
         Verb::Logs(args) => logs::run(context, args).await,

@@ -79,6 +79,9 @@ pub enum Verb {
     Send(SendArgs),
     /// Say who may talk to the bot; without a verb, make a code for its first owner
     Pair(PairArgs),
+    /// Log in where a model is used with an account instead of a key
+    #[command(subcommand)]
+    Login(LoginVerb),
     /// Show what the host is doing
     Status(StatusArgs),
     /// Show the log of the host
@@ -130,6 +133,27 @@ pub struct ChatArgs {
     /// A directory to show the agent as mounts/NAME, read-only unless :rw follows
     #[arg(long, value_name = "DIR[:ro|:rw]")]
     pub mount: Vec<MountArg>,
+}
+
+/// `login`
+#[derive(Debug, Clone, Subcommand)]
+pub enum LoginVerb {
+    /// Log in to ChatGPT, for `api_key = { codex_auth = "FILE" }`
+    Codex(LoginArgs),
+}
+
+/// `login codex`
+#[derive(Debug, Clone, Args)]
+pub struct LoginArgs {
+    /// Confirm the login in a browser on any machine, with a code
+    #[arg(long)]
+    pub device: bool,
+    /// Where the login is kept; else $CODEX_HOME/auth.json, ~/.codex/auth.json
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Replace the login of another account without asking
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// `ask`

@@ -18,6 +18,7 @@ mod hostile;
 mod house;
 mod init;
 mod lifecycle;
+mod logins;
 mod models;
 mod operations;
 mod providers;

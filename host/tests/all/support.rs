@@ -4,6 +4,7 @@ pub mod bot;
 pub mod bot_checker;
 pub mod checker;
 pub mod client;
+pub mod fake_auth;
 pub mod fake_brave;
 pub mod fake_claude;
 pub mod fake_images;
