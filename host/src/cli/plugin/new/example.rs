@@ -120,7 +120,10 @@ const SETTINGS: &str = r#"{
         import: "models",
         call: r#"
         // models: a question to the model that session.helpers names for the role; without one this fails.
-        let seen = models::ask(&models::Question::new("image", format!("How does {} look?", self.who)));
+        let seen = models::ask(&models::Question::new(
+            "image",
+            format!("How does {} look?", self.who),
+        ));
         let answer = seen.map_or(answer.clone(), |reply| format!("{answer} {}", reply.text));
 "#,
         ..PLAIN
@@ -130,7 +133,9 @@ const SETTINGS: &str = r#"{
         call: r#"
         // web-search: by whoever session.helpers.search names.
         let found = web_search::search(&web_search::Query::new(&self.who, 1)).unwrap_or_default();
-        let answer = found.iter().fold(answer, |answer, hit| format!("{answer} See {}.", hit.url));
+        let answer = found
+            .iter()
+            .fold(answer, |answer, hit| format!("{answer} See {}.", hit.url));
 "#,
         ..PLAIN
     },
@@ -139,7 +144,9 @@ const SETTINGS: &str = r#"{
         call: r#"
         // images: by whoever session.helpers.image_generation names.
         let drawn = images::generate(&images::Prompt::new(format!("Greet {}", self.who)));
-        let answer = drawn.map_or(answer.clone(), |drawing| format!("{answer} Drawn: {}.", drawing.images.len()));
+        let answer = drawn.map_or(answer.clone(), |drawing| {
+            format!("{answer} Drawn: {}.", drawing.images.len())
+        });
 "#,
         changes: true,
         ..PLAIN
