@@ -37,7 +37,7 @@ fn rich() -> Rig {
     let class = Class { replay: Replay::Read, batching: Batching::Parallel, refused: None };
     rig.step(Input::Answer { step: 1, completion: Box::new(answer), classes: vec![class] });
     let (blob, media_type, name) = ("sha256:0".into(), "image/png".into(), Some("cat.png".into()));
-    let picture = Media { blob, modality: Modality::Image, media_type, name, size: 5, detail: None };
+    let picture = Media { blob, modality: Modality::Image, media_type, name, size: 5, detail: None, pixels: None };
     let pieces = vec![AnswerPiece::Text("x".repeat(40_000)), AnswerPiece::Media(picture)];
     let call = rig.newest_call(0);
     rig.step(Input::CallEnded { call, ended: Ended { pieces, ..ended(Outcome::Ok) } });
