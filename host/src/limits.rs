@@ -194,6 +194,8 @@ pub const LOOK_LONG: Duration = Duration::from_secs(10);
 pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// What a turn waits for the catalogues of components that were just exchanged, to tell the model what is new.
 pub const TOOLS_NOW: Duration = Duration::from_secs(1);
+/// What a component gets to prepare a model for a request that may come.
+pub const PREPARE_TIME: Duration = Duration::from_secs(60);
 /// Components compiled at the same time.
 pub const COMPILERS: usize = 2;
 /// How much compilers yield to everything else (0 is normal, 19 the most).

@@ -323,6 +323,22 @@ impl Plugins {
         self.inner.complete(model, request, Terms::plain(&request.id, context, stop), on_delta).await
     }
 
+    /// Has the component of `model` get ready for `request`, which may come or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::complete`]. Nothing is lost by it.
+    pub async fn prepare(
+        &self,
+        model: &config::Model,
+        request: &chat::Request,
+        context: CallContext,
+        stop: StopSignal,
+    ) -> Result<(), chat::Failure> {
+        let terms = Terms { time: limits::PREPARE_TIME, ..Terms::plain(&request.id, context, stop) };
+        self.inner.prepare(model, request, terms).await
+    }
+
     /// The models that the account of an entry can use, as its component says.
     ///
     /// # Errors

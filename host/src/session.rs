@@ -23,6 +23,7 @@ pub mod notices;
 pub mod output;
 pub mod places;
 mod port;
+mod preparing;
 #[cfg(test)]
 mod proptests;
 #[cfg(test)]

@@ -23,10 +23,12 @@ use super::asking::{Answered, Asking, Question, no_model};
 use super::calling::{Caller, Calls};
 use super::event::{CompactReason, Event, Outcome, Recorded, TurnInput};
 use super::live::{Activity, EndedTurn, LiveTurn, LiveView};
+use super::preparing::Preparing;
 use super::state::{Phase, State, Turn};
 use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
 use super::{Deps, Exit, Opening, asking, capture, inbox, notices, places};
 use crate::clock::{self, Moment};
+use crate::config;
 use crate::crash;
 use crate::halt;
 use crate::ids::TurnKey;
@@ -47,6 +49,7 @@ pub(super) struct Actor {
     /// The inbox may hold something new.
     look: bool,
     asking: Asking,
+    preparing: Preparing,
     calls: Calls,
     alarms: HashMap<Alarm, Instant>,
     /// Commits that nothing waits for, in order, each with what it appends.
@@ -77,6 +80,9 @@ pub async fn run(
     let mut actor = Actor::fold(deps, conversation, live, wake, stopping).await?;
     if let Some(exit) = actor.resume(opening).await? {
         return Ok(exit);
+    }
+    if actor.is_new() {
+        actor.get_ready();
     }
     actor.serve().await
 }
@@ -132,6 +138,7 @@ impl Actor {
             waiting: Vec::new(),
             look: true,
             asking: Asking::default(),
+            preparing: Preparing::default(),
             calls: Calls::default(),
             alarms: HashMap::new(),
             riding: FuturesOrdered::new(),
@@ -192,6 +199,28 @@ impl Actor {
             }
         }
         Ok(None)
+    }
+
+    /// Has nobody said anything here yet? So it is after `/new`.
+    fn is_new(&self) -> bool {
+        self.state.context.items.is_empty() && self.waiting.is_empty()
+    }
+
+    /// While nothing runs, the component of the conversation's model may get ready for what is asked next.
+    pub(super) fn get_ready(&mut self) {
+        if self.state.head.phase == Phase::Idle
+            && halt::since(&self.deps.workdir).is_none()
+            && let Some(model) = self.deps.model(&self.conversation.model)
+        {
+            self.serve_with(&model);
+            self.preparing.begin(&self.deps, &self.caller, model, &self.state);
+        }
+    }
+
+    /// From now on calls run in the name of this model.
+    fn serve_with(&mut self, model: &config::Model) {
+        self.caller.info = self.deps.session_info(self.row.kind, Some(model));
+        self.caller.model.clone_from(&model.alias);
     }
 
     async fn serve(&mut self) -> Result<Exit, StoreError> {
@@ -388,6 +417,9 @@ impl Actor {
             }
         }
         self.show(ended);
+        if step.events.iter().any(|recorded| matches!(recorded.event, Event::Compacted { .. })) {
+            self.get_ready();
+        }
         let mut look = false;
         for effect in step.effects {
             look |= self.act(effect);
@@ -448,8 +480,8 @@ impl Actor {
     fn ask(&mut self, question: Question) {
         match self.deps.model(&self.conversation.model) {
             Some(model) => {
-                self.caller.info = self.deps.session_info(self.row.kind, Some(&model));
-                self.caller.model.clone_from(&model.alias);
+                self.serve_with(&model);
+                self.preparing.end();
                 self.asked_at = Some(clock::now());
                 if matches!(question, Question::Turn(_)) {
                     self.caller.live.ask(self.again);

@@ -160,7 +160,7 @@ pub(super) fn surroundings(deps: &Deps, caller: &Caller, catalog: &Catalog) -> S
 }
 
 /// The request, with the tools of now and the system prompt that the session began with.
-fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog, state: &State, question: Question) -> Request {
+pub(super) fn render(deps: &Deps, caller: &Caller, model: &config::Model, catalog: &Catalog, state: &State, question: Question) -> Request {
     let tools: Vec<_> = catalog
         .tools()
         .iter()

@@ -64,6 +64,7 @@ impl Actor {
                 let answer = format!("From the next request on this conversation uses `{alias}`.");
                 self.close_command(row, vec![effect], answer, Vec::new()).await?;
                 self.conversation.model = alias;
+                self.get_ready();
                 Ok(())
             }
             wanted => {

@@ -123,6 +123,28 @@ impl Inner {
         }
     }
 
+    /// Has a model's component get ready for a request.
+    pub async fn prepare(self: &Arc<Self>, model: &config::Model, request: &chat::Request, terms: Terms) -> Result<(), chat::Failure> {
+        let plugin = self.component(model)?;
+        let ready = self.ready(&plugin, model, &terms, "the preparation").await?;
+        let pre = ready.linked.provider.clone().ok_or_else(|| not_found(model, format!("{} is no provider", plugin.name)))?;
+        let wire = (convert::model(model, ready.credential()), convert::request(request));
+        let time = ready.time;
+        let spec = ready.spec(terms, None, None);
+        let remains = self
+            .sandboxed(&plugin, &ready.linked, spec, async move |store| {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.stellaclaw_plugin_provider().call_prepare(store, &wire.0, &wire.1).await
+            })
+            .await
+            .map_err(failure)?;
+        match remains.result {
+            Ok(Ok(prepared)) => prepared.map_err(|failure| redacted(convert::failure(failure), &remains.redactor)),
+            Ok(Err(trap)) => Err(failure(crashed(&plugin, &trap, &remains.redactor, &remains.written))),
+            Err(ended) => Err(failure(cut_off("the preparation", time, TIME_KEY, ended))),
+        }
+    }
+
     /// The models that the account of an entry can use.
     pub async fn account_models(self: &Arc<Self>, model: &config::Model, terms: Terms) -> Result<Vec<model_list::Entry>, chat::Failure> {
         let plugin = self.component(model)?;
