@@ -15,8 +15,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates of `plugins/` that are part of the program.
-const BUNDLED: &[&str] =
-    &["provider-brave-search", "provider-claude", "provider-offline", "provider-openai-image", "provider-openrouter", "tools-fs"];
+const BUNDLED: &[&str] = &[
+    "provider-brave-search",
+    "provider-claude",
+    "provider-codex",
+    "provider-offline",
+    "provider-openai-image",
+    "provider-openrouter",
+    "tools-fs",
+];
 
 fn main() -> Result<(), String> {
     let var = |name: &str| env::var_os(name).ok_or(format!("cargo sets {name} for build scripts"));

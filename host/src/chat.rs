@@ -140,6 +140,12 @@ pub enum Piece {
 }
 
 impl Piece {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn media(&self) -> Option<&Media> {
+        if let Self::Media(media) = self { Some(media) } else { None }
+    }
+
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(TextPiece { text: text.into(), annotations: None })

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{AnswerPiece, Batching, FailureKind, Media, Message, Replay, Usage};
+use crate::chat::{AnswerPiece, Batching, FailureKind, Media, Message, Piece, Replay, Usage};
 use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
 use crate::session::state::{Phase, Turn};
@@ -346,6 +346,7 @@ impl Event {
                 inputs.iter().flat_map(|input| &input.beside.files).filter_map(|file| file.blob.as_ref()).collect()
             }
             Self::CallEnded { pieces, .. } => pieces.iter().filter_map(AnswerPiece::media).collect(),
+            Self::Compacted { kept, .. } => kept.iter().flat_map(|message| &message.pieces).filter_map(Piece::media).collect(),
             _ => Vec::new(),
         }
     }

@@ -288,14 +288,18 @@ impl Body {
 pub fn weight(event: &Event) -> u64 {
     match event {
         Event::TurnBegan { inputs, notices, .. } => {
-            inputs.iter().map(|input| tokens(&said(input))).sum::<u64>()
-                + notices.iter().map(|notice| tokens(&announced(notice))).sum::<u64>()
+            said_tokens(inputs) + notices.iter().map(|notice| tokens(&announced(notice))).sum::<u64>()
         }
-        Event::InputsJoined { inputs } => inputs.iter().map(|input| tokens(&said(input))).sum(),
+        Event::InputsJoined { inputs } => said_tokens(inputs),
         Event::Answered { message, .. } => message.pieces.iter().map(piece_tokens).sum(),
         Event::CallEnded { pieces, .. } => pieces.iter().map(answer_tokens).sum(),
         _ => 0,
     }
+}
+
+/// What messages weigh, with what came with them.
+fn said_tokens(inputs: &[TurnInput]) -> u64 {
+    inputs.iter().flat_map(|input| pieces(std::slice::from_ref(input))).map(|piece| piece_tokens(&piece)).sum()
 }
 
 impl Answered {

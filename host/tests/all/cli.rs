@@ -263,6 +263,14 @@ fn an_inspection_shows_what_a_component_is_could_do_and_may_do() {
     let names: Vec<_> = list.as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        ["provider-brave-search", "provider-claude", "provider-offline", "provider-openai-image", "provider-openrouter", "tools-fs"]
+        [
+            "provider-brave-search",
+            "provider-claude",
+            "provider-codex",
+            "provider-offline",
+            "provider-openai-image",
+            "provider-openrouter",
+            "tools-fs"
+        ]
     );
 }

@@ -1,4 +1,5 @@
 //! Each provider in a whole conversation with a fake of its vendor that is as strict.
 
 mod claude;
+mod codex;
 mod openrouter;

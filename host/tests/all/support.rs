@@ -7,6 +7,7 @@ pub mod client;
 pub mod fake_auth;
 pub mod fake_brave;
 pub mod fake_claude;
+pub mod fake_codex;
 pub mod fake_images;
 pub mod fake_openai;
 pub mod guests;

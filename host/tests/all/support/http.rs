@@ -19,6 +19,11 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&String> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
+
+    /// All of them, their names in small letters.
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
 }
 
 /// One client.
@@ -98,6 +103,21 @@ impl Connection {
     /// Bytes as they are.
     pub async fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// Agrees to another protocol.
+    pub async fn switch(&mut self, headers: &[(&str, &str)]) -> io::Result<()> {
+        let mut head = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        self.stream.write_all(head.as_bytes()).await
+    }
+
+    /// What the other protocol goes on with: the stream, and what was read of it already.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.rest)
     }
 
     /// The head of a streamed answer.
