@@ -29,6 +29,7 @@ mod send;
 mod service;
 mod status;
 mod stop;
+mod usage;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -180,6 +181,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Login(LoginVerb::Codex(args)) => login::codex(args).await,
         Verb::Pair(args) => pair::run(context, args).await,
         Verb::Status(args) => status::run(context, args).await,
+        Verb::Usage(args) => usage::run(context, args).await,
         Verb::Logs(args) => logs::run(context, args).await,
         Verb::Doctor(args) => doctor::run(context, args).await,
         Verb::Backup(verb) => backup::run(context, verb).await,

@@ -16,6 +16,12 @@ impl Moment {
         self.0.div_euclid(86_400_000)
     }
 
+    /// When its day began, UTC.
+    #[must_use]
+    pub fn midnight(self) -> Self {
+        Self(self.day().saturating_mul(86_400_000))
+    }
+
     /// `20261122-143605`, UTC: sorts as time does, and can be part of a file's name.
     #[must_use]
     pub fn stamp(self) -> String {

@@ -29,6 +29,7 @@ pub use current::Current;
 pub use error::{ConfigError, Problem};
 pub use helpers::{Helper, Helpers, Role};
 pub use model::{AudioLimits, ImageLimits, Model, PdfLimits, Price, Retry};
+pub(crate) use raw::parse_span;
 pub(crate) use resolve::{is_host_of, is_name, parse_origin};
 
 /// The version of the configuration's form.

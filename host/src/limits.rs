@@ -442,6 +442,8 @@ pub const RETRY_BASE: Duration = Duration::from_secs(1);
 pub const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The longest wait that a provider may ask for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
+/// What is written to a vendor's cache for so long, or longer, may have a price of its own.
+pub const CACHE_LONG: Duration = Duration::from_secs(3600);
 /// Pictures that a model is sent are at most this wide and high, in pixels.
 pub const IMAGE_SIDE: u32 = 2048;
 /// … and at most this large.

@@ -14,6 +14,7 @@ pub mod context;
 mod control;
 pub mod estimate;
 pub mod event;
+pub mod figures;
 pub mod guards;
 pub mod history;
 pub mod inbox;
@@ -30,6 +31,7 @@ mod proptests;
 mod rig;
 pub mod shown;
 pub mod state;
+mod status;
 pub mod system;
 pub mod turn;
 

@@ -53,7 +53,7 @@ pub use outbox::{MAY_REPEAT, NewOutbox, Next, OutboxKind, OutboxRow, OutboxState
 pub use overview::{Overview, Page};
 pub use retention::{Checked, Condemned, Pruned};
 pub use traces::{Oddity, Panel};
-pub use usage::{NewUsage, Totals};
+pub use usage::{NewUsage, Totals, UsageBy, UsageKind, UsageLine};
 pub use wakes::{Wake, Wakes};
 
 use crate::workdir::{WorkDir, WorkDirError};

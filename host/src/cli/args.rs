@@ -4,10 +4,12 @@ mod init;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::config;
 use crate::ids::ConversationId;
 use crate::limits::LOG_SHOWN;
 
@@ -84,6 +86,8 @@ pub enum Verb {
     Login(LoginVerb),
     /// Show what the host is doing
     Status(StatusArgs),
+    /// Show what models used, in tokens and money
+    Usage(UsageArgs),
     /// Show the log of the host
     Logs(LogsArgs),
     /// Check everything and say how to repair it
@@ -274,6 +278,35 @@ fn unit_name(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("a name has a-z, 0-9, `-` and `_`, at most 64 of them".to_owned()),
     }
+}
+
+/// `usage`
+#[derive(Debug, Clone, Args)]
+pub struct UsageArgs {
+    /// From so long ago until now: 12h, 7d, 90d
+    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = span)]
+    pub since: Duration,
+    /// One line for each
+    #[arg(long, value_enum, default_value_t = Usage::Model)]
+    pub by: Usage,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// See [`UsageArgs::by`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Usage {
+    Model,
+    Conversation,
+    /// UTC
+    Day,
+    /// What it was for: turns, compaction, helpers
+    Kind,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    config::parse_span(text).map_err(|error| error.to_string())
 }
 
 /// `logs`

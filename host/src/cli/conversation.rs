@@ -108,7 +108,7 @@ fn word(phase: Option<Phase>) -> String {
 }
 
 /// A chat's title is what somebody wrote.
-fn one_line(title: &str) -> String {
+pub(super) fn one_line(title: &str) -> String {
     title.replace(['\n', '\t'], " ")
 }
 
@@ -128,12 +128,7 @@ fn render(all: &[Overview]) -> String {
         ]
     });
     let rows: Vec<_> = [head].into_iter().chain(rows).collect();
-    let widths: Vec<_> = (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 8]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    output::table(&rows, 8)
 }
 
 #[cfg(test)]

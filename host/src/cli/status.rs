@@ -13,7 +13,8 @@ use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::halt;
 use crate::plugins::State;
-use crate::store::{Phase, SCHEMA_VERSION, Store};
+use crate::session::figures::{tokens, usd};
+use crate::store::{Phase, SCHEMA_VERSION, Store, Totals};
 use crate::workdir::WorkDir;
 use health::Health;
 
@@ -55,7 +56,8 @@ struct Stored {
     /// Conversations with replies that are not delivered.
     undelivered: Vec<String>,
     open: Vec<Open>,
-    today: Today,
+    /// Used since midnight, UTC.
+    today: Totals,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,14 +74,6 @@ struct Open {
     session: String,
     conversation: String,
     phase: Phase,
-}
-
-/// Used since midnight, UTC.
-#[derive(Debug, Serialize)]
-struct Today {
-    requests: u64,
-    cost_micros: u64,
-    unpriced_tokens: u64,
 }
 
 /// Runs the verb.
@@ -149,7 +143,6 @@ fn state(state: &State) -> &'static str {
 
 async fn stored(store: &Store) -> anyhow::Result<Stored> {
     let ids = |ids: Vec<crate::ids::ConversationId>| ids.iter().map(ToString::to_string).collect();
-    let today = store.usage_of_day(clock::now()).await?;
     let conversations = store.conversations().await?.into_iter();
     let open = store.open_sessions().await?.into_iter();
     Ok(Stored {
@@ -161,7 +154,7 @@ async fn stored(store: &Store) -> anyhow::Result<Stored> {
         open: open
             .map(|session| Open { session: session.id.to_string(), conversation: session.conversation.to_string(), phase: session.phase })
             .collect(),
-        today: Today { requests: today.requests, cost_micros: today.cost_micros, unpriced_tokens: today.unpriced_tokens },
+        today: store.usage_of_day(clock::now()).await?,
     })
 }
 
@@ -206,10 +199,12 @@ fn render(status: &Status) -> String {
         None => lines.push(("store", "made at the first start".into())),
         Some(store) => {
             let today = &store.today;
-            let (dollars, cents) = (today.cost_micros / 1_000_000, today.cost_micros % 1_000_000 / 10_000);
-            let tokens =
-                if today.unpriced_tokens > 0 { format!(", {} tokens of unknown price", today.unpriced_tokens) } else { String::new() };
-            lines.push(("today", format!("{} model requests, {dollars}.{cents:02} USD{tokens}", today.requests)));
+            let unpriced = match today.unpriced_tokens {
+                0 => String::new(),
+                unpriced => format!(", {} tokens of unknown price", tokens(unpriced)),
+            };
+            let used = format!("{} model requests, {} USD{unpriced}", today.requests, usd(today.cost_micros, 2));
+            lines.push(("today", format!("{used} (`stellaclaw usage` says more)")));
             for (title, ids) in [("waiting", &store.waiting), ("undelivered", &store.undelivered)] {
                 lines.push((title, if ids.is_empty() { "nothing".into() } else { ids.join(", ") }));
             }

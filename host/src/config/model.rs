@@ -47,6 +47,8 @@ pub struct Price {
     pub input: f64,
     pub cache_read: f64,
     pub cache_write: f64,
+    /// Of what is kept for an hour or longer.
+    pub cache_write_1h: f64,
     pub output: f64,
 }
 

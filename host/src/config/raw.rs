@@ -158,6 +158,7 @@ pub(super) struct RawPrice {
     pub input: f64,
     pub cache_read: Option<f64>,
     pub cache_write: Option<f64>,
+    pub cache_write_1h: Option<f64>,
     pub output: f64,
 }
 
@@ -278,6 +279,11 @@ impl<'de> Deserialize<'de> for Span {
         let millis = deserializer.deserialize_str(WithUnit { what: "a span of time", example: "30s", units })?;
         Ok(Self(Duration::from_millis(millis)))
     }
+}
+
+/// A span of time as it is written in the configuration.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, de::value::Error> {
+    Span::deserialize(de::value::StrDeserializer::new(text)).map(|span| span.0)
 }
 
 /// A size: `"512B"`, `"64KiB"`, `"128MiB"`, `"1GiB"`.

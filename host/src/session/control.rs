@@ -2,7 +2,6 @@
 
 use super::actor::Actor;
 use super::inbox::CommandRow;
-use super::state::Phase;
 use super::turn::{Input, Step};
 use crate::clock::{self, Moment};
 use crate::commands::{self, Button, Command};
@@ -17,7 +16,10 @@ impl Actor {
             Command::Start => self.answer_command(&row, commands::greeting()).await,
             Command::Help => self.answer_command(&row, commands::help()).await,
             Command::Unknown(name) => self.answer_command(&row, commands::unknown(&name)).await,
-            Command::Status => self.answer_command(&row, self.status()).await,
+            Command::Status => {
+                let answer = self.status().await?;
+                self.answer_command(&row, answer).await
+            }
             Command::Model(alias) => self.change_model(&row, alias).await,
             Command::Cancel => {
                 let step = self.decide(Input::Cancel { by: row.by.clone(), command: row.id });
@@ -116,38 +118,4 @@ impl Actor {
             }
         }
     }
-
-    /// The answer to `/status`.
-    fn status(&self) -> String {
-        let model = self.deps.model(&self.conversation.model);
-        let id = model.as_ref().map_or("not in the configuration any more", |model| model.id.as_str());
-        let head = &self.state.head;
-        let state = match (head.phase, &head.turn) {
-            (Phase::Compacting, _) => "summarising the older part of the conversation".to_owned(),
-            (Phase::Idle | Phase::Closed, _) | (_, None) => "idle".to_owned(),
-            (Phase::Parked, Some(turn)) => format!("turn {} waits for `/continue`", turn.id),
-            (Phase::Calling, Some(turn)) => format!("turn {}: {} tool calls open", turn.id, turn.open.len()),
-            (_, Some(turn)) => format!("turn {}: waiting for the model (request {})", turn.id, turn.step),
-        };
-        let stopped = halt::since(&self.deps.workdir)
-            .map_or_else(String::new, |since| format!("; everything is stopped by the operator, since {}", since.utc()));
-        let today = self.deps.ledger.day(clock::now());
-        let window = model.as_ref().map_or(0, |model| model.context_window);
-        format!(
-            "- model: `{}` ({id})\n- workspace: {}\n- state: {state}{stopped}\n- context: about {} of {window} tokens, {} entries\n- today, all conversations: {}",
-            self.conversation.model,
-            self.caller.places.workspace.display(),
-            self.state.context.estimate(&self.conversation.model),
-            self.state.context.items.len(),
-            spent(today),
-        )
-    }
-}
-
-fn spent(spend: super::state::Spend) -> String {
-    let mut text = format!("${:.4}", spend.cost_micros as f64 / 1e6);
-    if spend.unpriced_tokens > 0 {
-        text.push_str(&format!(" and {} tokens without a known price", spend.unpriced_tokens));
-    }
-    text
 }

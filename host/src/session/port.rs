@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Current;
 use crate::ids::{CallId, ConversationId};
 use crate::plugins::{CallError, ErrorKind, SessionPort};
-use crate::store::{NewOutbox, NewUsage, OutboxKind, Store, StoreError};
+use crate::store::{NewOutbox, NewUsage, OutboxKind, Store, StoreError, UsageKind};
 
 /// The port of one call.
 pub(super) struct Port {
@@ -101,7 +101,7 @@ impl SessionPort for Port {
             let usage = priced(usage, price);
             let Some((key, step)) = CallId::place(&self.name) else { return Ok(()) };
             let now = clock::now();
-            let row = NewUsage { step, model: alias.to_owned(), usage: usage.clone(), estimated: false };
+            let row = NewUsage { step, kind: UsageKind::Helper, model: alias.to_owned(), usage: usage.clone(), estimated: false };
             self.store.note_usage(key, row, now).await.map_err(|error| unkept(&error))?;
             self.ledger.add(now, &usage);
             Ok(())

@@ -204,12 +204,13 @@ pub struct OutboxRow {
     pub buttons: Vec<Button>,
 }
 
-pub use crate::store::OutboxKind;
+pub use crate::store::{OutboxKind, UsageKind};
 
 /// What a model request cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
     pub step: u32,
+    pub kind: UsageKind,
     /// The alias.
     pub model: String,
     pub usage: Usage,

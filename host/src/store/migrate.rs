@@ -34,7 +34,8 @@ pub(super) struct Plan {
 /// What this release knows. Version 1 is the first.
 pub(super) const PLAN: Plan = Plan { tables: schema::TABLES, version: SCHEMA_VERSION, migrations: &[SECOND] };
 
-/// Channels with people, groups and files: who may talk, what is held until it is fetched, what a reply answers.
+/// Channels with people, groups and files: who may talk, what is held until it is fetched, what a reply answers. And usage that
+/// says what for, where and when.
 const SECOND: Migration = Migration {
     to: 2,
     sql: "
@@ -69,6 +70,12 @@ CREATE TABLE oddities (
     reason TEXT NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
+ALTER TABLE usage ADD COLUMN kind TEXT NOT NULL DEFAULT 'turn' CHECK (kind IN ('turn', 'compaction', 'helper'));
+ALTER TABLE usage ADD COLUMN conversation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+UPDATE usage SET at = day * 86400000,
+    conversation = coalesce((SELECT sessions.conversation FROM sessions WHERE sessions.id = usage.session), 0);
+CREATE INDEX usage_conversation ON usage (conversation);
 ",
 };
 

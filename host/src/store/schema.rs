@@ -126,10 +126,14 @@ CREATE TABLE usage (
     output INTEGER NOT NULL,
     reasoning INTEGER NOT NULL,
     cost_micros INTEGER,
-    estimated INTEGER NOT NULL
+    estimated INTEGER NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'turn' CHECK (kind IN ('turn', 'compaction', 'helper')),
+    conversation INTEGER NOT NULL DEFAULT 0,
+    at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX usage_day ON usage (day, model);
 CREATE INDEX usage_turn ON usage (session, turn);
+CREATE INDEX usage_conversation ON usage (conversation);
 
 CREATE TABLE blob_refs (
     hash TEXT NOT NULL,

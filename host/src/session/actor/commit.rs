@@ -162,7 +162,13 @@ impl Actor {
         append.usage = rows
             .usage
             .iter()
-            .map(|row| NewUsage { step: row.step, model: row.model.clone(), usage: row.usage.clone(), estimated: row.estimated })
+            .map(|row| NewUsage {
+                step: row.step,
+                kind: row.kind,
+                model: row.model.clone(),
+                usage: row.usage.clone(),
+                estimated: row.estimated,
+            })
             .collect();
         Ok(append)
     }

@@ -11,7 +11,7 @@ use crate::session::state::Phase;
 use crate::session::system::Surroundings;
 use crate::session::turn::draft::Draft;
 use crate::session::turn::words::{self, Why};
-use crate::session::turn::{Class, Effect, OutboxKind, Timer, spending};
+use crate::session::turn::{Class, Effect, OutboxKind, Timer, UsageKind, spending};
 
 impl Draft<'_> {
     pub(super) fn wake(&mut self, notices: Vec<Notice>, surroundings: Option<Surroundings>) {
@@ -85,7 +85,7 @@ impl Draft<'_> {
         let usage = spending::priced(completion.usage.clone(), self.policy.price);
         let overflowed = completion.stop == Stop::ContextFull && completion.message.text().trim().is_empty();
         if overflowed && completion.message.tool_uses().next().is_none() {
-            self.usage(step, &usage, false);
+            self.usage(UsageKind::Turn, step, &usage, false);
             self.too_large("the model's context is full");
             return;
         }
@@ -95,7 +95,7 @@ impl Draft<'_> {
         let calls = calls(&message, classes, ids);
         let has_calls = !calls.is_empty();
         self.push(Event::Answered { message, calls, usage: usage.clone(), model: self.policy.model.clone() });
-        self.usage(step, &usage, false);
+        self.usage(UsageKind::Turn, step, &usage, false);
         if has_calls {
             self.answered_with_calls(cancelled);
         } else if completion.stop == Stop::Pause {
@@ -127,7 +127,7 @@ impl Draft<'_> {
         let (tries, cancelled) = (turn.tries + 1, turn.cancel.is_some());
         let cost = self.cost_of_failure(failure);
         if let Some((usage, estimated)) = &cost {
-            self.usage(step, usage, *estimated);
+            self.usage(UsageKind::Turn, step, usage, *estimated);
         }
         if cancelled {
             self.end_cancelled();

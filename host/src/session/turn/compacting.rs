@@ -17,7 +17,7 @@ use crate::session::history::{self, Cut};
 use crate::session::state::{Compaction, Phase, Turn};
 use crate::session::turn::draft::Draft;
 use crate::session::turn::words;
-use crate::session::turn::{Alarm, Effect, OutboxKind, Timer, asking, spending};
+use crate::session::turn::{Alarm, Effect, OutboxKind, Timer, UsageKind, asking, spending};
 
 impl Draft<'_> {
     /// Before a model request. True: the history is summarised first.
@@ -256,7 +256,7 @@ impl Draft<'_> {
 
     fn summary_usage(&mut self, usage: &Usage, estimated: bool) {
         let step = self.head.turn.as_ref().map_or(0, |turn| turn.step);
-        self.usage(step, usage, estimated);
+        self.usage(UsageKind::Compaction, step, usage, estimated);
     }
 }
 

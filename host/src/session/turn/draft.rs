@@ -11,7 +11,7 @@ use crate::ids::{InboxId, TurnId, TurnKey};
 use crate::session::event::{Ending, Event, Outcome, ParkReason, Recorded, TurnInput};
 use crate::session::state::{Head, OpenCall, Phase, Spend, State, Turn};
 use crate::session::turn::words::{self, Why};
-use crate::session::turn::{Alarm, Effect, Facts, OutboxKind, OutboxRow, Policy, Rows, Step, Timer, UsageRow, spending};
+use crate::session::turn::{Alarm, Effect, Facts, OutboxKind, OutboxRow, Policy, Rows, Step, Timer, UsageKind, UsageRow, spending};
 
 pub(super) struct Draft<'a> {
     pub(super) state: &'a State,
@@ -111,9 +111,9 @@ impl<'a> Draft<'a> {
         self.arm(Timer::Wall, self.policy.turn_time.saturating_sub(active));
     }
 
-    pub(super) fn usage(&mut self, step: u32, usage: &Usage, estimated: bool) {
+    pub(super) fn usage(&mut self, kind: UsageKind, step: u32, usage: &Usage, estimated: bool) {
         self.spent.add(usage);
-        self.rows.usage.push(UsageRow { step, model: self.policy.model.clone(), usage: usage.clone(), estimated });
+        self.rows.usage.push(UsageRow { step, kind, model: self.policy.model.clone(), usage: usage.clone(), estimated });
     }
 
     /// A message about the running turn; `name` is unique within it.

@@ -7,7 +7,7 @@ use crate::session::event::{Ending, Event, ParkReason};
 use crate::session::state::Phase;
 use crate::session::turn::draft::Draft;
 use crate::session::turn::words::{self, Why};
-use crate::session::turn::{Effect, OutboxKind, Start, spending};
+use crate::session::turn::{Effect, OutboxKind, Start, UsageKind, spending};
 
 impl Draft<'_> {
     pub(super) fn restart(&mut self, downtime: Duration, clean: bool) {
@@ -38,7 +38,7 @@ impl Draft<'_> {
         let lost = matches!(self.head.phase, Phase::Asking | Phase::Compacting)
             .then(|| spending::estimate(&self.state.context, &self.policy.model, self.policy.price));
         if let (Some(usage), Some(turn)) = (&lost, &self.head.turn) {
-            self.usage(turn.step, usage, true);
+            self.usage(UsageKind::Turn, turn.step, usage, true);
         }
         self.push(Event::TurnResumed { attempt, boot: self.facts.boot, by: None, lost });
         self.arm_wall();

@@ -2,6 +2,7 @@
 
 use crate::chat::Usage;
 use crate::config::Price;
+use crate::limits;
 use crate::session::event::ParkReason;
 use crate::session::history::Context;
 use crate::session::state::{Head, Spend};
@@ -34,11 +35,14 @@ pub(super) fn day_is_spent(policy: &Policy, facts: &Facts) -> bool {
 #[must_use]
 pub fn priced(mut usage: Usage, price: Option<Price>) -> Usage {
     if let (None, Some(price)) = (usage.cost_micros, price) {
-        let cache_write: u64 = usage.cache_write.iter().map(|(_, tokens)| tokens).sum();
+        let written = usage.cache_write.iter().map(|(seconds, tokens)| {
+            let long = u64::from(*seconds) >= limits::CACHE_LONG.as_secs();
+            as_f64(*tokens) * if long { price.cache_write_1h } else { price.cache_write }
+        });
         // Dollars per million tokens are millionths of a dollar per token.
         let micros = as_f64(usage.input_uncached) * price.input
             + as_f64(usage.cache_read) * price.cache_read
-            + as_f64(cache_write) * price.cache_write
+            + written.sum::<f64>()
             + as_f64(usage.output) * price.output;
         usage.cost_micros = Some(whole(micros));
     }
@@ -83,9 +87,10 @@ mod tests {
 
     #[test]
     fn the_provider_s_cost_wins_over_the_configured_price() {
-        let price = Some(Price { input: 3.0, cache_read: 0.3, cache_write: 3.75, output: 15.0 });
-        let usage = Usage { input_uncached: 1000, cache_read: 10_000, cache_write: vec![(300, 100)], output: 200, ..Usage::default() };
-        assert_eq!(priced(usage.clone(), price).cost_micros, Some(3000 + 3000 + 375 + 3000));
+        let price = Some(Price { input: 3.0, cache_read: 0.3, cache_write: 3.75, cache_write_1h: 6.0, output: 15.0 });
+        let cache_write = vec![(300, 100), (3600, 50)];
+        let usage = Usage { input_uncached: 1000, cache_read: 10_000, cache_write, output: 200, ..Usage::default() };
+        assert_eq!(priced(usage.clone(), price).cost_micros, Some(3000 + 3000 + 375 + 300 + 3000));
         assert_eq!(priced(usage.clone(), None).cost_micros, None);
         let told = Usage { cost_micros: Some(7), ..usage };
         assert_eq!(priced(told, price).cost_micros, Some(7));

@@ -122,10 +122,32 @@ fn a_kill_between_any_two_steps_is_made_good_by_the_next_start() {
     }
 }
 
+const V1: Plan = Plan { tables: include_str!("v1.sql"), version: 1, migrations: &[] };
+
+#[test]
+fn usage_of_the_first_version_is_of_its_conversation_and_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let mut conn = schema::open_writer(&path).unwrap();
+    migrate(&mut conn, &path, &V1).unwrap();
+    conn.execute_batch(
+        "INSERT INTO conversations (id, channel, address, model, created_at) VALUES (7, 'terminal', 'a', 'main', 0);
+         INSERT INTO sessions (id, conversation, kind) VALUES (3, 7, 'foreground');
+         INSERT INTO usage (session, turn, step, model, day, input_uncached, cache_read, cache_write, output, reasoning, estimated)
+         VALUES (3, 1, 1, 'main', 2, 1, 1, 1, 1, 1, 0), (99, 1, 1, 'main', 2, 1, 1, 1, 1, 1, 0);",
+    )
+    .unwrap();
+    assert_eq!(migrate(&mut conn, &path, &PLAN).unwrap(), Some(1));
+    let mut statement = conn.prepare("SELECT kind, conversation, at FROM usage ORDER BY id").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let rows: Vec<(String, i64, i64)> = rows.map(Result::unwrap).collect();
+    // A session that is gone takes the name of its conversation with it.
+    assert_eq!(rows, [("turn".into(), 7, 2 * 86_400_000), ("turn".into(), 0, 2 * 86_400_000)]);
+}
+
 /// The tables that this release makes, and those that it makes of the first ones.
 #[test]
 fn a_migrated_database_is_like_a_new_one() {
-    const V1: Plan = Plan { tables: include_str!("v1.sql"), version: 1, migrations: &[] };
     let folder = tempfile::tempdir().unwrap();
     let columns = |name: &str, plans: &[&Plan]| {
         let path = folder.path().join(name);
