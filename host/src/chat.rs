@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock::Moment;
+
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -322,14 +324,24 @@ pub enum FailureKind {
     Other,
 }
 
-impl FailureKind {
-    /// May the same request succeed later?
+/// How far a model request had come when it failed, as the host saw it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// Nothing of it had left.
+    #[default]
+    BeforeSend,
+    /// Its vendor may have it.
+    Sent,
+    /// Some of the answer had come.
+    AfterOutput,
+}
+
+impl Reached {
+    /// Is it the default?
     #[must_use]
-    pub fn passes(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimit | Self::Overloaded | Self::Server | Self::Timeout | Self::Transport | Self::ContinuationLost | Self::Protocol
-        )
+    pub fn is_before_send(&self) -> bool {
+        *self == Self::BeforeSend
     }
 }
 
@@ -342,15 +354,29 @@ pub struct Failure {
     pub code: Option<String>,
     pub request_id: Option<String>,
     pub retry_after_ms: Option<u64>,
-    pub usage: Option<Usage>,
+    /// When the limit that was reached is lifted.
+    pub resets_at: Option<Moment>,
+    pub usage: Option<Box<Usage>>,
     /// The vendor's answer, cut and redacted.
     pub raw: Option<Value>,
+    pub reached: Reached,
 }
 
 impl Failure {
     /// A failure of `kind`, with nothing else known.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, code: None, request_id: None, retry_after_ms: None, usage: None, raw: None }
+        Self {
+            kind,
+            message: message.into(),
+            status: None,
+            code: None,
+            request_id: None,
+            retry_after_ms: None,
+            resets_at: None,
+            usage: None,
+            raw: None,
+            reached: Reached::default(),
+        }
     }
 }
 

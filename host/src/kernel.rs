@@ -25,6 +25,7 @@ use crate::operator;
 use crate::plugins::{self, Plugins};
 use crate::router::Router;
 use crate::secrets::{Redactor, Secret, SecretError};
+use crate::session::fallback::Cooldowns;
 use crate::session::ledger::Ledger;
 use crate::session::shown::Shown;
 use crate::session::{Deps, Opening};
@@ -122,6 +123,7 @@ impl Kernel {
             boot,
             ledger,
             shown: Shown::default(),
+            cooldowns: Cooldowns::default(),
             careful: Arc::new(Semaphore::new(1)),
         };
         let router = Router::new(deps, supervisor.clone());

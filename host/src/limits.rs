@@ -444,6 +444,12 @@ pub const RETRY_MAX: Duration = Duration::from_secs(30);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 /// What is written to a vendor's cache for so long, or longer, may have a price of its own.
 pub const CACHE_LONG: Duration = Duration::from_secs(3600);
+/// A model that failed in a way that lasts is not asked for so long, unless its vendor says when it may be.
+pub const COOLDOWN: Duration = Duration::from_secs(5 * 60);
+/// The shortest and the longest of these times.
+pub const COOLDOWN_MIN: Duration = Duration::from_secs(10);
+/// See [`COOLDOWN_MIN`].
+pub const COOLDOWN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Pictures that a model is sent are at most this wide and high, in pixels.
 pub const IMAGE_SIDE: u32 = 2048;
 /// … and at most this large.

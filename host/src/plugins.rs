@@ -31,6 +31,7 @@ mod load;
 mod manifest;
 mod pack;
 pub mod policy;
+mod progress;
 mod registry;
 mod reload;
 mod run;

@@ -14,6 +14,7 @@ pub mod context;
 mod control;
 pub mod estimate;
 pub mod event;
+pub mod fallback;
 pub mod figures;
 pub mod guards;
 pub mod history;
@@ -61,6 +62,7 @@ pub struct Deps {
     pub boot: BootId,
     pub ledger: ledger::Ledger,
     pub shown: shown::Shown,
+    pub cooldowns: fallback::Cooldowns,
     /// One permit: turns that were running at more than one crash go on one at a time.
     pub careful: Arc<Semaphore>,
 }
@@ -99,17 +101,27 @@ impl Deps {
         self.config.get().models.get(alias).cloned()
     }
 
-    fn policy(&self, alias: &str) -> turn::Policy {
+    /// The aliases of a conversation's model and of those that stand in for it.
+    fn chain(&self, alias: &str) -> Vec<String> {
+        let config = self.config.get();
+        let fallback = config.models.get(alias).map_or(&[][..], |model| &model.fallback);
+        std::iter::once(alias).chain(fallback.iter().map(String::as_str)).map(str::to_owned).collect()
+    }
+
+    /// `asked`: the model that a request went to, in a conversation of `alias`.
+    fn policy(&self, alias: &str, asked: &str) -> turn::Policy {
         let config = self.config.get();
         let limits = &config.limits;
-        let model = config.models.get(alias);
+        let model = config.models.get(asked);
         let window = model.map_or(crate::limits::CONTEXT_WINDOW, |model| model.context_window);
         let max_output = model.and_then(|model| model.max_output).unwrap_or(0);
         let (compact_at, compact_keep) = compaction::thresholds(&config.session, window, max_output);
+        let retry = model.map_or_else(config::Retry::default, |model| model.retry);
         turn::Policy {
-            model: alias.to_owned(),
+            model: asked.to_owned(),
             price: model.and_then(|model| model.price),
-            ask_tries: config.session.ask_tries,
+            retry: turn::Retry { tries: retry.tries.unwrap_or(config.session.ask_tries), wait: retry.wait, max_wait: retry.max_wait },
+            chain: self.chain(alias),
             turn_attempts: crate::limits::TURN_ATTEMPTS,
             turn_steps: limits.turn_steps,
             turn_time: limits.turn_time,

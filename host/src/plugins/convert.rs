@@ -6,6 +6,7 @@ use stellaclaw_bindings::{chat as wire, image_types, tools, types};
 
 use super::call::{CallError, Content, ErrorKind, Output, OutputPart, SessionInfo, SessionKind};
 use crate::chat;
+use crate::clock::Moment;
 use crate::config;
 use crate::limits;
 
@@ -229,8 +230,11 @@ pub(super) fn failure(failure: wire::Failure) -> chat::Failure {
         code: failure.code.map(|code| cut(code, limits::FAILURE_WORD_BYTES)),
         request_id: failure.request_id.map(|id| cut(id, limits::FAILURE_WORD_BYTES)),
         retry_after_ms: failure.retry_after,
-        usage: failure.usage.map(usage_in),
+        resets_at: failure.resets_at.map(|at| Moment(i64::try_from(at).unwrap_or(i64::MAX))),
+        usage: failure.usage.map(|usage| Box::new(usage_in(usage))),
         raw: failure.raw.filter(|raw| raw.len() <= limits::FAILURE_RAW_BYTES).and_then(|raw| serde_json::from_str(&raw).ok()),
+        // A component cannot say how far it came; the host knows.
+        reached: chat::Reached::default(),
     }
 }
 

@@ -25,6 +25,7 @@ use super::imports::websocket::{Place, Sockets};
 use super::instance::{Call, Deltas, Ended, Guest, InSession, World, bounded};
 use super::link::Linked;
 use super::load::{Code, Plugin, Serving};
+use super::progress::Progress;
 use super::stop::{StopSignal, stop};
 use super::{Inner, OnDelta, catalog, convert};
 use crate::ids::CallId;
@@ -46,6 +47,8 @@ struct Spec {
     /// The alias of the model that is asked.
     model: Option<String>,
     deltas: Option<OnDelta>,
+    /// Is told how far a model request comes.
+    progress: Progress,
     stop: StopSignal,
     time: Duration,
     /// In the place of the plugin's own: the model entry in whose name it is called.
@@ -100,6 +103,7 @@ impl Inner {
             session: Some((call.id, context)),
             model: None,
             deltas: None,
+            progress: Progress::default(),
             stop,
             time: tool.timeout,
             settings: None,
@@ -132,6 +136,7 @@ impl Inner {
             session: None,
             model: None,
             deltas: None,
+            progress: Progress::default(),
             stop: signal,
             time: limits::CATALOG_TIME,
             settings: None,
@@ -274,7 +279,7 @@ impl Inner {
         secrets: BTreeMap<String, Credential>,
         deadline: Instant,
     ) -> Result<Guest, CallError> {
-        let Spec { world, grant, session, model, deltas, stop, settings, chain, .. } = spec;
+        let Spec { world, grant, session, model, deltas, progress, stop, settings, chain, .. } = spec;
         let redactor = Redactor::new(secrets.values().map(|credential| &credential.value));
         let files = match world {
             World::Fixed => Vec::new(),
@@ -288,6 +293,7 @@ impl Inner {
         let blobs = session.as_ref().map(|(_, context)| context.blobs.clone()).unwrap_or_default();
         let (slots, origins) = (slots.collect(), grant.http.clone());
         let http = HttpContext::new(self.http.clone(), &grant.plugin, origins, slots, redactor.clone(), blobs, stop.clone());
+        let http = http.watched(progress);
         let place = session.as_ref().map(|(_, context)| Place {
             session: context.session,
             model,

@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use super::asking::{Answered, Asking, Question, no_model};
 use super::calling::{Caller, Calls};
 use super::event::{CompactReason, Event, Outcome, Recorded, TurnInput};
-use super::live::{Activity, EndedTurn, LiveTurn, LiveView};
+use super::live::{Activity, EndedTurn, LiveTurn, LiveView, StandIn};
 use super::preparing::Preparing;
 use super::state::{Phase, State, Turn};
 use super::turn::{self, Alarm, Effect, Facts, Input, Step, Timer};
-use super::{Deps, Exit, Opening, asking, capture, inbox, notices, places};
+use super::{Deps, Exit, Opening, asking, capture, fallback, inbox, notices, places};
 use crate::clock::{self, Moment};
 use crate::config;
 use crate::crash;
@@ -313,8 +313,11 @@ impl Actor {
     async fn answered(&mut self, answered: Answered) -> Result<(), StoreError> {
         let Answered { question, model, result } = answered;
         let failure = result.as_ref().err().map(|failure| failure.kind);
-        if let Err(failure) = &result {
-            tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
+        match &result {
+            Ok(_) => self.deps.cooldowns.forget(&model),
+            Err(failure) => {
+                tracing::info!(session = %self.row.id, kind = ?failure.kind, message = failure.message, "a model request failed");
+            }
         }
         let input = match (question, result) {
             (Question::Turn(step), Ok((completion, classes))) => Input::Answer { step, completion, classes },
@@ -371,18 +374,19 @@ impl Actor {
 
     fn decide_for(&self, model: &str, input: Input) -> Step {
         let now = clock::now();
+        let policy = self.deps.policy(&self.conversation.model, model);
         let facts = Facts {
             boot: self.deps.boot,
             now,
             // While everything is stopped nobody is to see what waits: nothing can begin with it.
             waiting: if halt::since(&self.deps.workdir).is_some() { Vec::new() } else { self.waiting.clone() },
-            answering: self.caller.live.has_text(),
             shown: self.caller.live.has_shown(),
             asked_at: self.asked_at,
             day: self.deps.ledger.day(now),
+            cooling: self.deps.cooldowns.cooling(&policy.chain, now),
             stopping: self.stopping.is_stopping(),
         };
-        turn::step(&self.state, &self.deps.policy(model), &facts, input)
+        turn::step(&self.state, &policy, &facts, input)
     }
 
     /// Commits a step, remembers it and acts on it. True: look at the inbox again.
@@ -471,6 +475,10 @@ impl Actor {
                 self.alarms.retain(|known, _| known.turn == alarm.turn);
                 self.alarms.entry(alarm).or_insert_with(|| Instant::now() + after);
             }
+            Effect::Cool { model, until } => {
+                tracing::warn!(session = %self.row.id, model, until = until.utc(), "a model is not asked for a while");
+                self.deps.cooldowns.cool(&model, until);
+            }
             Effect::Show => {}
             Effect::Wake => return true,
         }
@@ -478,7 +486,13 @@ impl Actor {
     }
 
     fn ask(&mut self, question: Question) {
-        match self.deps.model(&self.conversation.model) {
+        let primary = &self.conversation.model;
+        let chain = self.deps.chain(primary);
+        let skipped = self.state.head.turn.as_ref().map_or(&[][..], |turn| &turn.skipped);
+        let asked = fallback::choose(&chain, skipped, &self.deps.cooldowns.cooling(&chain, clock::now())).unwrap_or(primary);
+        let stand_in = (asked != primary).then(|| StandIn { model: asked.to_owned(), instead_of: primary.clone() });
+        self.caller.live.stand_in(stand_in);
+        match self.deps.model(asked) {
             Some(model) => {
                 self.serve_with(&model);
                 self.preparing.end();
@@ -488,7 +502,7 @@ impl Actor {
                 }
                 self.asking.ask(&self.deps, &self.caller, model, &self.state, question);
             }
-            None => self.asking.fail(question, &self.conversation.model, no_model(&self.conversation.model)),
+            None => self.asking.fail(question, asked, no_model(asked)),
         }
     }
 

@@ -65,6 +65,8 @@ impl Actor {
                 let effect = CommandEffect::SetModel { conversation: self.conversation.id, alias: alias.clone() };
                 let answer = format!("From the next request on this conversation uses `{alias}`.");
                 self.close_command(row, vec![effect], answer, Vec::new()).await?;
+                // Whoever chooses a model wants it asked.
+                self.deps.cooldowns.forget(&alias);
                 self.conversation.model = alias;
                 self.get_ready();
                 Ok(())

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{AnswerPiece, Batching, FailureKind, Media, Message, Piece, Replay, Usage};
+use crate::chat::{AnswerPiece, Batching, FailureKind, Media, Message, Piece, Reached, Replay, Usage};
 use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
 use crate::session::state::{Phase, Turn};
@@ -225,12 +225,18 @@ pub enum Event {
         /// The alias of the model that answered.
         model: String,
     },
-    /// A model request failed and will be tried again.
+    /// A model request failed and will be tried again, or with another model.
     AskFailed {
         failure: FailureKind,
         message: String,
+        /// How far it had come.
+        #[serde(default, skip_serializing_if = "Reached::is_before_send")]
+        reached: Reached,
         /// Failures in a row, this one included.
         tries: u32,
+        /// The alias that is not asked any more for this answer: another model is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given_up: Option<String>,
         /// What it cost, as far as it is known or estimated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,

@@ -41,6 +41,8 @@ pub struct Live {
     pub plan_note: Option<String>,
     /// Why the turn is parked, when its model request failed.
     pub failure: Option<FailureKind>,
+    /// Another model is asked than the conversation's.
+    pub stand_in: Option<StandIn>,
     /// The newest message that a parked turn left in the inbox, with a notice.
     pub left: Option<InboxId>,
     /// Why the session waits and cannot go on now: the disk is full, or the database is locked.
@@ -66,6 +68,13 @@ pub struct EndedTurn {
     pub turn: LiveTurn,
     pub ending: Ending,
     pub at: Moment,
+}
+
+/// A model that is asked instead of another one, by alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    pub model: String,
+    pub instead_of: String,
 }
 
 /// What the session is doing.
@@ -167,6 +176,15 @@ impl LiveView {
     /// The model request that parked the turn failed like this; none: something else, or nothing.
     pub fn failure(&self, failure: Option<FailureKind>) {
         self.0.send_if_modified(|live| std::mem::replace(&mut live.failure, failure) != failure);
+    }
+
+    /// Says who is asked; none: the conversation's own model.
+    pub fn stand_in(&self, stand_in: Option<StandIn>) {
+        self.0.send_if_modified(|live| {
+            let changed = live.stand_in != stand_in;
+            live.stand_in = stand_in;
+            changed
+        });
     }
 
     /// See [`Live::failure`].
@@ -303,6 +321,7 @@ impl Live {
             self.calls.clear();
             self.plan.clear();
             self.plan_note = None;
+            self.stand_in = None;
             self.discarded = false;
             self.next_answer(false);
         }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use crate::chat::{Batching, Failure, FailureKind, Replay, Stop};
 use crate::ids::{CallId, InboxId, TurnId};
 use crate::session::event::{CompactReason, Ending, Event, Outcome};
+use crate::session::fallback;
 use crate::session::history::{Body, Item};
 use crate::session::rig::{Rig, completion, ended};
 use crate::session::state::Phase;
@@ -20,8 +21,8 @@ use crate::session::turn::{Alarm, Class, Effect, Input, OutboxKind, Step, Timer}
 enum Act {
     Say,
     Wake,
-    /// Text arrives, and is shown or not.
-    Answering(bool),
+    /// Text arrives and is shown, or not.
+    Shown(bool),
     /// (replay, batching, refused) of each call; the name is one of few, so that calls repeat.
     Answer(Vec<(Replay, Batching, bool, u8)>),
     Pause,
@@ -47,7 +48,7 @@ fn act() -> impl Strategy<Value = Act> {
     let kind = prop_oneof![
         4 => Just(FailureKind::Overloaded),
         2 => Just(FailureKind::ContextOverflow),
-        1 => Just(FailureKind::AuthInvalid),
+        2 => Just(FailureKind::AuthInvalid),
         1 => Just(FailureKind::Cancelled),
     ];
     let outcome = prop_oneof![
@@ -60,7 +61,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => Just(Act::Say),
         4 => Just(Act::Wake),
-        2 => any::<bool>().prop_map(Act::Answering),
+        2 => any::<bool>().prop_map(Act::Shown),
         10 => prop::collection::vec(call, 0..5).prop_map(Act::Answer),
         1 => Just(Act::Pause),
         4 => kind.prop_map(Act::Fail),
@@ -104,6 +105,7 @@ impl World {
         // Each answer says that 110 tokens were read and written.
         (rig.policy.window, rig.policy.compact_at, rig.policy.compact_keep) = (200, 140, 20);
         rig.policy.cache_ttl = Some(Duration::from_secs(300));
+        rig.policy.chain = vec!["main".into(), "second".into(), "third".into()];
         Self {
             rig,
             asked: None,
@@ -127,10 +129,7 @@ impl World {
                 said.text = marked(inbox) + &" and a word".repeat(5);
             }
             Act::Wake => self.feed(Input::Wake { notices: Vec::new(), surroundings: None }),
-            Act::Answering(shown) => {
-                self.rig.facts.answering = self.asked.is_some();
-                self.rig.facts.shown = self.asked.is_some() && shown;
-            }
+            Act::Shown(shown) => self.rig.facts.shown = self.asked.is_some() && shown,
             Act::Answer(calls) => self.answer(&calls, Stop::EndTurn),
             Act::Pause => self.answer(&[], Stop::Pause),
             Act::Fail(kind) => {
@@ -150,7 +149,11 @@ impl World {
                     self.feed(Input::Alarm(alarm));
                 }
             }
-            Act::Pass(secs) => self.rig.pass(Duration::from_secs(secs.into())),
+            Act::Pass(secs) => {
+                self.rig.pass(Duration::from_secs(secs.into()));
+                let now = self.rig.facts.now;
+                self.rig.facts.cooling.retain(|(_, until)| *until > now);
+            }
             Act::Spend(micros) => self.rig.facts.day.cost_micros = micros,
             Act::Continue => {
                 let command = self.rig.command();
@@ -228,12 +231,17 @@ impl World {
                 Effect::Ask { step } => {
                     (self.asked, self.summarising) = (Some(*step), None);
                     self.rig.facts.asked_at = Some(self.rig.facts.now);
-                    (self.rig.facts.answering, self.rig.facts.shown) = (false, false);
+                    self.rig.facts.shown = false;
+                    let skipped = &self.rig.state.head.turn.as_ref().expect("a turn").skipped;
+                    let asked = fallback::choose(&self.rig.policy.chain, skipped, &self.rig.facts.cooling).expect("somebody");
+                    assert!(!skipped.iter().any(|alias| alias == asked), "{asked} was given up for this answer");
+                    self.rig.policy.model = asked.to_owned();
                 }
                 Effect::Summarise { id } => (self.asked, self.summarising) = (None, Some(*id)),
                 Effect::Abort => (self.asked, self.summarising) = (None, None),
                 Effect::Start(starts) => self.running.extend(starts.iter().map(|start| start.call.id.clone())),
                 Effect::Arm { alarm, .. } if !self.alarms.contains(alarm) => self.alarms.push(*alarm),
+                Effect::Cool { model, until } => self.rig.facts.cooling.push((model.clone(), *until)),
                 Effect::Wake => wake = true,
                 Effect::Arm { .. } | Effect::Stop { .. } | Effect::Show => {}
             }
@@ -308,7 +316,7 @@ impl World {
                     assert!(self.rig.state.context.items.iter().all(is_answered), "nor has the one for a summary");
                     let count = self.summaries.entry(*id).or_default();
                     *count += 1;
-                    assert!(*count <= self.rig.policy.ask_tries + 1, "a summary was asked for {count} times");
+                    assert!(*count <= self.rig.policy.retry.tries + 1, "a summary was asked for {count} times");
                 }
                 Effect::Start(starts) => {
                     let turn = turn.as_ref().expect("a turn");
@@ -336,6 +344,9 @@ impl World {
                     Timer::CacheExpiring => assert!(phase == Phase::Idle && self.rig.facts.waiting.is_empty()),
                 },
                 Effect::Wake => assert!(!self.rig.facts.waiting.is_empty()),
+                Effect::Cool { model, until } => {
+                    assert!(*until > self.rig.facts.now && *model == self.rig.policy.model);
+                }
                 Effect::Abort | Effect::Stop { .. } | Effect::Show => {}
             }
         }
@@ -403,7 +414,8 @@ impl World {
         let clean = u32::try_from(self.rig.facts.boot.0).expect("small");
         for (turn, asks) in &self.asks {
             // Per time that a person was there; a clean exit may repeat a request, and each answer may follow some drops.
-            let bound = rounds[turn] * (policy.turn_attempts + clean + policy.ask_tries + policy.turn_steps) * 4;
+            let tries = policy.retry.tries * u32::try_from(policy.chain.len()).expect("small");
+            let bound = rounds[turn] * (policy.turn_attempts + clean + tries + policy.turn_steps) * 4;
             assert!(*asks <= bound, "{turn} asked {asks} times, at most {bound} are allowed");
         }
     }

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, SessionId};
 use crate::session::event::{Beside, Outcome, Recorded, TurnInput};
 use crate::session::state::{Phase, Spend, State};
-use crate::session::turn::{self, Class, Effect, Ended, Facts, Input, Policy, Start, Step};
+use crate::session::turn::{self, Class, Effect, Ended, Facts, Input, Policy, Retry, Start, Step};
 
 pub(super) struct Rig {
     pub(super) state: State,
@@ -24,7 +24,8 @@ impl Rig {
             policy: Policy {
                 model: "main".into(),
                 price: None,
-                ask_tries: 3,
+                retry: Retry { tries: 3, wait: Duration::from_secs(1), max_wait: Duration::from_secs(30) },
+                chain: vec!["main".into()],
                 turn_attempts: 3,
                 turn_steps: 20,
                 turn_time: Duration::from_secs(3600),
@@ -41,10 +42,10 @@ impl Rig {
                 boot: BootId(1),
                 now: Moment(1_000_000),
                 waiting: Vec::new(),
-                answering: false,
                 shown: false,
                 asked_at: None,
                 day: Spend::default(),
+                cooling: Vec::new(),
                 stopping: false,
             },
             journal: Vec::new(),
@@ -156,7 +157,8 @@ impl Rig {
         self.state = State::fold(self.state.head.session, &self.journal);
         self.facts.boot = BootId(self.facts.boot.0 + 1);
         self.facts.now = Moment(self.facts.now.0 + i64::try_from(downtime.as_millis()).unwrap());
-        (self.facts.answering, self.facts.shown, self.facts.stopping) = (false, false, false);
+        (self.facts.shown, self.facts.stopping) = (false, false);
+        self.facts.cooling.clear();
         self.step(Input::Restarted { downtime, clean })
     }
 

@@ -70,6 +70,9 @@ pub struct Turn {
     /// Compactions that gave no summary, since a person was last there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub given_up: u32,
+    /// Aliases of models that were given up for the current answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
     /// Tool calls that were started.
     #[serde(default)]
     pub calls: u32,
@@ -320,6 +323,7 @@ impl Turn {
             drop_rounds: 0,
             compactions: 0,
             given_up: 0,
+            skipped: Vec::new(),
             calls: 0,
             open: Vec::new(),
             repeats: BTreeMap::new(),
@@ -365,10 +369,13 @@ impl Turn {
                 self.tries = 0;
                 self.drop_rounds = 0;
                 self.compactions = 0;
+                self.skipped.clear();
             }
-            Event::AskFailed { tries, usage, .. } => {
+            Event::AskFailed { tries, given_up, usage, .. } => {
                 self.asked(usage.as_ref());
-                self.tries = *tries;
+                // Another model begins anew.
+                self.tries = if given_up.is_some() { 0 } else { *tries };
+                self.skipped.extend(given_up.clone());
             }
             Event::CallsBegan { calls } => {
                 for open in self.open.iter_mut().filter(|open| calls.contains(&open.call.id)) {
@@ -431,6 +438,8 @@ impl Turn {
             self.renew_limits();
         }
         self.parked = None;
+        // Every model is asked anew.
+        self.skipped.clear();
         // What was running is started again, or ended by the next event.
         for open in self.open.iter_mut().filter(|open| open.has_begun()) {
             open.starts = open.starts.saturating_add(1);
@@ -453,6 +462,7 @@ impl Turn {
         self.tries = 0;
         self.drop_rounds = 0;
         self.compactions = 0;
+        self.skipped.clear();
     }
 }
 

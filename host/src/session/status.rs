@@ -1,6 +1,7 @@
 //! The answer to `/status`: where a conversation stands, and what it used.
 
 use super::actor::Actor;
+use super::fallback;
 use super::figures::{tokens, usd};
 use super::state::{Phase, Spend};
 use crate::clock;
@@ -16,11 +17,12 @@ impl Actor {
         let head = &self.state.head;
         let model = self.deps.model(&self.conversation.model);
         let id = model.as_ref().map_or("not in the configuration any more", |model| model.id.as_str());
+        let stands_in = self.standing_in().map_or_else(String::new, |text| format!("; {text}"));
         let stopped = halt::since(&self.deps.workdir)
             .map_or_else(String::new, |since| format!("; everything is stopped by the operator, since {}", since.utc()));
         let window = model.as_ref().map_or(0, |model| model.context_window);
         Ok(format!(
-            "- model: `{}` ({id})\n- workspace: {}\n- state: {}{stopped}\n- context: about {} of {} tokens, {} entries\n\
+            "- model: `{}` ({id}){stands_in}\n- workspace: {}\n- state: {}{stopped}\n- context: about {} of {} tokens, {} entries\n\
              - today, all conversations: {}\n\n{}",
             self.conversation.model,
             self.caller.places.workspace.display(),
@@ -31,6 +33,17 @@ impl Actor {
             spent(self.deps.ledger.day(clock::now())),
             table(if head.turn.is_some() { "this turn" } else { "last turn" }, &turn, &conversation),
         ))
+    }
+
+    /// Who is asked while the conversation's own model cannot answer.
+    fn standing_in(&self) -> Option<String> {
+        let own = &self.conversation.model;
+        let chain = self.deps.chain(own);
+        let skipped = self.state.head.turn.as_ref().map_or(&[][..], |turn| &turn.skipped);
+        let cooling = self.deps.cooldowns.cooling(&chain, clock::now());
+        let asked = fallback::choose(&chain, skipped, &cooling).filter(|asked| asked != own)?;
+        let until = cooling.iter().find(|(alias, _)| alias == own).map_or_else(String::new, |(_, until)| format!(" until {}", until.utc()));
+        Some(format!("`{asked}` stands in for it{until}"))
     }
 
     fn standing(&self) -> String {

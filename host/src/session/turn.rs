@@ -11,6 +11,7 @@ mod calling;
 mod compacting;
 mod control;
 mod draft;
+mod failing;
 mod restart;
 mod spending;
 #[cfg(test)]
@@ -34,10 +35,13 @@ use crate::session::turn::draft::Draft;
 /// What the operator allows. From the configuration; the same for every step until it is reloaded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The alias of the session's model, for usage rows.
+    /// The alias of the model that was asked, else of the conversation's.
     pub model: String,
+    /// Its price, if it is known.
     pub price: Option<Price>,
-    pub ask_tries: u32,
+    pub retry: Retry,
+    /// The conversation's model and those that stand in for it, in order.
+    pub chain: Vec<String>,
     pub turn_attempts: u32,
     pub turn_steps: u32,
     pub turn_time: Duration,
@@ -54,6 +58,17 @@ pub struct Policy {
     pub cache_ttl: Option<Duration>,
 }
 
+/// What is done about a request that failed in a way that may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all.
+    pub tries: u32,
+    /// The wait before the second one; it doubles for each further one.
+    pub wait: Duration,
+    /// The longest wait.
+    pub max_wait: Duration,
+}
+
 /// What the driver knows at the moment of the input. Gathered the same way for every input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -61,14 +76,14 @@ pub struct Facts {
     pub now: Moment,
     /// The open inbox messages (not commands) of the session, oldest first.
     pub waiting: Vec<TurnInput>,
-    /// Has the running model request begun to answer?
-    pub answering: bool,
     /// Has somebody shown text of its answer to a person?
     pub shown: bool,
     /// When the model was last asked, as far as this host knows.
     pub asked_at: Option<Moment>,
     /// What all sessions spent today, as committed.
     pub day: Spend,
+    /// Models of the chain that are not to be asked now, and until when.
+    pub cooling: Vec<(String, Moment)>,
     /// The host is going down: results are still journalled, nothing new begins.
     pub stopping: bool,
 }
@@ -185,6 +200,11 @@ pub enum Effect {
     Arm {
         alarm: Alarm,
         after: Duration,
+    },
+    /// The model failed in a way that lasts: others are asked before it.
+    Cool {
+        model: String,
+        until: Moment,
     },
     /// What a person watches has changed: the panel is drawn from the state.
     Show,

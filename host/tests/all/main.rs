@@ -11,6 +11,7 @@ mod conversations;
 mod crashes;
 mod dependencies;
 mod fake_telegram;
+mod fallback;
 mod faults;
 mod fuzz;
 mod helpers;

@@ -14,12 +14,12 @@ use super::protocol::{Kind, Look, PROTOCOL, Place, Settled, ToClient, ToHost};
 use super::{CHANNEL, Outgoing, Terminal, errands};
 use crate::channels::telegram::Telegram;
 use crate::delivery::{Delivery, Outcome};
-use crate::ids::CallId;
+use crate::ids::{CallId, TurnKey};
 use crate::operator::Deed;
 use crate::plugins::Inspection;
 use crate::router::{Arrival, Open, Router, Wanted};
 use crate::session::event::Beside;
-use crate::session::live::{Activity, Live, LiveView};
+use crate::session::live::{Activity, Live, LiveView, StandIn};
 use crate::store::{OutboxKind, Phase};
 use crate::supervise::Stopping;
 
@@ -47,6 +47,8 @@ struct Seen {
     calls: HashMap<CallId, bool>,
     held_up: bool,
     summarising: bool,
+    /// Who stood in, and in which turn.
+    stand_in: Option<(TurnKey, StandIn)>,
 }
 
 struct Serving<'a> {
@@ -345,6 +347,13 @@ impl Seen {
         {
             events.push(ToClient::Text { append: append.to_owned() });
             self.text = live.text.len();
+        }
+        if let Some((turn, now)) = live.turn.as_ref().zip(live.stand_in.as_ref()) {
+            let seen = Some((turn.key, now.clone()));
+            if self.stand_in != seen {
+                self.stand_in = seen;
+                events.push(ToClient::StandIn { model: now.model.clone(), instead_of: now.instead_of.clone() });
+            }
         }
         if let Some(reason) = live.held_up.as_ref().filter(|_| !self.held_up) {
             events.push(ToClient::HeldUp { reason: reason.clone() });

@@ -134,6 +134,11 @@ pub enum ToClient {
     },
     /// The older part of the history is being summarised.
     Summarising,
+    /// Another model is asked than the conversation's.
+    StandIn {
+        model: String,
+        instead_of: String,
+    },
     /// A tool has begun.
     ToolStarted {
         call: String,

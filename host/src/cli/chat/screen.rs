@@ -57,6 +57,11 @@ impl<W: Write> Screen<W> {
                 self.end_line()?;
                 self.aside("summarising the conversation so far")?;
             }
+            ToClient::StandIn { model, instead_of } => {
+                self.end_line()?;
+                self.shown.clear();
+                self.aside(&format!("{model} stands in for {instead_of}"))?;
+            }
             ToClient::ToolStarted { call, argument, .. } => {
                 self.end_line()?;
                 self.shown.clear();
@@ -197,6 +202,15 @@ mod tests {
     fn who_waits_for_a_summary_is_told() {
         let events = [ToClient::Summarising, ToClient::Text { append: "Go on.".into() }, deliver(Kind::Final, "Go on.")];
         assert_eq!(shown(Style::Watched { colours: false }, &events), "summarising the conversation so far\nGo on.\n");
+    }
+
+    #[test]
+    fn who_stands_in_is_said_between_the_lines() {
+        let stands_in = ToClient::StandIn { model: "other".into(), instead_of: "ma\x1b[2Jin".into() };
+        let events = [ToClient::Text { append: "Half".into() }, ToClient::Discard, stands_in, deliver(Kind::Final, "All of it.")];
+        let watched = shown(Style::Watched { colours: false }, &events);
+        assert_eq!(watched, "Half\nthe answer broke off\nother stands in for ma␛[2Jin\nAll of it.\n");
+        assert_eq!(shown(Style::Plain, &events), "All of it.\n");
     }
 
     #[test]

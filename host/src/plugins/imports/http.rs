@@ -29,6 +29,7 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use crate::limits;
 use crate::plugins::call::Handed;
 use crate::plugins::policy::net::OriginGrant;
+use crate::plugins::progress::Progress;
 use crate::plugins::stop::StopSignal;
 use crate::secrets::{Redactor, Secret};
 use body::Body;
@@ -64,6 +65,8 @@ pub struct HttpContext {
     redactor: Redactor,
     blobs: Handed,
     stop: StopSignal,
+    /// Is told when something leaves.
+    progress: Progress,
     /// Responses and uploads that are open.
     open: usize,
 }
@@ -80,7 +83,13 @@ impl HttpContext {
         blobs: Handed,
         stop: StopSignal,
     ) -> Self {
-        Self { client, plugin: plugin.to_owned(), origins, slots, redactor, blobs, stop, open: 0 }
+        Self { client, plugin: plugin.to_owned(), origins, slots, redactor, blobs, stop, progress: Progress::default(), open: 0 }
+    }
+
+    /// The same, with somebody who is told when something leaves.
+    #[must_use]
+    pub fn watched(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     fn has_room(&self) -> Result<(), Error> {
@@ -93,6 +102,10 @@ impl HttpContext {
 
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     pub(super) fn stop(&self) -> &StopSignal {

@@ -133,6 +133,7 @@ impl HostConnection for SocketView<'_> {
             Ok(text) => text,
             Err(refused) => return Ok(Err(refused)),
         };
+        self.http.progress().leaves();
         Ok(unless_stopped(self.http.stop(), socket.send(text)).await)
     }
 

@@ -18,6 +18,7 @@ use crate::config::{self, Helper, Role};
 use crate::ids::CallId;
 use crate::plugins::call::{CallContext, CallError, ErrorKind, Handed};
 use crate::plugins::grants::Grant;
+use crate::plugins::progress::Progress;
 use crate::plugins::stop::StopSignal;
 use crate::plugins::{Inner, convert, helpers};
 use crate::{chat, limits};
@@ -125,7 +126,7 @@ impl Helping {
         let request = self.request(role, question);
         let completed = async {
             let answer = self.inner.complete(&asked.model, &request, asked.terms, Arc::new(|_| {})).await;
-            answer.map_err(|failure| (convert::failure_as_error(&failure), failure.usage))
+            answer.map_err(|failure| (convert::failure_as_error(&failure), failure.usage.map(|usage| *usage)))
         };
         let completion = match unless_stopped(stop, async { Ok(completed.await) }).await? {
             Ok(completion) => completion,
@@ -184,7 +185,7 @@ impl Helping {
         })?;
         // What it was handed is not for others.
         let context = CallContext { blobs: Handed::default(), ..self.context.clone() };
-        let terms = Terms { id: self.call.clone(), context, stop: stop.clone(), time, chain };
+        let terms = Terms { id: self.call.clone(), context, stop: stop.clone(), time, chain, progress: Progress::default() };
         Ok(Asked { model: model.clone(), terms, _waits: waits })
     }
 }

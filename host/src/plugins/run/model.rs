@@ -21,6 +21,7 @@ use crate::plugins::instance::{Guest, World};
 use crate::plugins::link::Linked;
 use crate::plugins::load::{Plugin, Serving};
 use crate::plugins::manifest::Surface;
+use crate::plugins::progress::Progress;
 use crate::plugins::stop::StopSignal;
 use crate::plugins::{Inner, OnDelta, convert};
 use crate::{chat, config};
@@ -34,12 +35,14 @@ pub(in crate::plugins) struct Terms {
     /// The most that is left; the entry's own time is another bound.
     pub time: Duration,
     pub chain: Chain,
+    /// Is told how far the call comes.
+    pub progress: Progress,
 }
 
 impl Terms {
     /// Those of a call that no component has asked for.
     pub fn plain(id: impl Into<String>, context: CallContext, stop: StopSignal) -> Self {
-        Self { id: CallId(id.into()), context, stop, time: Duration::MAX, chain: Chain::default() }
+        Self { id: CallId(id.into()), context, stop, time: Duration::MAX, chain: Chain::default(), progress: Progress::default() }
     }
 }
 
@@ -92,8 +95,25 @@ pub enum DrawingOrder {
 }
 
 impl Inner {
-    /// Asks a model.
+    /// Asks a model. A failure says how far the request came.
     pub async fn complete(
+        self: &Arc<Self>,
+        model: &config::Model,
+        request: &chat::Request,
+        terms: Terms,
+        on_delta: OnDelta,
+    ) -> Result<chat::Completion, chat::Failure> {
+        let progress = terms.progress.clone();
+        let seen = progress.clone();
+        let on_delta: OnDelta = Arc::new(move |deltas| {
+            seen.answers();
+            on_delta(deltas);
+        });
+        let answer = self.answer(model, request, terms, on_delta).await;
+        answer.map_err(|failure| chat::Failure { reached: progress.reached(), ..failure })
+    }
+
+    async fn answer(
         self: &Arc<Self>,
         model: &config::Model,
         request: &chat::Request,
@@ -275,6 +295,7 @@ impl Ready<'_> {
             time: self.time,
             settings,
             chain: terms.chain,
+            progress: terms.progress,
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Phase `Asking`: turns that begin, answers, failures.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use crate::chat::{Completion, Failure, FailureKind, Message, Piece, Stop, Usage};
+use crate::chat::{Completion, Failure, Message, Piece, Stop, Usage};
 use crate::ids::CallId;
 use crate::limits;
 use crate::session::event::{Call, CompactReason, Ending, Event, Notice, ParkReason};
+use crate::session::fallback;
 use crate::session::state::Phase;
 use crate::session::system::Surroundings;
 use crate::session::turn::draft::Draft;
+use crate::session::turn::failing::{self, Remedy};
 use crate::session::turn::words::{self, Why};
 use crate::session::turn::{Class, Effect, OutboxKind, Timer, UsageKind, spending};
 
@@ -133,25 +134,67 @@ impl Draft<'_> {
             self.end_cancelled();
         } else if self.facts.stopping {
             // The journal says that an answer is owed; the restart asks again.
-        } else if failure.kind == FailureKind::ContextOverflow {
-            self.too_large(&failure.message);
-        } else if failure.kind.passes() && tries < self.policy.ask_tries {
-            let event =
-                Event::AskFailed { failure: failure.kind, message: failure.message.clone(), tries, usage: cost.map(|(usage, _)| usage) };
-            self.push(event);
-            self.arm(Timer::Retry { step: self.head.turn.as_ref().map_or(0, |turn| turn.step) }, wait(tries, failure.retry_after_ms));
-            self.effect(Effect::Show);
         } else {
-            let detail = words::failed(failure, &self.policy.model, tries);
-            self.park(ParkReason::Failed, Some(detail));
+            self.mend(failure, tries, cost.map(|(usage, _)| usage));
         }
     }
 
-    /// What a failed request cost: as its vendor says, or estimated when it had begun to answer.
+    /// Asks again, asks another model, asks for less, or waits for a person.
+    fn mend(&mut self, failure: &Failure, tries: u32, usage: Option<Usage>) {
+        let now = self.facts.now;
+        let remedy = failing::remedy(failure.kind);
+        let other = match remedy {
+            Remedy::Again | Remedy::Another => self.stand_in(),
+            Remedy::Shorter | Remedy::Person => None,
+        };
+        let lasts = remedy == Remedy::Another || tries >= self.policy.retry.tries || (other.is_some() && failing::is_long(failure, now));
+        match remedy {
+            Remedy::Shorter => self.too_large(&failure.message),
+            Remedy::Again if !lasts => {
+                self.ask_failed(failure, tries, None, usage);
+                let step = self.head.turn.as_ref().map_or(0, |turn| turn.step);
+                self.arm(Timer::Retry { step }, failing::wait(failure, tries, self.policy.retry, now));
+                self.effect(Effect::Show);
+            }
+            Remedy::Again | Remedy::Another => {
+                let model = self.policy.model.clone();
+                self.effect(Effect::Cool { model: model.clone(), until: failing::cools_until(failure, now) });
+                if other.is_some() {
+                    self.ask_failed(failure, tries, Some(model), usage);
+                    self.effect(Effect::Show);
+                    self.ask();
+                } else {
+                    self.park_failed(failure, tries);
+                }
+            }
+            Remedy::Person => self.park_failed(failure, tries),
+        }
+    }
+
+    fn ask_failed(&mut self, failure: &Failure, tries: u32, given_up: Option<String>, usage: Option<Usage>) {
+        let message = failure.message.clone();
+        self.push(Event::AskFailed { failure: failure.kind, message, reached: failure.reached, tries, given_up, usage });
+    }
+
+    fn park_failed(&mut self, failure: &Failure, tries: u32) {
+        let skipped = self.head.turn.as_ref().map_or(&[][..], |turn| &turn.skipped);
+        let detail = words::failed(failure, &self.policy.model, tries, skipped);
+        self.park(ParkReason::Failed, Some(detail));
+    }
+
+    /// The model that is asked when the one that has just failed is given up.
+    fn stand_in(&self) -> Option<String> {
+        let mut skipped = self.head.turn.as_ref()?.skipped.clone();
+        skipped.push(self.policy.model.clone());
+        fallback::next(&self.policy.chain, &skipped, &self.facts.cooling).map(str::to_owned)
+    }
+
+    /// What a failed request cost: as its vendor says, or estimated where it may have been worked on.
     fn cost_of_failure(&self, failure: &Failure) -> Option<(Usage, bool)> {
         match &failure.usage {
-            Some(usage) => Some((spending::priced(usage.clone(), self.policy.price), false)),
-            None => self.facts.answering.then(|| (spending::estimate(&self.state.context, &self.policy.model, self.policy.price), true)),
+            Some(usage) => Some((spending::priced((**usage).clone(), self.policy.price), false)),
+            None => failing::may_have_cost(failure)
+                .then(|| (spending::estimate(&self.state.context, &self.policy.model, self.policy.price), true)),
         }
     }
 
@@ -171,14 +214,6 @@ impl Draft<'_> {
             self.tell(&format!("dropped.{step}"), OutboxKind::Notice, words::DROPPED.to_owned(), Vec::new());
         }
         self.ask();
-    }
-}
-
-/// The wait before the next try, without jitter.
-pub(super) fn wait(tries: u32, retry_after_ms: Option<u64>) -> Duration {
-    match retry_after_ms {
-        Some(millis) => Duration::from_millis(millis).min(limits::RETRY_AFTER_MAX),
-        None => limits::RETRY_BASE.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(limits::RETRY_MAX),
     }
 }
 

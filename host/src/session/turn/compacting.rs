@@ -16,8 +16,9 @@ use crate::session::event::{Carry, CompactReason, Event};
 use crate::session::history::{self, Cut};
 use crate::session::state::{Compaction, Phase, Turn};
 use crate::session::turn::draft::Draft;
+use crate::session::turn::failing::{self, Remedy};
 use crate::session::turn::words;
-use crate::session::turn::{Alarm, Effect, OutboxKind, Timer, UsageKind, asking, spending};
+use crate::session::turn::{Alarm, Effect, OutboxKind, Timer, UsageKind, spending};
 
 impl Draft<'_> {
     /// Before a model request. True: the history is summarised first.
@@ -101,7 +102,7 @@ impl Draft<'_> {
         let overflowed = completion.stop == Stop::ContextFull;
         let Some(summary) = compaction::parse(&text).filter(|_| !overflowed) else {
             let kind = if overflowed { FailureKind::ContextOverflow } else { FailureKind::Other };
-            let failure = Failure { usage: Some(usage), ..Failure::new(kind, "the model wrote no summary") };
+            let failure = Failure { usage: Some(Box::new(usage)), ..Failure::new(kind, "the model wrote no summary") };
             self.not_summarised(id, &failure);
             return;
         };
@@ -127,7 +128,7 @@ impl Draft<'_> {
 
     pub(super) fn not_summarised(&mut self, id: u64, failure: &Failure) {
         let Some(compaction) = self.compaction(id).cloned() else { return };
-        let usage = failure.usage.clone().map(|usage| spending::priced(usage, self.policy.price));
+        let usage = failure.usage.clone().map(|usage| spending::priced(*usage, self.policy.price));
         if let Some(usage) = &usage {
             self.summary_usage(usage, false);
         }
@@ -137,10 +138,10 @@ impl Draft<'_> {
             self.end_cancelled();
         } else if self.facts.stopping {
             // The restart gives it up, or begins it again with the turn.
-        } else if failure.kind.passes() && tries < self.policy.ask_tries && self.is_needed(&compaction) {
+        } else if failing::remedy(failure.kind) == Remedy::Again && tries < self.policy.retry.tries && self.is_needed(&compaction) {
             self.push(Event::SummaryFailed { failure: failure.kind, message, tries, retold: false, usage });
             let alarm = Alarm { turn: self.head.last_turn, timer: Timer::Summary { id, tries } };
-            self.effect(Effect::Arm { alarm, after: asking::wait(tries, failure.retry_after_ms) });
+            self.effect(Effect::Arm { alarm, after: failing::wait(failure, tries, self.policy.retry, self.facts.now) });
         } else if !compaction.retold && is_about_the_request(failure.kind) {
             self.push(Event::SummaryFailed { failure: failure.kind, message, tries: compaction.tries, retold: true, usage });
             self.effect(Effect::Summarise { id });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chat::{AnswerPiece, Batching, FailureKind, Replay, Stop};
+use crate::chat::{AnswerPiece, Batching, Failure, FailureKind, Reached, Replay, Stop};
 use crate::commands::Button;
 use crate::ids::InboxId;
 use crate::limits;
@@ -190,11 +190,10 @@ fn passing_failures_are_retried_with_growing_waits_then_the_turn_is_parked() {
     assert!(!asks(&first) && first.rows.usage.is_empty());
     assert!(fire(&mut rig, Timer::Retry { step: 1 }).effects.is_empty(), "not this one");
     assert!(asks(&fire(&mut rig, Timer::Retry { step: 2 })));
-    rig.facts.answering = true;
-    let second = rig.fail(FailureKind::Transport);
+    let broken = Failure { reached: Reached::AfterOutput, ..Failure::new(FailureKind::Transport, "it broke") };
+    let second = rig.step(Input::Failed { step: rig.ask_step(), failure: broken });
     assert_eq!(armed(&second)[0].1, Duration::from_secs(2));
     assert!(second.rows.usage[0].estimated, "it had begun to answer");
-    rig.facts.answering = false;
     let parked = rig.fail(FailureKind::Server);
     assert_eq!((kinds(&parked), park_reason(&rig)), (vec!["turn_parked"], Some(ParkReason::Failed)));
     let notice = &parked.rows.outbox[0];
@@ -207,7 +206,7 @@ fn passing_failures_are_retried_with_growing_waits_then_the_turn_is_parked() {
 fn the_provider_s_wait_is_obeyed_within_reason() {
     for (asked, granted) in [(1_500, Duration::from_millis(1500)), (86_400_000, limits::RETRY_AFTER_MAX)] {
         let mut rig = Rig::asking();
-        let mut failure = crate::chat::Failure::new(FailureKind::RateLimit, "slow down");
+        let mut failure = Failure::new(FailureKind::RateLimit, "slow down");
         failure.retry_after_ms = Some(asked);
         assert_eq!(armed(&rig.step(Input::Failed { step: 1, failure }))[0].1, granted);
     }
@@ -241,6 +240,122 @@ fn lasting_failures_park_at_once_and_a_message_or_continue_goes_on() {
         assert!(asks(&joined));
         assert_eq!(rig.answer("there").rows.done.len(), 2);
     }
+}
+
+/// A session with a model that stands in, which has asked the first one.
+fn with_stand_in() -> Rig {
+    let mut rig = Rig::asking();
+    rig.policy.chain = vec!["main".into(), "other".into()];
+    rig
+}
+
+fn cooled(step: &Step) -> Vec<&str> {
+    let cools = step.effects.iter().filter_map(|effect| match effect {
+        Effect::Cool { model, .. } => Some(model.as_str()),
+        _ => None,
+    });
+    cools.collect()
+}
+
+#[test]
+fn a_model_that_says_no_is_replaced_at_once() {
+    let lasting = [
+        FailureKind::Denied,
+        FailureKind::AuthExpired,
+        FailureKind::AuthInvalid,
+        FailureKind::Forbidden,
+        FailureKind::Quota,
+        FailureKind::UsageLimit,
+        FailureKind::ModelNotFound,
+    ];
+    for kind in lasting {
+        let mut rig = with_stand_in();
+        let step = rig.fail(kind);
+        assert_eq!((kinds(&step), cooled(&step), asks(&step)), (vec!["ask_failed"], vec!["main"], true), "{kind:?}");
+        assert!(step.rows.outbox.is_empty() && armed(&step).is_empty());
+        assert_eq!(rig.state.head.turn.as_ref().unwrap().skipped, ["main"]);
+        // The answer is the other one's, at its price; the next request may go to the first again.
+        rig.policy.model = "other".into();
+        let answered = rig.answer_with(&[READ]);
+        assert_eq!(answered.rows.usage[0].model, "other");
+        assert!(matches!(&answered.events[0].event, Event::Answered { model, .. } if model == "other"));
+        assert!(rig.state.head.turn.as_ref().unwrap().skipped.is_empty());
+    }
+}
+
+#[test]
+fn a_model_that_may_recover_is_asked_again_first_unless_that_takes_long() {
+    let mut rig = with_stand_in();
+    for _ in 1..rig.policy.retry.tries {
+        let step = rig.fail(FailureKind::Overloaded);
+        assert!(!armed(&step).is_empty() && cooled(&step).is_empty());
+    }
+    let step = rig.fail(FailureKind::Overloaded);
+    assert_eq!((cooled(&step), asks(&step)), (vec!["main"], true));
+    assert_eq!(rig.state.head.turn.as_ref().unwrap().tries, 0, "the other one has all its attempts");
+
+    let limited = Failure { retry_after_ms: Some(3_600_000), ..Failure::new(FailureKind::RateLimit, "in an hour") };
+    let mut rig = with_stand_in();
+    let step = rig.step(Input::Failed { step: 1, failure: limited.clone() });
+    assert_eq!((cooled(&step), asks(&step)), (vec!["main"], true));
+    let mut alone = Rig::asking();
+    let step = alone.step(Input::Failed { step: 1, failure: limited });
+    assert_eq!((armed(&step)[0].1, cooled(&step)), (limits::RETRY_AFTER_MAX, vec![]));
+}
+
+#[test]
+fn when_nobody_stands_in_the_turn_is_parked_and_continue_asks_everybody_anew() {
+    let mut rig = with_stand_in();
+    rig.fail(FailureKind::Quota);
+    rig.policy.model = "other".into();
+    let parked = rig.fail(FailureKind::AuthInvalid);
+    assert_eq!((kinds(&parked), cooled(&parked), park_reason(&rig)), (vec!["turn_parked"], vec!["other"], Some(ParkReason::Failed)));
+    let body = &parked.rows.outbox[0].body;
+    assert!(body.contains("`other` refused our credentials") && body.contains("It stood in for `main`."), "{body}");
+    assert!(asks(&resume(&mut rig)));
+    assert!(rig.state.head.turn.as_ref().unwrap().skipped.is_empty());
+
+    // What cools down does not stand in.
+    let mut rig = with_stand_in();
+    rig.facts.cooling = vec![("other".into(), crate::clock::Moment(i64::MAX))];
+    rig.fail(FailureKind::Quota);
+    assert_eq!(park_reason(&rig), Some(ParkReason::Failed));
+}
+
+#[test]
+fn what_is_asked_for_is_at_fault_with_every_model() {
+    for kind in [FailureKind::InvalidRequest, FailureKind::InvalidMedia, FailureKind::Policy, FailureKind::Other] {
+        let mut rig = with_stand_in();
+        let step = rig.fail(kind);
+        assert_eq!((kinds(&step), cooled(&step)), (vec!["turn_parked"], vec![]), "{kind:?}");
+    }
+}
+
+#[test]
+fn after_a_restart_the_chain_begins_anew() {
+    let mut rig = with_stand_in();
+    rig.fail(FailureKind::Quota);
+    let step = rig.crash(SOON, false);
+    assert!(asks(&step) && rig.state.head.turn.as_ref().unwrap().skipped.is_empty());
+}
+
+#[test]
+fn a_failure_says_how_far_the_request_came() {
+    let told = |kind, reached, tries: u32| {
+        let mut rig = Rig::asking();
+        rig.policy.retry.tries = tries;
+        let failure = Failure { reached, ..Failure::new(kind, "no") };
+        for _ in 1..tries {
+            rig.step(Input::Failed { step: rig.ask_step(), failure: failure.clone() });
+        }
+        rig.step(Input::Failed { step: rig.ask_step(), failure }).rows.outbox[0].body.clone()
+    };
+    let begins = |text: String, with: &str| assert!(text.starts_with(with), "{text}");
+    begins(told(FailureKind::Transport, Reached::BeforeSend, 2), "The model `main` could not be reached after 2 attempts: no.");
+    begins(told(FailureKind::Server, Reached::Sent, 2), "The model `main` did not answer after 2 attempts: no.");
+    begins(told(FailureKind::Server, Reached::AfterOutput, 2), "The model `main` broke off its answer, at the last of 2 attempts: no.");
+    begins(told(FailureKind::Other, Reached::AfterOutput, 1), "The model `main` broke off its answer: no.");
+    begins(told(FailureKind::Other, Reached::BeforeSend, 1), "The model `main` did not answer: no.");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What people and models are told about a turn: calm, short, with the next step.
 
-use crate::chat::{Completion, Failure, FailureKind, Piece, Replay, Stop};
+use crate::chat::{Completion, Failure, FailureKind, Piece, Reached, Replay, Stop};
 use crate::commands::Button;
 use crate::limits;
 use crate::session::event::{Outcome, ParkReason};
+use crate::session::figures::{tokens, usd};
 use crate::session::state::{OpenCall, Spend};
 use crate::session::turn::Policy;
 
@@ -142,16 +143,11 @@ fn too_large(reference: &str) -> String {
 }
 
 fn budget(limit: Spend) -> String {
-    format!(
-        "{}.{:02} USD, or {} tokens without a known price",
-        limit.cost_micros / 1_000_000,
-        limit.cost_micros / 10_000 % 100,
-        limit.unpriced_tokens
-    )
+    format!("{} USD, or {} tokens without a known price", usd(limit.cost_micros, 2), tokens(limit.unpriced_tokens))
 }
 
-/// The sentence about a model request that failed for good.
-pub(super) fn failed(failure: &Failure, model: &str, tries: u32) -> String {
+/// The sentence about a model request that failed for good. `skipped`: models that were given up before.
+pub(super) fn failed(failure: &Failure, model: &str, tries: u32, skipped: &[String]) -> String {
     let what = match failure.kind {
         // The message names the key to change.
         FailureKind::Denied => format!("The model `{model}` cannot be asked; the operator needs to look at it"),
@@ -160,12 +156,28 @@ pub(super) fn failed(failure: &Failure, model: &str, tries: u32) -> String {
         }
         FailureKind::Quota | FailureKind::UsageLimit => format!("The account of the model `{model}` has reached its limit"),
         FailureKind::ModelNotFound => format!("The provider does not know the model configured as `{model}`"),
-        _ if tries > 1 => format!("The model `{model}` did not answer after {tries} attempts"),
-        _ => format!("The model `{model}` did not answer"),
+        _ => {
+            let attempts = if tries > 1 { format!(" after {tries} attempts") } else { String::new() };
+            match (failure.reached, failure.kind) {
+                (Reached::AfterOutput, _) if tries > 1 => {
+                    format!("The model `{model}` broke off its answer, at the last of {tries} attempts")
+                }
+                (Reached::AfterOutput, _) => format!("The model `{model}` broke off its answer"),
+                (Reached::BeforeSend, FailureKind::Transport | FailureKind::Timeout) => {
+                    format!("The model `{model}` could not be reached{attempts}")
+                }
+                _ => format!("The model `{model}` did not answer{attempts}"),
+            }
+        }
     };
     let quoted: String = failure.message.chars().take(limits::FAILURE_QUOTED_CHARS).collect();
     let quoted = quoted.trim().trim_end_matches('.');
-    if quoted.is_empty() { format!("{what}.") } else { format!("{what}: {quoted}.") }
+    let mut text = if quoted.is_empty() { format!("{what}.") } else { format!("{what}: {quoted}.") };
+    if !skipped.is_empty() {
+        let before: Vec<_> = skipped.iter().map(|alias| format!("`{alias}`")).collect();
+        text.push_str(&format!(" It stood in for {}.", before.join(", ")));
+    }
+    text
 }
 
 /// The notice of a turn ended by the repeated-call guard.

@@ -35,9 +35,9 @@ async fn an_answer_that_no_model_gives_harms_nobody() {
     let mut stage = Stage::start(with_models()).await;
     stage.says("/model bad").await;
     let cases = [
-        case("half", &["The model `bad` did not answer: the tool crashed: panicked at", "`/continue` tries again"]),
+        case("half", &["The model `bad` broke off its answer: the tool crashed: panicked at", "`/continue` tries again"]),
         case("huge-deltas", &["did not answer", "it handed over too much at once"]),
-        case("flood", &["did not answer: the answer has 9437", "at most 8388608 ([plugins.hostile.limits] output)"]),
+        case("flood", &["broke off its answer: the answer has 9437", "at most 8388608 ([plugins.hostile.limits] output)"]),
         case("many-calls", &["did not answer: the answer asks for 10000 calls; at most 256 at a time"]),
         case("failure", &["did not answer: fff"]),
         case("other-end", &["What counts."]),
@@ -75,9 +75,9 @@ async fn an_answer_that_no_model_gives_harms_nobody() {
 async fn what_was_shown_of_half_an_answer_is_taken_back() {
     let mut stage = Stage::start(with_models()).await;
     for (number, (model, how, reason)) in [
-        ("bad", "half-and-trap", "did not answer: the tool crashed: panicked at"),
-        ("bad", "half-and-fail", "did not answer after 2 attempts: come back later"),
-        ("slow", "half-and-loop", "did not answer after 2 attempts: the model request took longer than 1 s and was ended"),
+        ("bad", "half-and-trap", "broke off its answer: the tool crashed: panicked at"),
+        ("bad", "half-and-fail", "broke off its answer, at the last of 2 attempts: come back later"),
+        ("slow", "half-and-loop", "broke off its answer, at the last of 2 attempts: the model request took longer than 1 s and was ended"),
     ]
     .into_iter()
     .enumerate()

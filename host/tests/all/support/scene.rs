@@ -19,12 +19,17 @@ impl Scene {
 
     /// The same, and more configuration.
     pub async fn with(script: Script, more: &str) -> Self {
+        Self::tuned(script, "", more).await
+    }
+
+    /// The same, with further keys of the model `main`.
+    pub async fn tuned(script: Script, main: &str, more: &str) -> Self {
         let mut work = Work::new();
         let fake = FakeOpenAi::start(work.folder(), script).await;
         work.set("FAKE_KEY", API_KEY);
         let log = Log::new(work.folder());
         let scene = Self { work, fake, log };
-        scene.configure("", more);
+        scene.configure(main, more);
         scene
     }
 

@@ -31,6 +31,8 @@ pub(super) const OUT_OF_DATE: &str = "If a message above still says “Working�
 pub(super) struct Content {
     standing: Standing,
     activity: Option<String>,
+    /// Another model is asked than the conversation's.
+    stand_in: Option<String>,
     calls: u32,
     note: Option<String>,
     steps: Vec<String>,
@@ -44,7 +46,8 @@ impl Content {
     pub(super) fn of(live: &Live, with_tail: bool) -> Self {
         let standing = if live.activity == Activity::Parked { Standing::Waiting } else { Standing::Working };
         let calls = live.turn.map_or(0, |turn| turn.calls);
-        let content = Self { standing, calls, ..Self::default() }.with_plan(live);
+        let stand_in = live.stand_in.as_ref().map(|one| line(&format!("{} stands in for {}", one.model, one.instead_of)));
+        let content = Self { standing, stand_in, calls, ..Self::default() }.with_plan(live);
         if standing == Standing::Waiting {
             return content;
         }
@@ -74,9 +77,9 @@ impl Content {
         self.standing
     }
 
-    /// A tool was called, or there is a plan.
+    /// A tool was called, there is a plan, or another model answers.
     pub(super) fn is_worth_a_panel(&self) -> bool {
-        self.calls > 0 || !self.steps.is_empty()
+        self.calls > 0 || !self.steps.is_empty() || self.stand_in.is_some()
     }
 
     pub(super) fn shows_answer(&self) -> bool {
@@ -104,9 +107,9 @@ impl Content {
             1 => text.push_str(" · 1 tool call"),
             calls => _ = write!(text, " · {calls} tool calls"),
         }
-        if let Some(activity) = &self.activity {
+        for line in self.stand_in.iter().chain(&self.activity) {
             text.push('\n');
-            text.push_str(activity);
+            text.push_str(line);
         }
         if self.note.is_some() || !self.steps.is_empty() {
             text.push('\n');

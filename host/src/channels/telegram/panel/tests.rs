@@ -12,7 +12,7 @@ use crate::channels::telegram::render::Kind;
 use crate::ids::{CallId, SessionId, TurnId};
 use crate::plugins::Delta;
 use crate::session::event::{Ending, ParkReason};
-use crate::session::live::{Activity, EndedTurn, LiveEnd, LiveTurn, LiveView};
+use crate::session::live::{Activity, EndedTurn, LiveEnd, LiveTurn, LiveView, StandIn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -221,6 +221,14 @@ fn a_quick_answer_has_a_draft_and_no_panel() {
     assert_eq!(rig.next(), Next { typing: false, send: None, again: None });
     rig.finals = false;
     assert_eq!(rig.next(), Next { typing: false, send: None, again: None });
+}
+
+#[test]
+fn another_model_than_the_conversation_s_is_said_in_a_panel_also_of_a_quick_answer() {
+    let mut rig = Rig::new(ChatKind::Group);
+    rig.begin();
+    rig.view.stand_in(Some(StandIn { model: "other".into(), instead_of: "main".into() }));
+    assert_eq!(said(rig.step(7).as_ref()), "open\nWorking · 0s\nother stands in for main\nthinking");
 }
 
 #[test]
@@ -628,7 +636,9 @@ fn what_a_panel_says() {
     rig.turn.as_mut().unwrap().tries = 2;
     rig.set(Activity::Asking);
     page(&mut rig, "a failed request");
+    rig.view.stand_in(Some(StandIn { model: "other".into(), instead_of: "main".into() }));
     rig.view.ask(true);
+    page(&mut rig, "another model");
     rig.text(&"All is done. ".repeat(60));
     rig.passed += 3600 * SECOND;
     page(&mut rig, "a long answer");

@@ -139,11 +139,15 @@ pub(super) fn outgoing(
     let mut sent = reqwest::Request::new(request.method.clone(), url);
     *sent.headers_mut() = headers;
     *sent.body_mut() = body;
+    context.progress.leaves();
     Ok((client, sent))
 }
 
 /// Why there is no answer.
 pub(super) fn failed(context: &HttpContext, failure: reqwest::Error) -> Error {
+    if failure.is_connect() {
+        context.progress.stays();
+    }
     match blocked(&failure) {
         Some(blocked) => error(ErrorKind::Denied, blocked.refusal(&context.plugin)),
         None => describe(&context.redactor, failure, "send the request"),

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 mod uploads;
 
 use super::*;
+use crate::chat::Reached;
 use crate::limits;
 use crate::plugins::policy::net::NamedBy;
 use crate::plugins::stop::{Stop, stop};
@@ -215,6 +216,26 @@ async fn blobs_go_out_by_name_and_again_after_a_redirect() {
         assert!(seen.starts_with(&format!("POST {path} ")) && seen.ends_with("\r\n\r\n{\"url\":\"cGljdHVyZQ==\"}picture"), "{seen}");
         assert!(seen.contains("content-length: 29\r\n") && !seen.contains("chunked"), "{seen}");
     }
+}
+
+#[tokio::test]
+async fn it_is_seen_whether_a_request_left() {
+    let reached = async |origin: OriginGrant, request: Request| {
+        let progress = Progress::default();
+        let mut call = Call::new(vec![origin], vec![]);
+        call.http = call.http.watched(progress.clone());
+        let answered = call.send(request).await.is_ok();
+        (answered, progress.reached())
+    };
+    let server = Server::saying(answer("no")).await;
+    assert_eq!(reached(server.origin(), get(server.url("/"))).await, (true, Reached::Sent));
+    let deaf = Server::saying(String::new()).await;
+    assert_eq!(reached(deaf.origin(), get(deaf.url("/"))).await, (false, Reached::Sent), "it may have been worked on");
+    assert_eq!(reached(server.origin(), get("http://127.0.0.1:1/")).await, (false, Reached::BeforeSend), "it was not granted");
+    // A port at which nobody listens any more.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = OriginGrant::parse(&format!("http://{free}"), NamedBy::Operator).unwrap();
+    assert_eq!(reached(nobody, get(format!("http://{free}/"))).await, (false, Reached::BeforeSend));
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub(in crate::plugins::imports) enum Upgraded {
 
 /// Asks for the upgrade; returns when the server has answered.
 pub(in crate::plugins::imports) async fn upgrade(context: &HttpContext, wanted: Upgrade) -> Result<Upgraded, Error> {
+    // Only what goes over the connection asks a model.
+    let _aside = context.progress.aside();
     let deadline = Instant::now() + wanted.timeout;
     let millis = u64::try_from(wanted.timeout.as_millis()).unwrap_or(u64::MAX);
     let asked = Request {

@@ -13,10 +13,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame as Raw};
 
 use super::*;
+use crate::chat::Reached;
 use crate::ids::SessionId;
 use crate::plugins::grants::Grant;
 use crate::plugins::imports::http::{HttpClient, SlotGrant};
 use crate::plugins::policy::net::{NamedBy, OriginGrant};
+use crate::plugins::progress::Progress;
 use crate::plugins::stop::{Stop, stop};
 use crate::secrets::{Redactor, Secret};
 use server::{Peer, Server};
@@ -142,6 +144,18 @@ async fn messages_go_and_come_until_the_farewell() {
     let over = call.receive(&open, PATIENT).await.unwrap_err();
     assert_eq!((over.kind, over.message.as_str()), (ErrorKind::Unavailable, "the connection is closed"));
     assert_eq!(call.send(&open, "more").await.unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn only_what_goes_over_a_connection_is_seen_as_a_request() {
+    let server = Server::start(echo).await;
+    let progress = Progress::default();
+    let mut call = Call::new(vec![server.origin()]);
+    call.http = call.http.watched(progress.clone());
+    let open = call.connect(to(server.url("/"))).await.ok().unwrap();
+    assert_eq!(progress.reached(), Reached::BeforeSend);
+    call.send(&open, "hello").await.unwrap();
+    assert_eq!(progress.reached(), Reached::Sent);
 }
 
 #[tokio::test]

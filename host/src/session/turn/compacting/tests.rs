@@ -158,7 +158,7 @@ fn a_summary_that_is_needed_is_asked_for_again() {
     let began = rig.wake();
     assert!(matches!(began.events[1].event, Event::CompactionBegan { retold: true, .. }), "it would not fit as it is");
     let id = rig.summary();
-    for tries in 1..rig.policy.ask_tries {
+    for tries in 1..rig.policy.retry.tries {
         let failed = rig.fail_summary(FailureKind::Overloaded);
         assert_eq!(kinds(&failed), ["summary_failed"]);
         let alarm = Alarm { turn: rig.state.head.last_turn, timer: Timer::Summary { id, tries } };
