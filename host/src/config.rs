@@ -208,6 +208,9 @@ pub struct Limits {
     /// Where the price is unknown.
     pub turn_tokens: u64,
     pub day_tokens: u64,
+    /// Of one conversation in all; none: no limit.
+    pub conversation_spend_micros: Option<u64>,
+    pub conversation_tokens: Option<u64>,
 }
 
 /// `[session]`
@@ -295,6 +298,8 @@ impl Default for Limits {
             day_spend_micros: limits::DAY_SPEND_MICROS,
             turn_tokens: limits::TURN_TOKENS,
             day_tokens: limits::DAY_TOKENS,
+            conversation_spend_micros: None,
+            conversation_tokens: None,
         }
     }
 }

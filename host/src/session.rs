@@ -127,6 +127,10 @@ impl Deps {
             turn_time: limits.turn_time,
             turn_spend: state::Spend { cost_micros: limits.turn_spend_micros, unpriced_tokens: limits.turn_tokens },
             day_spend: state::Spend { cost_micros: limits.day_spend_micros, unpriced_tokens: limits.day_tokens },
+            conversation_spend: state::Spend {
+                cost_micros: limits.conversation_spend_micros.unwrap_or(u64::MAX),
+                unpriced_tokens: limits.conversation_tokens.unwrap_or(u64::MAX),
+            },
             resume_within: config.session.resume_within,
             window,
             max_output,

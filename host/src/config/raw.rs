@@ -241,6 +241,8 @@ pub(super) struct RawLimits {
     pub day_spend: Option<f64>,
     pub turn_tokens: Option<u64>,
     pub day_tokens: Option<u64>,
+    pub conversation_spend: Option<f64>,
+    pub conversation_tokens: Option<u64>,
 }
 
 /// `[session]`

@@ -268,6 +268,7 @@ impl Resolver<'_> {
             ("turn_steps", raw.turn_steps.map(f64::from)),
             ("turn_tokens", raw.turn_tokens.map(|tokens| tokens as f64)),
             ("day_tokens", raw.day_tokens.map(|tokens| tokens as f64)),
+            ("conversation_tokens", raw.conversation_tokens.map(|tokens| tokens as f64)),
         ] {
             self.positive(&["limits", last], number);
         }
@@ -279,6 +280,10 @@ impl Resolver<'_> {
             day_spend_micros: self.dollars(&["limits", "day_spend"], raw.day_spend, default.day_spend_micros),
             turn_tokens: raw.turn_tokens.unwrap_or(default.turn_tokens),
             day_tokens: raw.day_tokens.unwrap_or(default.day_tokens),
+            conversation_spend_micros: raw
+                .conversation_spend
+                .map(|dollars| self.dollars(&["limits", "conversation_spend"], Some(dollars), u64::MAX)),
+            conversation_tokens: raw.conversation_tokens,
         }
     }
 

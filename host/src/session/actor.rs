@@ -96,6 +96,7 @@ impl Actor {
         wake: Arc<Notify>,
         stopping: Stopping,
     ) -> Result<Self, StoreError> {
+        deps.ledger.open(&deps.store, conversation.id).await?;
         let session = deps.store.foreground(conversation.id).await?;
         let session = deps.store.claim_session(session.id).await?;
         let journal = deps.store.load(session.id).await?;
@@ -128,6 +129,7 @@ impl Actor {
             places,
             live,
             model: conversation.model.clone(),
+            budget: turn::budget(&state.head, &deps.policy(&conversation.model, &conversation.model)),
         };
         Ok(Self {
             deps,
@@ -383,6 +385,7 @@ impl Actor {
             shown: self.caller.live.has_shown(),
             asked_at: self.asked_at,
             day: self.deps.ledger.day(now),
+            conversation: self.deps.ledger.conversation(self.conversation.id),
             cooling: self.deps.cooldowns.cooling(&policy.chain, now),
             stopping: self.stopping.is_stopping(),
         };
@@ -406,7 +409,7 @@ impl Actor {
             let taken = [&step.rows.taken, &step.rows.done, &step.rows.aside];
             self.waiting.retain(|input| !taken.iter().any(|rows| rows.contains(&input.inbox)));
             for row in &step.rows.usage {
-                self.deps.ledger.add(now, &row.usage);
+                self.deps.ledger.add(self.conversation.id, now, &row.usage);
             }
             // The first thing that happens after the resumption: the step that the crashes were in has passed.
             if !step.events.is_empty() && !step.events.iter().any(|recorded| matches!(recorded.event, Event::TurnResumed { .. })) {
@@ -420,6 +423,8 @@ impl Actor {
                 }
             }
         }
+        let policy = self.deps.policy(&self.conversation.model, &self.conversation.model);
+        self.caller.budget = turn::budget(&self.state.head, &policy);
         self.show(ended);
         if step.events.iter().any(|recorded| matches!(recorded.event, Event::Compacted { .. })) {
             self.get_ready();

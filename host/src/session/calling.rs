@@ -10,7 +10,7 @@ use super::event::{Call, Outcome};
 use super::live::{LiveEnd, LiveView};
 use super::output;
 use super::port::Port;
-use super::turn::{Ended, Start, Which};
+use super::turn::{Budget, Ended, Start, Which};
 use super::{Deps, capture};
 use crate::chat::{Media, Replay};
 use crate::clock;
@@ -50,6 +50,8 @@ pub(super) struct Caller {
     pub(super) places: Places,
     pub(super) live: LiveView,
     pub(super) model: String,
+    /// Of the turn that runs, for what its calls use.
+    pub(super) budget: Budget,
 }
 
 impl Calls {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::chat::{AnswerPiece, Batching, FailureKind, Media, Message, Piece, Reached, Replay, Usage};
 use crate::clock::Moment;
 use crate::ids::{BootId, CallId, InboxId, TurnId};
-use crate::session::state::{Phase, Turn};
+use crate::session::state::{Phase, Spend, Turn};
 use crate::session::system::Surroundings;
 
 /// An event with its place in the journal.
@@ -149,6 +149,8 @@ pub enum ParkReason {
     Spend,
     /// What one day may spend.
     Day,
+    /// What one conversation may spend.
+    Conversation,
     /// Active time of one turn.
     Wall,
     /// Model requests of one turn.
@@ -161,7 +163,7 @@ impl ParkReason {
     /// Does a new message set the turn going again? Money waits for an explicit `/continue`.
     #[must_use]
     pub fn accepts_messages(self) -> bool {
-        !matches!(self, Self::Spend | Self::Day)
+        !matches!(self, Self::Spend | Self::Day | Self::Conversation)
     }
 }
 
@@ -323,6 +325,9 @@ pub enum Event {
         /// The estimated cost of a request whose answer was lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost: Option<Usage>,
+        /// What the conversation had spent when the person granted it another budget for this turn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted: Option<Spend>,
     },
     TurnParked {
         reason: ParkReason,

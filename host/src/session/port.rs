@@ -10,7 +10,7 @@ use super::calling::Caller;
 use super::ledger::Ledger;
 use super::live::LiveView;
 use super::state::Spend;
-use super::turn::priced;
+use super::turn::{Budget, priced};
 use crate::chat::Usage;
 use crate::clock;
 use crate::config::Current;
@@ -29,6 +29,7 @@ pub(super) struct Port {
     name: String,
     said: AtomicU32,
     model: String,
+    budget: Budget,
 }
 
 impl Port {
@@ -43,6 +44,7 @@ impl Port {
             name,
             said: AtomicU32::new(0),
             model: caller.model.clone(),
+            budget: caller.budget,
         }
     }
 
@@ -82,11 +84,13 @@ impl SessionPort for Port {
         async move {
             let turn = self.spent_in_turn().await.map_err(|error| unkept(&error))?;
             let limits = &self.config.get().limits;
-            let most = |cost_micros, unpriced_tokens| Spend { cost_micros, unpriced_tokens };
-            let reached = if turn.reaches(most(limits.turn_spend_micros, limits.turn_tokens)) {
+            let most = Spend { cost_micros: limits.turn_spend_micros, unpriced_tokens: limits.turn_tokens };
+            let reached = if turn.reaches(most) {
                 "the budget of this turn is spent (limits.turn_spend, limits.turn_tokens)"
-            } else if self.ledger.day(clock::now()).reaches(most(limits.day_spend_micros, limits.day_tokens)) {
+            } else if self.ledger.day(clock::now()).reaches(self.budget.day) {
                 "the budget of this day is spent (limits.day_spend, limits.day_tokens)"
+            } else if self.ledger.conversation(self.conversation).reaches(self.budget.conversation) {
+                "the budget of this conversation is spent (limits.conversation_spend, limits.conversation_tokens)"
             } else {
                 return Ok(());
             };
@@ -103,7 +107,7 @@ impl SessionPort for Port {
             let now = clock::now();
             let row = NewUsage { step, kind: UsageKind::Helper, model: alias.to_owned(), usage: usage.clone(), estimated: false };
             self.store.note_usage(key, row, now).await.map_err(|error| unkept(&error))?;
-            self.ledger.add(now, &usage);
+            self.ledger.add(self.conversation, now, &usage);
             Ok(())
         }
         .boxed()

@@ -30,7 +30,8 @@ enum Act {
     End(usize, Outcome),
     Alarm(usize),
     Pass(u32),
-    Spend(u64),
+    /// What was spent today, and in this conversation.
+    Spend(u64, u64),
     Continue,
     Cancel,
     Compact,
@@ -68,7 +69,7 @@ fn act() -> impl Strategy<Value = Act> {
         16 => (0..4_usize, outcome).prop_map(|(index, outcome)| Act::End(index, outcome)),
         6 => (0..4_usize).prop_map(Act::Alarm),
         4 => (0..2000_u32).prop_map(Act::Pass),
-        1 => (0..30_000_000_u64).prop_map(Act::Spend),
+        1 => (0..30_000_000_u64, 0..3_000_000_u64).prop_map(|(day, conversation)| Act::Spend(day, conversation)),
         2 => Just(Act::Continue),
         2 => Just(Act::Cancel),
         2 => Just(Act::Compact),
@@ -106,6 +107,7 @@ impl World {
         (rig.policy.window, rig.policy.compact_at, rig.policy.compact_keep) = (200, 140, 20);
         rig.policy.cache_ttl = Some(Duration::from_secs(300));
         rig.policy.chain = vec!["main".into(), "second".into(), "third".into()];
+        rig.policy.conversation_spend.cost_micros = 2_000_000;
         Self {
             rig,
             asked: None,
@@ -154,7 +156,10 @@ impl World {
                 let now = self.rig.facts.now;
                 self.rig.facts.cooling.retain(|(_, until)| *until > now);
             }
-            Act::Spend(micros) => self.rig.facts.day.cost_micros = micros,
+            Act::Spend(day, conversation) => {
+                self.rig.facts.day.cost_micros = day;
+                self.rig.facts.conversation.cost_micros = conversation;
+            }
             Act::Continue => {
                 let command = self.rig.command();
                 self.feed(Input::Continue { by: "ada".into(), command });
@@ -357,7 +362,7 @@ impl World {
         if self.rig.facts.stopping {
             self.crash(Duration::from_secs(1), true);
         }
-        self.rig.facts.day.cost_micros = 0;
+        (self.rig.facts.day.cost_micros, self.rig.facts.conversation.cost_micros) = (0, 0);
         for _ in 0..2000 {
             self.rig.pass(Duration::from_millis(10));
             if !self.rig.facts.waiting.is_empty() {

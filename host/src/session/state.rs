@@ -83,6 +83,9 @@ pub struct Turn {
     pub spend: Spend,
     /// Days' budgets that a person granted to this turn on top of the first.
     pub day_grants: u32,
+    /// What the conversation had spent when a person granted it another budget for this turn.
+    #[serde(default)]
+    pub granted: Spend,
     /// Active milliseconds until the last event.
     pub active_ms: u64,
     pub cancel: Option<Cancel>,
@@ -329,6 +332,7 @@ impl Turn {
             repeats: BTreeMap::new(),
             spend: Spend::default(),
             day_grants: 0,
+            granted: Spend::default(),
             active_ms: 0,
             cancel: None,
             parked: None,
@@ -389,7 +393,10 @@ impl Turn {
                 self.drop_rounds = self.drop_rounds.saturating_add(1);
             }
             Event::CancelRequested { by, command } => self.cancel = Some(Cancel { by: by.clone(), command: *command }),
-            Event::TurnResumed { attempt, by, lost, .. } => self.resume(*attempt, by.is_some(), lost.as_ref()),
+            Event::TurnResumed { attempt, by, lost, granted, .. } => {
+                self.granted = granted.unwrap_or(self.granted);
+                self.resume(*attempt, by.is_some(), lost.as_ref());
+            }
             Event::TurnParked { reason, .. } => self.parked = Some(*reason),
             // These are the session's, not the turn's.
             Event::TurnBegan { .. }

@@ -19,6 +19,7 @@ mod tests;
 mod words;
 
 pub use spending::priced;
+pub(super) use spending::{Budget, budget};
 
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Policy {
     pub turn_time: Duration,
     pub turn_spend: Spend,
     pub day_spend: Spend,
+    /// Of a conversation; `u64::MAX`: no limit.
+    pub conversation_spend: Spend,
     pub resume_within: Duration,
     /// Tokens that the model reads at once, and how many of them its answer may take.
     pub window: u64,
@@ -82,6 +85,8 @@ pub struct Facts {
     pub asked_at: Option<Moment>,
     /// What all sessions spent today, as committed.
     pub day: Spend,
+    /// What the conversation spent, as committed.
+    pub conversation: Spend,
     /// Models of the chain that are not to be asked now, and until when.
     pub cooling: Vec<(String, Moment)>,
     /// The host is going down: results are still journalled, nothing new begins.

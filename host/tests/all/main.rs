@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests tell what they counted, and what was left when they failed")]
 
 mod authors;
+mod budgets;
 mod cli;
 mod compaction;
 mod config;

@@ -21,7 +21,9 @@ impl Draft<'_> {
             self.reply(command, words::NOTHING_TO_CONTINUE);
             return;
         }
-        self.push(Event::TurnResumed { attempt: 1, boot: self.facts.boot, by: Some(by), lost: None });
+        let is_granted = self.head.turn.as_ref().is_some_and(|turn| turn.parked == Some(ParkReason::Conversation));
+        let granted = is_granted.then_some(self.facts.conversation);
+        self.push(Event::TurnResumed { attempt: 1, boot: self.facts.boot, by: Some(by), lost: None, granted });
         if !self.facts.stopping {
             self.join();
             self.arm_wall();

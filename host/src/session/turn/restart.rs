@@ -40,7 +40,7 @@ impl Draft<'_> {
         if let (Some(usage), Some(turn)) = (&lost, &self.head.turn) {
             self.usage(UsageKind::Turn, turn.step, usage, true);
         }
-        self.push(Event::TurnResumed { attempt, boot: self.facts.boot, by: None, lost });
+        self.push(Event::TurnResumed { attempt, boot: self.facts.boot, by: None, lost, granted: None });
         self.arm_wall();
         self.end_calls(Why::Restart, |open| open.has_begun() && open.call.replay == Replay::Effect);
         let again = self.interrupted();

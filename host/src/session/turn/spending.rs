@@ -8,19 +8,32 @@ use crate::session::history::Context;
 use crate::session::state::{Head, Spend};
 use crate::session::turn::{Facts, Policy};
 
+/// How much the day and the conversation may have spent before a turn stops, with what a person granted it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::session) struct Budget {
+    pub day: Spend,
+    pub conversation: Spend,
+}
+
+pub(in crate::session) fn budget(head: &Head, policy: &Policy) -> Budget {
+    let (days, granted) = head.turn.as_ref().map_or((0, Spend::default()), |turn| (turn.day_grants, turn.granted));
+    Budget { day: policy.day_spend.times(days.saturating_add(1)), conversation: policy.conversation_spend.plus(granted) }
+}
+
 /// The limit that forbids the next model request. `spent` is not yet part of the day's total.
 pub(super) fn exceeded(head: &Head, policy: &Policy, facts: &Facts, spent: Spend) -> Option<ParkReason> {
     let turn = head.turn.as_ref()?;
-    let day = facts.day.plus(spent);
-    let granted = policy.day_spend.times(turn.day_grants.saturating_add(1));
+    let budget = budget(head, policy);
     if turn.steps >= policy.turn_steps {
         Some(ParkReason::Steps)
     } else if u128::from(head.active_ms(facts.now)) >= policy.turn_time.as_millis() {
         Some(ParkReason::Wall)
     } else if turn.spend.reaches(policy.turn_spend) {
         Some(ParkReason::Spend)
-    } else if day.reaches(granted) {
+    } else if facts.day.plus(spent).reaches(budget.day) {
         Some(ParkReason::Day)
+    } else if facts.conversation.plus(spent).reaches(budget.conversation) {
+        Some(ParkReason::Conversation)
     } else {
         None
     }

@@ -600,6 +600,33 @@ fn a_message_on_a_turn_parked_by_money_repeats_the_notice_once() {
 }
 
 #[test]
+fn a_conversation_s_budget_stops_it_and_a_person_grants_another_one_for_the_turn() {
+    let mut rig = Rig::new();
+    rig.policy.conversation_spend = Spend { cost_micros: 1000, unpriced_tokens: u64::MAX };
+    rig.facts.conversation = Spend { cost_micros: 3500, unpriced_tokens: 9_000_000 };
+    rig.say("hello");
+    let step = rig.wake();
+    assert_eq!((kinds(&step), park_reason(&rig)), (vec!["turn_began", "turn_parked"], Some(ParkReason::Conversation)));
+    let notice = &step.rows.outbox[0];
+    assert!(
+        notice.body.starts_with("The budget of this conversation is used up (0.01 USD). `/continue` goes on nevertheless."),
+        "{}",
+        notice.body
+    );
+    assert_eq!(notice.buttons, [Button::new("Continue", "/continue")]);
+    rig.say("hello?");
+    assert_eq!(kinds(&rig.wake()), ["noticed"], "a message is no permission to spend");
+    assert!(asks(&resume(&mut rig)), "one command is enough, however much was spent before");
+    rig.facts.conversation.cost_micros += 999;
+    rig.answer_with(&[READ]);
+    assert!(asks(&rig.end(0, Outcome::Ok)));
+    rig.facts.conversation.cost_micros += 1;
+    rig.answer_with(&[READ]);
+    rig.end(0, Outcome::Ok);
+    assert_eq!(park_reason(&rig), Some(ParkReason::Conversation), "but not for ever");
+}
+
+#[test]
 fn active_time_is_limited_and_waiting_is_not_active() {
     let mut rig = Rig::calling(&[RUN]);
     rig.pass(Duration::from_secs(3000));

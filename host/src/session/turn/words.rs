@@ -115,13 +115,14 @@ pub(super) fn parked(reason: ParkReason, detail: Option<&str>, policy: &Policy, 
         ParkReason::TooLarge => return too_large(reference),
         ParkReason::Spend => format!("This turn has used its budget ({}).", budget(policy.turn_spend)),
         ParkReason::Day => format!("Today's budget is used up ({}).", budget(policy.day_spend)),
+        ParkReason::Conversation => format!("The budget of this conversation is used up ({}).", budget(policy.conversation_spend)),
         ParkReason::Wall => format!("This turn has been working for {} minutes.", policy.turn_time.as_secs() / 60),
         ParkReason::Steps => format!("This turn has made {} model requests.", policy.turn_steps),
         ParkReason::Downtime => "I was interrupted for a while in the middle of this.".to_owned(),
     };
     let next = match reason {
         ParkReason::Failed => "`/continue` tries again",
-        ParkReason::Day => "`/continue` goes on nevertheless",
+        ParkReason::Day | ParkReason::Conversation => "`/continue` goes on nevertheless",
         _ => "`/continue` goes on",
     };
     format!("{why} {next}. ({reference})")
@@ -132,7 +133,7 @@ pub(super) fn next_buttons(reason: ParkReason) -> Vec<Button> {
     vec![match reason {
         ParkReason::Failed => Button::new("Try again", "/continue"),
         ParkReason::TooLarge => Button::new("Start afresh", "/new"),
-        ParkReason::Spend | ParkReason::Day | ParkReason::Wall | ParkReason::Steps | ParkReason::Downtime => {
+        ParkReason::Spend | ParkReason::Day | ParkReason::Conversation | ParkReason::Wall | ParkReason::Steps | ParkReason::Downtime => {
             Button::new("Continue", "/continue")
         }
     }]
@@ -142,8 +143,11 @@ fn too_large(reference: &str) -> String {
     format!("This conversation no longer fits what the model can read, even without its older parts. `/new` starts afresh. ({reference})")
 }
 
+/// Of a limit that is not there nothing is said.
 fn budget(limit: Spend) -> String {
-    format!("{} USD, or {} tokens without a known price", usd(limit.cost_micros, 2), tokens(limit.unpriced_tokens))
+    let money = (limit.cost_micros < u64::MAX).then(|| format!("{} USD", usd(limit.cost_micros, 2)));
+    let tokens = (limit.unpriced_tokens < u64::MAX).then(|| format!("{} tokens without a known price", tokens(limit.unpriced_tokens)));
+    money.into_iter().chain(tokens).collect::<Vec<_>>().join(", or ")
 }
 
 /// The sentence about a model request that failed for good. `skipped`: models that were given up before.
