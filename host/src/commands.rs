@@ -15,6 +15,8 @@ pub enum Command {
     New,
     /// Show the models, or use another one from the next request on.
     Model(Option<String>),
+    /// Show how much the model reasons, or change it from the next request on.
+    Reasoning(Option<String>),
     Status,
     Cancel,
     Continue,
@@ -57,6 +59,7 @@ pub const GROUPS: &[Group] = &[
         &[
             ("status", "model, workspace, state and usage"),
             ("model", "show the models; /model NAME uses another one"),
+            ("reasoning", "how much the model thinks; /reasoning high, /reasoning default"),
             ("compact", "summarise the older part of the conversation now"),
             ("new", "start over: same workspace and model, empty history"),
         ],
@@ -85,6 +88,7 @@ pub fn parse(text: &str) -> Option<Command> {
         "help" => Command::Help,
         "new" => Command::New,
         "model" => Command::Model((!argument.is_empty()).then(|| argument.to_owned())),
+        "reasoning" => Command::Reasoning((!argument.is_empty()).then(|| argument.to_ascii_lowercase())),
         "status" => Command::Status,
         "cancel" | "stop" => Command::Cancel,
         "continue" => Command::Continue,
@@ -139,6 +143,34 @@ pub fn models<'a>(current: &str, aliases: impl Iterator<Item = (&'a str, &'a str
     text
 }
 
+/// What a person can say about reasoning, least first. Not every model knows each of them.
+pub const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+/// As the configuration says.
+pub const DEFAULT_EFFORT: &str = "default";
+
+/// The buttons below the answer to `/reasoning`: what most models know, the one in use marked.
+#[must_use]
+pub fn effort_buttons(current: Option<&str>) -> Vec<Button> {
+    let current = current.unwrap_or(DEFAULT_EFFORT);
+    let mark = |level| if level == current { "✓ " } else { "" };
+    let offered = ["low", "medium", "high", "xhigh", DEFAULT_EFFORT];
+    offered.into_iter().map(|level| Button::new(format!("{}{level}", mark(level)), format!("/reasoning {level}"))).collect()
+}
+
+/// The answer to `/reasoning` and to a level that does not exist. `configured`: what the model's own is.
+#[must_use]
+pub fn efforts(current: Option<&str>, configured: Option<&str>, wanted: Option<&str>) -> String {
+    let unknown = wanted.map_or_else(String::new, |wanted| format!("There is no level called `{wanted}`. "));
+    let own = configured.map_or_else(|| "what its vendor does by itself".to_owned(), |effort| format!("`{effort}`"));
+    let now = match current {
+        Some(effort) => format!("The model reasons with effort `{effort}` in this conversation; its default is {own}."),
+        None => format!("The model reasons with its default effort: {own}."),
+    };
+    let levels = EFFORTS.iter().map(|level| format!("`{level}`")).collect::<Vec<_>>().join(", ");
+    format!("{unknown}{now}\n\n`/reasoning LEVEL` takes {levels} or `{DEFAULT_EFFORT}`; not every model knows each of them.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +184,8 @@ mod tests {
         check("  /NEW  ", Some(Command::New));
         check("/model", Some(Command::Model(None)));
         check("/model  main ", Some(Command::Model(Some("main".into()))));
+        check("/reasoning", Some(Command::Reasoning(None)));
+        check("/reasoning High", Some(Command::Reasoning(Some("high".into()))));
         check("/stop", Some(Command::Cancel));
         check("/frobnicate now", Some(Command::Unknown("frobnicate".into())));
         check("/etc/passwd is a file", None);
@@ -183,5 +217,18 @@ mod tests {
         assert_eq!(buttons, [Button::new("main", "/model main"), Button::new("✓ quick", "/model quick")]);
         let pressed = parse(&buttons[0].command);
         assert_eq!(pressed, Some(Command::Model(Some("main".into()))));
+    }
+
+    #[test]
+    fn reasoning_can_be_chosen_by_typing_and_by_pressing() {
+        let answers = [efforts(None, None, None), efforts(Some("high"), Some("low"), None), efforts(None, Some("low"), Some("much"))];
+        insta::assert_snapshot!(answers.join("\n\n"));
+        let labels = |current| effort_buttons(current).into_iter().map(|button| button.label).collect::<Vec<_>>();
+        assert_eq!(labels(Some("high")), ["low", "medium", "✓ high", "xhigh", "default"]);
+        assert_eq!(labels(None), ["low", "medium", "high", "xhigh", "✓ default"]);
+        for button in effort_buttons(None) {
+            let Some(Command::Reasoning(Some(level))) = parse(&button.command) else { panic!("{button:?}") };
+            assert!(EFFORTS.contains(&level.as_str()) || level == DEFAULT_EFFORT, "{level}");
+        }
     }
 }

@@ -96,7 +96,7 @@ fn described(workdir: &WorkDir, one: &Overview) -> Value {
     let Overview { conversation, phase, sessions, turns, waiting, undelivered, last_at } = one;
     json!({
         "id": conversation.id.to_string(), "channel": conversation.channel, "address": conversation.address, "title": conversation.title,
-        "model": conversation.model, "phase": phase.unwrap_or(Phase::Idle), "sessions": sessions, "turns": turns, "waiting": waiting,
+        "model": conversation.model, "effort": conversation.effort, "phase": phase.unwrap_or(Phase::Idle), "sessions": sessions, "turns": turns, "waiting": waiting,
         "undelivered": undelivered, "created_at_ms": conversation.created_at, "last_at_ms": last_at,
         "expires_at_ms": conversation.expires_at, "closed_at_ms": conversation.closed_at, "settings": conversation.settings, "workspace": workdir.workspace(conversation.id),
     })
@@ -145,6 +145,7 @@ mod tests {
                 channel: "terminal".into(),
                 address: address.into(),
                 model: "main".into(),
+                effort: None,
                 settings: json!({}),
                 created_at: Moment(0),
                 expires_at: None,

@@ -498,7 +498,8 @@ impl Actor {
         let stand_in = (asked != primary).then(|| StandIn { model: asked.to_owned(), instead_of: primary.clone() });
         self.caller.live.stand_in(stand_in);
         match self.deps.model(asked) {
-            Some(model) => {
+            Some(mut model) => {
+                model.effort = self.conversation.effort.clone().or(model.effort);
                 self.serve_with(&model);
                 self.preparing.end();
                 self.asked_at = Some(clock::now());

@@ -21,6 +21,7 @@ impl Actor {
                 self.answer_command(&row, answer).await
             }
             Command::Model(alias) => self.change_model(&row, alias).await,
+            Command::Reasoning(level) => self.change_effort(&row, level).await,
             Command::Cancel => {
                 let step = self.decide(Input::Cancel { by: row.by.clone(), command: row.id });
                 self.act_on(&row, step, "Nothing is running.").await
@@ -77,6 +78,28 @@ impl Actor {
                 self.close_command(row, Vec::new(), answer, buttons).await
             }
         }
+    }
+
+    async fn change_effort(&mut self, row: &CommandRow, wanted: Option<String>) -> Result<(), StoreError> {
+        let effort = match wanted.as_deref() {
+            Some(commands::DEFAULT_EFFORT) => None,
+            Some(level) if commands::EFFORTS.contains(&level) => Some(level.to_owned()),
+            _ => {
+                let current = self.conversation.effort.as_deref();
+                let model = self.deps.model(&self.conversation.model);
+                let configured = model.as_ref().and_then(|model| model.effort.as_deref());
+                let answer = commands::efforts(current, configured, wanted.as_deref());
+                return self.close_command(row, Vec::new(), answer, commands::effort_buttons(current)).await;
+            }
+        };
+        let answer = match &effort {
+            Some(level) => format!("From the next request on the model reasons with effort `{level}` in this conversation."),
+            None => "From the next request on the model reasons with its default effort.".to_owned(),
+        };
+        let change = CommandEffect::SetEffort { conversation: self.conversation.id, effort: effort.clone() };
+        self.close_command(row, vec![change], answer, Vec::new()).await?;
+        self.conversation.effort = effort;
+        Ok(())
     }
 
     async fn answer_command(&mut self, row: &CommandRow, answer: String) -> Result<(), StoreError> {

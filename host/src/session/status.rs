@@ -20,9 +20,11 @@ impl Actor {
         let stands_in = self.standing_in().map_or_else(String::new, |text| format!("; {text}"));
         let stopped = halt::since(&self.deps.workdir)
             .map_or_else(String::new, |since| format!("; everything is stopped by the operator, since {}", since.utc()));
+        // Said when it is another than the configuration's.
+        let effort = self.conversation.effort.as_ref().map_or_else(String::new, |effort| format!("- reasoning: `{effort}`\n"));
         let window = model.as_ref().map_or(0, |model| model.context_window);
         Ok(format!(
-            "- model: `{}` ({id}){stands_in}\n- workspace: {}\n- state: {}{stopped}\n- context: about {} of {} tokens, {} entries\n\
+            "- model: `{}` ({id}){stands_in}\n{effort}- workspace: {}\n- state: {}{stopped}\n- context: about {} of {} tokens, {} entries\n\
              - today, all conversations: {}\n\n{}",
             self.conversation.model,
             self.caller.places.workspace.display(),

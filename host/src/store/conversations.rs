@@ -52,6 +52,8 @@ pub struct Conversation {
     pub address: String,
     /// The model's alias in the configuration.
     pub model: String,
+    /// How much the model is to reason; none: as the configuration says.
+    pub effort: Option<String>,
     /// A JSON object.
     pub settings: Value,
     pub created_at: Moment,
@@ -108,7 +110,7 @@ words!(Phase {
 });
 
 pub(super) const CONVERSATION: &str =
-    "SELECT id, channel, address, model, settings, created_at, expires_at, title, closed_at FROM conversations";
+    "SELECT id, channel, address, model, settings, created_at, expires_at, title, closed_at, effort FROM conversations";
 const SESSION: &str = "SELECT id, conversation, parent, kind, phase, next_seq, fold_from, epoch FROM sessions";
 
 impl Store {
@@ -331,6 +333,7 @@ pub(super) fn conversation_row(row: &Row<'_>) -> rusqlite::Result<Conversation> 
         channel: row.get(1)?,
         address: row.get(2)?,
         model: row.get(3)?,
+        effort: row.get(9)?,
         settings: serde_json::from_str(&settings)
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, error.into()))?,
         created_at: Moment(row.get(5)?),
@@ -378,6 +381,11 @@ pub(super) fn current_foreground(conn: &Connection, conversation: ConversationId
 
 pub(super) fn set_model(tx: &mut Tx<'_>, id: ConversationId, alias: &str) -> Result<(), StoreError> {
     let changed = sql::execute(tx.conn, "UPDATE conversations SET model = ?2 WHERE id = ?1", (id.0, alias))?;
+    if changed == 0 { Err(StoreError::NotFound(format!("conversation {id}"))) } else { Ok(()) }
+}
+
+pub(super) fn set_effort(tx: &mut Tx<'_>, id: ConversationId, effort: Option<&str>) -> Result<(), StoreError> {
+    let changed = sql::execute(tx.conn, "UPDATE conversations SET effort = ?2 WHERE id = ?1", (id.0, effort))?;
     if changed == 0 { Err(StoreError::NotFound(format!("conversation {id}"))) } else { Ok(()) }
 }
 

@@ -111,6 +111,11 @@ pub enum CommandEffect {
         conversation: ConversationId,
         alias: String,
     },
+    /// None: as the configuration says.
+    SetEffort {
+        conversation: ConversationId,
+        effort: Option<String>,
+    },
     /// Closes the conversation's foreground session and opens another.
     NewSession {
         conversation: ConversationId,
@@ -293,6 +298,7 @@ impl Store {
             for effect in &done.effects {
                 match effect {
                     CommandEffect::SetModel { conversation, alias } => conversations::set_model(tx, *conversation, alias)?,
+                    CommandEffect::SetEffort { conversation, effort } => conversations::set_effort(tx, *conversation, effort.as_deref())?,
                     CommandEffect::NewSession { conversation } => {
                         if let Some(old) = conversations::current_foreground(tx.conn, *conversation)? {
                             conversations::close_session(tx, old.id)?;

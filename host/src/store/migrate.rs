@@ -41,6 +41,7 @@ const SECOND: Migration = Migration {
     sql: "
 ALTER TABLE conversations ADD COLUMN title TEXT NOT NULL DEFAULT '';
 ALTER TABLE conversations ADD COLUMN closed_at INTEGER;
+ALTER TABLE conversations ADD COLUMN effort TEXT;
 ALTER TABLE inbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX inbox_taken ON inbox (conversation) WHERE state = 'taken';
 CREATE INDEX inbox_held ON inbox (source) WHERE held = 1;

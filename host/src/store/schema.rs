@@ -39,6 +39,7 @@ CREATE TABLE conversations (
     expires_at INTEGER,
     title TEXT NOT NULL DEFAULT '',
     closed_at INTEGER,
+    effort TEXT,
     UNIQUE (channel, address)
 ) STRICT;
 CREATE INDEX conversations_expiring ON conversations (expires_at) WHERE expires_at IS NOT NULL;

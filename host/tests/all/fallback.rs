@@ -135,3 +135,31 @@ async fn a_turn_that_a_crash_interrupts_begins_with_the_conversation_s_own_model
     assert_eq!(asked(&scene, "go"), ["fake-main", "fake-other", "fake-main"]);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn how_much_the_model_reasons_is_the_conversation_s_own_and_survives_a_restart() {
+    let scene = Scene::tuned(Script::default().on("think", [Answer::text("Thought.")]), "effort = \"low\"\n", "").await;
+    let efforts = || {
+        let asks = scene.fake.asks_of("think");
+        asks.iter().map(|ask| ask.body["reasoning_effort"].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>()
+    };
+    let host = scene.work.host().await;
+    let mut client = attached(&scene, "").await;
+    client.talk("1", "think").await.unwrap();
+    let shown = client.talk("2", "/reasoning much").await.unwrap().remove(0).text;
+    assert!(shown.contains("no level called `much`") && shown.contains("default effort: `low`"), "{shown}");
+    client.talk("3", "/reasoning high").await.unwrap();
+    client.talk("4", "think").await.unwrap();
+    let mut neighbour = attached(&scene, "neighbour").await;
+    neighbour.talk("n1", "think").await.unwrap();
+    host.stop().await;
+    let host = scene.work.host().await;
+    let mut client = attached(&scene, "").await;
+    client.talk("5", "think").await.unwrap();
+    let status = client.talk("6", "/status").await.unwrap().remove(0).text;
+    assert!(status.contains("- reasoning: `high`\n"), "{status}");
+    client.talk("7", "/reasoning default").await.unwrap();
+    client.talk("8", "think").await.unwrap();
+    assert_eq!(efforts(), ["low", "high", "low", "high", "low"]);
+    host.stop().await;
+}

@@ -10,15 +10,16 @@ use super::api::ApiError;
 use super::send::{AnswerCallbackQuery, EditMessageReplyMarkup, EditMessageText, LinkPreviewOptions, SendMessage, Target};
 use super::types::SentMessage;
 use super::{Telegram, keyboard, render};
+use crate::clock;
+use crate::commands::Button;
 use crate::limits::{STRANGER_HINTS, STRANGER_HINTS_TIME, STRANGERS, TELEGRAM_CALL_TIME};
 use crate::store::StoreError;
-use crate::{clock, commands};
 
-/// A model that was chosen with a button below a message.
+/// Something was chosen with a button below a message: what the buttons are from then on.
 pub(super) struct Chosen {
     pub chat: i64,
     pub message_id: i64,
-    pub alias: String,
+    pub buttons: Vec<Button>,
 }
 
 impl Telegram {
@@ -87,21 +88,20 @@ impl Telegram {
         });
     }
 
-    /// Marks the model below the message where it was chosen, when the chat's budget of edits has room.
+    /// Marks what was chosen below the message, when the chat's budget of edits has room.
     pub(super) fn mark(&self, chosen: Chosen) {
         let telegram = self.clone();
         self.host().supervisor.spawn_until_stop(async move {
-            let Chosen { chat, message_id, alias } = chosen;
+            let Chosen { chat, message_id, buttons } = chosen;
             let target = Target::new(chat, None);
             tokio::time::sleep_until(telegram.room(chat, Instant::now())).await;
             if telegram.frozen_for(target).is_some() || !telegram.take_room(chat, Instant::now()) {
                 return;
             }
-            let models = telegram.host().router.models();
-            let keyboard = keyboard::of(&commands::model_buttons(&alias, models.iter().map(String::as_str)));
+            let keyboard = keyboard::of(&buttons);
             let edit = EditMessageReplyMarkup { chat_id: chat, message_id, reply_markup: keyboard.as_ref() };
             if let Err(error) = telegram.api().call::<IgnoredAny>("editMessageReplyMarkup", &edit, TELEGRAM_CALL_TIME).await {
-                tracing::debug!(%error, "a keyboard still marks the model before");
+                tracing::debug!(%error, "a keyboard still marks what was chosen before");
                 telegram.learn(target, &error).await;
             }
         });

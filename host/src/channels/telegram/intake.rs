@@ -242,10 +242,12 @@ impl Telegram {
         let conversation = self.conversation(Target::new(pressed.chat.id, pressed.thread), None).await?;
         let chosen = match commands::parse(&text) {
             Some(Command::Model(Some(alias))) if models.contains(&alias) => {
-                Some(Chosen { chat: pressed.chat.id, message_id: pressed.message_id, alias })
+                Some(commands::model_buttons(&alias, models.iter().map(String::as_str)))
             }
+            Some(Command::Reasoning(Some(level))) => Some(commands::effort_buttons(Some(&level))),
             _ => None,
         };
+        let chosen = chosen.map(|buttons| Chosen { chat: pressed.chat.id, message_id: pressed.message_id, buttons });
         let person = Some(pressed.from).filter(|_| pressed.chat.kind != ChatKind::Private);
         let (sender, writer) = person.map(|person| (person.name, person.id.to_string())).unzip();
         let beside = Beside { writer, ..Beside::default() };

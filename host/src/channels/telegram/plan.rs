@@ -242,6 +242,7 @@ mod tests {
             channel: "tg:1".into(),
             address: "7".into(),
             model: "main".into(),
+            effort: None,
             settings: serde_json::Value::Null,
             created_at: Moment(0),
             expires_at: None,

@@ -81,7 +81,7 @@ async fn last(store: &Store, id: ConversationId) -> anyhow::Result<Vec<Said>> {
 
 fn render(workdir: &WorkDir, found: &Overview, last: &[Said]) -> String {
     let Overview { conversation, phase, sessions, turns, waiting, undelivered, last_at } = found;
-    let store::Conversation { id, channel, address, model, settings, created_at, expires_at, title, closed_at } = conversation;
+    let store::Conversation { id, channel, address, model, effort, settings, created_at, expires_at, title, closed_at } = conversation;
     let mut lines = vec![
         ("conversation", format!("{id} ({channel} {address})")),
         ("title", one_line(title)),
@@ -93,6 +93,7 @@ fn render(workdir: &WorkDir, found: &Overview, last: &[Said]) -> String {
         ("history", format!("{turns} turns in {sessions} sessions")),
         ("open", format!("{waiting} messages waiting, {undelivered} replies not delivered")),
     ];
+    lines.extend(effort.clone().map(|effort| ("reasoning", effort)));
     lines.extend(closed_at.map(|at| ("closed", at.utc())));
     lines.extend(expires_at.map(|at| ("deleted after", at.utc())));
     lines.extend(settings.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), shown(value))));

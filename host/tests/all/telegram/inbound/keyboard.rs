@@ -1,4 +1,4 @@
-//! Buttons of `/model`: what a press does, and for whom.
+//! Buttons of `/model` and `/reasoning`: what a press does, and for whom.
 
 use stellaclaw::fake_telegram::{ChatKind, FakeTelegram, Message, Post};
 
@@ -73,5 +73,22 @@ async fn a_press_chooses_the_model_and_the_keyboard_marks_it() {
     assert_eq!(answered(&bot, &query).await, "This button has expired.");
     exchange(&bot, bot.ann, Post::text("Who are you?")).await;
     assert_eq!(asked(&bot), "fake-other");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_press_chooses_how_much_the_model_reasons() {
+    let bot = Bot::scripted(notes()).await;
+    let host = bot.host().await;
+    let keyboard = card(&bot, bot.ann, "/reasoning").await;
+    marked(&bot, &keyboard, "default").await;
+    for (level, told, sent) in [("high", "effort high", Some("high")), ("default", "default effort", None)] {
+        let query = bot.telegram.press(bot.ann, bot.ann, keyboard.id, level).unwrap();
+        assert_eq!(answered(&bot, &query).await, "");
+        bot.telegram.sent(bot.ann, told).await.unwrap();
+        marked(&bot, &keyboard, level).await;
+        exchange(&bot, bot.ann, Post::text(&format!("How much is {level}?"))).await;
+        assert_eq!(asks(&bot).pop().unwrap().body["reasoning_effort"].as_str(), sent);
+    }
     host.stop().await;
 }
