@@ -36,6 +36,20 @@ pub enum Modality {
     File,
 }
 
+impl Modality {
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Image => "image",
+            Self::Pdf => "pdf",
+            Self::Audio => "audio",
+            Self::File => "file",
+        }
+    }
+}
+
 /// Who wrote a message. Opaque pieces are replayed only to the same origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

@@ -199,7 +199,7 @@ async fn questions_lead_to_the_same_and_a_wrong_answer_is_asked_again() {
     let down = "\x1b[B";
     for wrong in [true, false] {
         person.until("Which model answers?").await;
-        person.types(&format!("{down}\r"));
+        person.types(&format!("{down}{down}\r"));
         person.until("The server's address").await;
         person.types(&format!("{}\r", new.vendor.base_url()));
         person.until("The model, as the server").await;

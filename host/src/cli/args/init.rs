@@ -72,6 +72,8 @@ pub struct InitArgs {
 pub enum Provider {
     /// openrouter.ai
     Openrouter,
+    /// api.anthropic.com
+    Claude,
     /// Any server that speaks OpenAI's chat completions
     OpenaiCompatible,
     /// No model for now: what you write is taken as commands for the tools

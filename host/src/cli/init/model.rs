@@ -6,6 +6,7 @@ use url::Url;
 use super::kept::Asked;
 use super::questions::Questions;
 use super::written::Model;
+use crate::chat::Modality;
 use crate::cli::args::{InitArgs, Provider};
 use crate::cli::components::Components;
 use crate::cli::doctor::Trouble;
@@ -13,30 +14,73 @@ use crate::cli::model::trial;
 use crate::cli::{Context, ExitCode};
 use crate::config::{Config, environment};
 
-const PROVIDERS: &[(Provider, &str)] = &[
-    (Provider::Openrouter, "OpenRouter (one key, many models)"),
-    (Provider::OpenaiCompatible, "another server that speaks OpenAI's chat completions (a vendor, Ollama, vLLM, …)"),
-    (Provider::Offline, "none for now: an offline stand-in that only runs the tools"),
+/// A way to a model that is offered.
+struct Preset {
+    provider: Provider,
+    /// What the person reads.
+    said: &'static str,
+    /// The component that serves it.
+    component: &'static str,
+    /// A model that is there for everybody; vendors' own change too often to be named.
+    model: Option<&'static str>,
+    /// Is the server one of the person's choice?
+    any_server: bool,
+    /// The file and the variable of its key; none: it has none.
+    key: Option<(&'static str, &'static str)>,
+    /// What every model of the vendor reads beside text.
+    reads: &'static [Modality],
+    context_window: Option<u64>,
+}
+
+const PRESETS: &[Preset] = &[
+    Preset {
+        provider: Provider::Openrouter,
+        said: "OpenRouter (one key, many models)",
+        component: "provider-openrouter",
+        model: Some("openrouter/auto"),
+        any_server: false,
+        key: Some(("openrouter.key", environment::OPENROUTER_API_KEY)),
+        reads: &[],
+        context_window: None,
+    },
+    Preset {
+        provider: Provider::Claude,
+        said: "Claude, from Anthropic (an API key)",
+        component: "provider-claude",
+        model: None,
+        any_server: false,
+        key: Some(("anthropic.key", "ANTHROPIC_API_KEY")),
+        reads: &[Modality::Image, Modality::Pdf],
+        context_window: Some(200_000),
+    },
+    Preset {
+        provider: Provider::OpenaiCompatible,
+        said: "another server that speaks OpenAI's chat completions (a vendor, Ollama, vLLM, …)",
+        component: "provider-openrouter",
+        model: None,
+        any_server: true,
+        key: Some(("model.key", "OPENAI_API_KEY")),
+        reads: &[],
+        context_window: None,
+    },
+    Preset {
+        provider: Provider::Offline,
+        said: "none for now: an offline stand-in that only runs the tools",
+        component: "provider-offline",
+        model: Some("offline"),
+        any_server: false,
+        key: None,
+        reads: &[],
+        context_window: None,
+    },
 ];
-/// What is suggested for OpenRouter.
-const MODEL: &str = "openrouter/auto";
 
 /// What the person wants.
 pub(super) fn wanted(args: &InitArgs, questions: Questions) -> anyhow::Result<Model> {
-    let provider = match args.provider {
-        Some(provider) => provider,
-        None => {
-            let options = PROVIDERS.iter().map(|(_, said)| (*said).to_owned()).collect();
-            PROVIDERS[questions.choose("Which model answers?", options, 0, "--provider")?].0
-        }
-    };
-    refuse_useless(args, provider)?;
-    if provider == Provider::Offline {
-        return Ok(Model { provider: "provider-offline", id: "offline".into(), base_url: None, key: None });
-    }
-    let is_openrouter = provider == Provider::Openrouter;
-    let base_url = match (&args.base_url, is_openrouter) {
-        (_, true) => None,
+    let preset = preset(args, questions)?;
+    preset.refuse_useless(args)?;
+    let base_url = match (&args.base_url, preset.any_server) {
+        (_, false) => None,
         (Some(url), _) => {
             address(url.as_str()).map_err(|why| ExitCode::Usage.error(anyhow!("--base-url {url}: {why}")))?;
             Some(url.to_string())
@@ -46,42 +90,73 @@ pub(super) fn wanted(args: &InitArgs, questions: Questions) -> anyhow::Result<Mo
             Some(url)
         }
     };
-    let id = match &args.model {
-        Some(id) => id.trim().to_owned(),
-        None => questions.text("The model, as the server calls it:", is_openrouter.then_some(MODEL), not_empty, "--model")?,
+    let id = preset.model(args, questions)?;
+    let key = match &preset.key {
+        Some(_) if args.no_key => None,
+        Some((file, variable)) => preset.asked(args, file, variable).answer(questions)?,
+        None => None,
     };
-    not_empty(&id).map_err(|why| ExitCode::Usage.error(anyhow!("--model: {why}")))?;
-    let key = match args.no_key {
-        true => None,
-        false => key(args, is_openrouter).answer(questions)?,
-    };
-    Ok(Model { provider: "provider-openrouter", id, base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()), key })
+    Ok(Model {
+        provider: preset.component,
+        id,
+        base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
+        key,
+        reads: preset.reads,
+        context_window: preset.context_window,
+    })
 }
 
-fn key(args: &InitArgs, is_openrouter: bool) -> Asked<'_> {
-    Asked {
-        what: "the key of the model's server",
-        name: if is_openrouter { "openrouter.key" } else { "model.key" },
-        variable: if is_openrouter { environment::OPENROUTER_API_KEY } else { "OPENAI_API_KEY" },
-        env: args.key_env.as_deref(),
-        file: args.key_file.as_deref(),
-        flags: if is_openrouter { "--key-env or --key-file" } else { "--key-env, --key-file or --no-key" },
-        valid: |_| Ok(()),
-        none: (!is_openrouter).then_some("the server needs none"),
+fn preset(args: &InitArgs, questions: Questions) -> anyhow::Result<&'static Preset> {
+    let index = match args.provider {
+        Some(provider) => PRESETS.iter().position(|preset| preset.provider == provider).unwrap_or(0),
+        None => {
+            let options = PRESETS.iter().map(|preset| preset.said.to_owned()).collect();
+            questions.choose("Which model answers?", options, 0, "--provider")?
+        }
+    };
+    Ok(&PRESETS[index])
+}
+
+impl Preset {
+    fn model(&self, args: &InitArgs, questions: Questions) -> anyhow::Result<String> {
+        let id = match &args.model {
+            Some(id) => id.trim().to_owned(),
+            // Nothing is asked about what has one model alone.
+            None => match self.model.filter(|_| self.key.is_none()) {
+                Some(only) => only.to_owned(),
+                None => questions.text("The model, as the server calls it:", self.model, not_empty, "--model")?,
+            },
+        };
+        not_empty(&id).map_err(|why| ExitCode::Usage.error(anyhow!("--model: {why}")))?;
+        Ok(id)
     }
-}
 
-/// Flags that would have no effect are a mistake.
-fn refuse_useless(args: &InitArgs, provider: Provider) -> anyhow::Result<()> {
-    let has_key = args.key_env.is_some() || args.key_file.is_some();
-    let useless = match provider {
-        Provider::Openrouter => [("--base-url", args.base_url.is_some()), ("--no-key", args.no_key), ("", false)],
-        Provider::OpenaiCompatible => [("", false); 3],
-        Provider::Offline => [("--base-url", args.base_url.is_some()), ("--model", args.model.is_some()), ("a key", has_key)],
-    };
-    match useless.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(ExitCode::Usage.error(anyhow!("{flag} does not go with this --provider"))),
-        None => Ok(()),
+    fn asked<'a>(&self, args: &'a InitArgs, file: &'static str, variable: &'a str) -> Asked<'a> {
+        Asked {
+            what: "the key of the model's server",
+            name: file,
+            variable,
+            env: args.key_env.as_deref(),
+            file: args.key_file.as_deref(),
+            flags: if self.any_server { "--key-env, --key-file or --no-key" } else { "--key-env or --key-file" },
+            valid: |_| Ok(()),
+            none: self.any_server.then_some("the server needs none"),
+        }
+    }
+
+    /// Flags that would have no effect are a mistake.
+    fn refuse_useless(&self, args: &InitArgs) -> anyhow::Result<()> {
+        let has_key = args.key_env.is_some() || args.key_file.is_some();
+        let useless = [
+            ("--base-url", args.base_url.is_some() && !self.any_server),
+            ("--no-key", args.no_key && self.key.is_some() && !self.any_server),
+            ("--model", args.model.is_some() && self.key.is_none()),
+            ("a key", has_key && self.key.is_none()),
+        ];
+        match useless.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(ExitCode::Usage.error(anyhow!("{flag} does not go with this --provider"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -103,4 +178,17 @@ fn address(text: &str) -> Result<(), String> {
 
 fn not_empty(text: &str) -> Result<(), String> {
     if text.trim().is_empty() { Err("it has a name".into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_provider_that_can_be_named_is_offered() {
+        let offered: Vec<_> = PRESETS.iter().map(|preset| preset.provider).collect();
+        assert_eq!(offered, Provider::value_variants());
+    }
 }

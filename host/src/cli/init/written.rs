@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::kept::Kept;
+use crate::chat::Modality;
 use crate::cli::ExitCode;
 use crate::config::{CONFIG_VERSION, Config, SecretSource};
 use crate::files::durable;
@@ -26,6 +27,10 @@ pub(super) struct Model {
     pub id: String,
     pub base_url: Option<String>,
     pub key: Option<Kept>,
+    /// Beside text.
+    pub reads: &'static [Modality],
+    /// None: the configuration's default.
+    pub context_window: Option<u64>,
 }
 
 /// The bot that is served.
@@ -43,7 +48,7 @@ impl Wanted {
     }
 
     fn text(&self) -> String {
-        let Model { provider, id, base_url, key } = &self.model;
+        let Model { provider, id, base_url, key, reads, context_window } = &self.model;
         let mut lines = vec![
             "# Written by `stellaclaw init`. `stellaclaw config check` says what is wrong with it; example_config.toml has every key.\n"
                 .to_owned(),
@@ -54,6 +59,11 @@ impl Wanted {
         ];
         lines.extend(base_url.as_ref().map(|url| format!("base_url = {}", quoted(url))));
         lines.extend(key.as_ref().map(|key| format!("api_key = {}", source(&key.named()))));
+        lines.extend(context_window.map(|tokens| format!("context_window = {tokens}")));
+        if !reads.is_empty() {
+            let reads: Vec<_> = [Modality::Text].iter().chain(*reads).map(|reads| quoted(reads.word())).collect();
+            lines.push(format!("reads = [{}]", reads.join(", ")));
+        }
         if let Some(bot) = &self.bot {
             lines.push("\n[channels.telegram]".to_owned());
             lines.push(format!("token = {}", source(&bot.token.named())));
@@ -156,7 +166,14 @@ mod tests {
 
     fn wanted(id: &str, url: Option<&str>) -> Wanted {
         let env = |name: &str| Kept::There(SecretSource::Env(name.into()));
-        let model = Model { provider: "provider-openrouter", id: id.into(), base_url: url.map(str::to_owned), key: Some(env("KEY")) };
+        let model = Model {
+            provider: "provider-openrouter",
+            id: id.into(),
+            base_url: url.map(str::to_owned),
+            key: Some(env("KEY")),
+            reads: &[Modality::Image],
+            context_window: Some(200_000),
+        };
         let bot = Bot { token: env("TOKEN"), api_base_url: Some("http://127.0.0.1:8081/".into()), owners: vec![7, 8], pairs: false };
         Wanted { model, bot: Some(bot), service: false }
     }
@@ -173,6 +190,8 @@ mod tests {
         model = "a/b"
         base_url = "http://localhost:1/v1"
         api_key = { env = "KEY" }
+        context_window = 200000
+        reads = ["text", "image"]
 
         [channels.telegram]
         token = { env = "TOKEN" }
