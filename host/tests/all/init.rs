@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use stellaclaw::fake_telegram::{FakeTelegram, Fault as Trouble, Options, Post};
 
+use crate::support::fake_auth;
 use crate::support::fake_openai::{API_KEY, Answer, FakeOpenAi, Fault, Script};
 use crate::support::host::{Ran, Work};
 use crate::support::pty::Pty;
@@ -199,7 +200,7 @@ async fn questions_lead_to_the_same_and_a_wrong_answer_is_asked_again() {
     let down = "\x1b[B";
     for wrong in [true, false] {
         person.until("Which model answers?").await;
-        person.types(&format!("{down}{down}\r"));
+        person.types(&format!("{down}{down}{down}\r"));
         person.until("The server's address").await;
         person.types(&format!("{}\r", new.vendor.base_url()));
         person.until("The model, as the server").await;
@@ -358,4 +359,23 @@ async fn the_steps_that_readme_names_lead_to_an_answer() {
     until("Welcome to Stellaclaw").await;
     host.signal(rustix::process::Signal::TERM);
     host.finish("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_named_where_it_is_and_made_by_nobody_here() {
+    let new = Newcomer::new(Answer::text("ready")).await;
+    let login = new.work.folder().join("auth.json");
+    let path = login.to_str().unwrap();
+    let args = ["init", "--yes", "--provider", "codex", "--model", "some-model", "--codex-auth", path, "--no-telegram", "--untested"];
+    let without = new.work.run(&args, "").await;
+    assert_eq!(without.code, Some(4), "{without:?}");
+    assert!(without.errors.contains("`stellaclaw login codex` makes one") && new.wrote_nothing(), "{without:?}");
+
+    fs::write(&login, fake_auth::file("acc-1", None, "refresh-canary-0123")).unwrap();
+    fs::set_permissions(&login, fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = new.work.run(&args, "").await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let written = fs::read_to_string(new.config()).unwrap();
+    assert!(written.contains("provider = \"provider-codex\"") && written.contains(&format!("codex_auth = {path:?}")), "{written}");
+    assert!(!written.contains("canary") && !ran.output.contains("canary"), "{written}");
 }

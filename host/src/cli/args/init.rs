@@ -26,6 +26,9 @@ pub struct InitArgs {
     /// The server needs no key
     #[arg(long, group = "key")]
     pub no_key: bool,
+    /// The file of the ChatGPT login; unset: where `login codex` keeps it
+    #[arg(long, value_name = "FILE", group = "key")]
+    pub codex_auth: Option<PathBuf>,
     /// Serve a Telegram bot
     #[arg(long)]
     pub telegram: bool,
@@ -74,6 +77,8 @@ pub enum Provider {
     Openrouter,
     /// api.anthropic.com
     Claude,
+    /// chatgpt.com, with a subscription
+    Codex,
     /// Any server that speaks OpenAI's chat completions
     OpenaiCompatible,
     /// No model for now: what you write is taken as commands for the tools

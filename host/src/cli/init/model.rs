@@ -3,7 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
-use super::kept::Asked;
+use super::kept::{Asked, Kept};
 use super::questions::Questions;
 use super::written::Model;
 use crate::chat::Modality;
@@ -12,7 +12,7 @@ use crate::cli::components::Components;
 use crate::cli::doctor::Trouble;
 use crate::cli::model::trial;
 use crate::cli::{Context, ExitCode};
-use crate::config::{Config, environment};
+use crate::config::{Config, SecretSource, environment};
 
 /// A way to a model that is offered.
 struct Preset {
@@ -25,11 +25,19 @@ struct Preset {
     model: Option<&'static str>,
     /// Is the server one of the person's choice?
     any_server: bool,
-    /// The file and the variable of its key; none: it has none.
-    key: Option<(&'static str, &'static str)>,
+    key: Key,
     /// What every model of the vendor reads beside text.
     reads: &'static [Modality],
     context_window: Option<u64>,
+}
+
+/// What a vendor knows its customers by.
+enum Key {
+    None,
+    /// The file that a new one goes into, and the variable that it is likely in.
+    Secret(&'static str, &'static str),
+    /// A login that is kept in a file: that of `stellaclaw login codex`.
+    Login,
 }
 
 const PRESETS: &[Preset] = &[
@@ -39,7 +47,7 @@ const PRESETS: &[Preset] = &[
         component: "provider-openrouter",
         model: Some("openrouter/auto"),
         any_server: false,
-        key: Some(("openrouter.key", environment::OPENROUTER_API_KEY)),
+        key: Key::Secret("openrouter.key", environment::OPENROUTER_API_KEY),
         reads: &[],
         context_window: None,
     },
@@ -49,9 +57,19 @@ const PRESETS: &[Preset] = &[
         component: "provider-claude",
         model: None,
         any_server: false,
-        key: Some(("anthropic.key", "ANTHROPIC_API_KEY")),
+        key: Key::Secret("anthropic.key", "ANTHROPIC_API_KEY"),
         reads: &[Modality::Image, Modality::Pdf],
         context_window: Some(200_000),
+    },
+    Preset {
+        provider: Provider::Codex,
+        said: "ChatGPT, from OpenAI (a subscription, after `stellaclaw login codex`)",
+        component: "provider-codex",
+        model: None,
+        any_server: false,
+        key: Key::Login,
+        reads: &[Modality::Image],
+        context_window: Some(272_000),
     },
     Preset {
         provider: Provider::OpenaiCompatible,
@@ -59,7 +77,7 @@ const PRESETS: &[Preset] = &[
         component: "provider-openrouter",
         model: None,
         any_server: true,
-        key: Some(("model.key", "OPENAI_API_KEY")),
+        key: Key::Secret("model.key", "OPENAI_API_KEY"),
         reads: &[],
         context_window: None,
     },
@@ -69,7 +87,7 @@ const PRESETS: &[Preset] = &[
         component: "provider-offline",
         model: Some("offline"),
         any_server: false,
-        key: None,
+        key: Key::None,
         reads: &[],
         context_window: None,
     },
@@ -92,9 +110,10 @@ pub(super) fn wanted(args: &InitArgs, questions: Questions) -> anyhow::Result<Mo
     };
     let id = preset.model(args, questions)?;
     let key = match &preset.key {
-        Some(_) if args.no_key => None,
-        Some((file, variable)) => preset.asked(args, file, variable).answer(questions)?,
-        None => None,
+        Key::Secret(..) if args.no_key => None,
+        Key::Secret(file, variable) => preset.asked(args, file, variable).answer(questions)?,
+        Key::Login => Some(login(args)?),
+        Key::None => None,
     };
     Ok(Model {
         provider: preset.component,
@@ -104,6 +123,18 @@ pub(super) fn wanted(args: &InitArgs, questions: Questions) -> anyhow::Result<Mo
         reads: preset.reads,
         context_window: preset.context_window,
     })
+}
+
+/// A login that is there: `init` makes none.
+fn login(args: &InitArgs) -> anyhow::Result<Kept> {
+    let path = match &args.codex_auth {
+        Some(file) => environment::expanded(file).and_then(|file| std::path::absolute(file).ok()),
+        None => environment::codex_login(),
+    };
+    let source = SecretSource::CodexAuth(path.context("there is no home directory; say where the login is with --codex-auth")?);
+    let read = source.read().context("failed to read the login; `stellaclaw login codex` makes one");
+    read.map_err(|error| ExitCode::Auth.error(error))?;
+    Ok(Kept::There(source))
 }
 
 fn preset(args: &InitArgs, questions: Questions) -> anyhow::Result<&'static Preset> {
@@ -122,7 +153,7 @@ impl Preset {
         let id = match &args.model {
             Some(id) => id.trim().to_owned(),
             // Nothing is asked about what has one model alone.
-            None => match self.model.filter(|_| self.key.is_none()) {
+            None => match self.model.filter(|_| matches!(self.key, Key::None)) {
                 Some(only) => only.to_owned(),
                 None => questions.text("The model, as the server calls it:", self.model, not_empty, "--model")?,
             },
@@ -147,11 +178,13 @@ impl Preset {
     /// Flags that would have no effect are a mistake.
     fn refuse_useless(&self, args: &InitArgs) -> anyhow::Result<()> {
         let has_key = args.key_env.is_some() || args.key_file.is_some();
+        let is_secret = matches!(self.key, Key::Secret(..));
         let useless = [
             ("--base-url", args.base_url.is_some() && !self.any_server),
-            ("--no-key", args.no_key && self.key.is_some() && !self.any_server),
-            ("--model", args.model.is_some() && self.key.is_none()),
-            ("a key", has_key && self.key.is_none()),
+            ("--no-key", args.no_key && !self.any_server && !matches!(self.key, Key::None)),
+            ("--model", args.model.is_some() && matches!(self.key, Key::None)),
+            ("a key", has_key && !is_secret),
+            ("--codex-auth", args.codex_auth.is_some() && !matches!(self.key, Key::Login)),
         ];
         match useless.iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(ExitCode::Usage.error(anyhow!("{flag} does not go with this --provider"))),
