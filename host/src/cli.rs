@@ -173,7 +173,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Init(args) => init::run(context, args).await,
+        Verb::Init(args) => init::run(context, *args).await,
         Verb::Run(args) => run::run(context, args).await,
         Verb::Chat(args) => chat::run(context, args).await,
         Verb::Ask(args) => ask::run(context, args).await,

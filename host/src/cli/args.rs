@@ -70,7 +70,7 @@ pub enum Color {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
     /// Set up a model, a bot and the configuration, step by step
-    Init(InitArgs),
+    Init(Box<InitArgs>),
     /// Serve every channel, in the foreground
     Run(RunArgs),
     /// Talk in the terminal

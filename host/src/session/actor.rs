@@ -212,8 +212,9 @@ impl Actor {
     pub(super) fn get_ready(&mut self) {
         if self.state.head.phase == Phase::Idle
             && halt::since(&self.deps.workdir).is_none()
-            && let Some(model) = self.deps.model(&self.conversation.model)
+            && let Some(mut model) = self.deps.model(&self.conversation.model)
         {
+            model.effort = self.conversation.effort.clone().or(model.effort);
             self.serve_with(&model);
             self.preparing.begin(&self.deps, &self.caller, model, &self.state);
         }

@@ -99,6 +99,7 @@ impl Actor {
         let change = CommandEffect::SetEffort { conversation: self.conversation.id, effort: effort.clone() };
         self.close_command(row, vec![change], answer, Vec::new()).await?;
         self.conversation.effort = effort;
+        self.get_ready();
         Ok(())
     }
 

@@ -190,7 +190,7 @@ impl Draft<'_> {
     }
 
     /// What a failed request cost: as its vendor says, or estimated where it may have been worked on.
-    fn cost_of_failure(&self, failure: &Failure) -> Option<(Usage, bool)> {
+    pub(super) fn cost_of_failure(&self, failure: &Failure) -> Option<(Usage, bool)> {
         match &failure.usage {
             Some(usage) => Some((spending::priced((**usage).clone(), self.policy.price), false)),
             None => failing::may_have_cost(failure)

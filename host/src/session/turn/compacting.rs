@@ -48,7 +48,9 @@ impl Draft<'_> {
             Phase::Closed => return,
             Phase::Asking | Phase::Calling => words::COMPACT_LATER.to_owned(),
             Phase::Compacting => words::COMPACTING.to_owned(),
-            Phase::Idle | Phase::Parked if spending::day_is_spent(self.policy, self.facts) => words::compact_without_money(self.policy),
+            Phase::Idle | Phase::Parked if spending::is_spent(&self.head, self.policy, self.facts) => {
+                words::COMPACT_WITHOUT_MONEY.to_owned()
+            }
             Phase::Idle | Phase::Parked => {
                 let keep = self.policy.compact_keep.min(self.state.context.tokens / 4);
                 match self.cut(keep) {
@@ -86,7 +88,7 @@ impl Draft<'_> {
                 self.effect(Effect::Summarise { id });
             }
             Timer::CacheExpiring if self.head.phase == Phase::Idle && !self.has_waiting() && self.is_long() => {
-                let may_spend = !spending::day_is_spent(self.policy, self.facts);
+                let may_spend = !spending::is_spent(&self.head, self.policy, self.facts);
                 if let Some(cut) = self.cut(self.policy.compact_keep).filter(|_| may_spend) {
                     self.begin_compaction(CompactReason::Idle, cut, None);
                 }
@@ -100,7 +102,10 @@ impl Draft<'_> {
         let usage = spending::priced(completion.usage.clone(), self.policy.price);
         let text = completion.message.text();
         let overflowed = completion.stop == Stop::ContextFull;
-        let Some(summary) = compaction::parse(&text).filter(|_| !overflowed) else {
+        // What is said before calls, or before it is cut off, is no summary, however much of it there is.
+        let goes_on = completion.message.tool_uses().next().is_some()
+            || matches!(completion.stop, Stop::ToolUse | Stop::Refusal(_) | Stop::ContentFilter);
+        let Some(summary) = compaction::parse(&text).filter(|_| !overflowed && !goes_on) else {
             let kind = if overflowed { FailureKind::ContextOverflow } else { FailureKind::Other };
             let failure = Failure { usage: Some(Box::new(usage)), ..Failure::new(kind, "the model wrote no summary") };
             self.not_summarised(id, &failure);
@@ -128,10 +133,11 @@ impl Draft<'_> {
 
     pub(super) fn not_summarised(&mut self, id: u64, failure: &Failure) {
         let Some(compaction) = self.compaction(id).cloned() else { return };
-        let usage = failure.usage.clone().map(|usage| spending::priced(*usage, self.policy.price));
-        if let Some(usage) = &usage {
-            self.summary_usage(usage, false);
+        let cost = self.cost_of_failure(failure);
+        if let Some((usage, estimated)) = &cost {
+            self.summary_usage(usage, *estimated);
         }
+        let usage = cost.map(|(usage, _)| usage);
         let message = failure.message.clone();
         let tries = compaction.tries.saturating_add(1);
         if self.is_cancelled() {

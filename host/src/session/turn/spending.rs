@@ -39,9 +39,9 @@ pub(super) fn exceeded(head: &Head, policy: &Policy, facts: &Facts, spent: Spend
     }
 }
 
-/// Has what all sessions may spend on a day been spent?
-pub(super) fn day_is_spent(policy: &Policy, facts: &Facts) -> bool {
-    facts.day.reaches(policy.day_spend)
+/// Has what the day, or the conversation, may spend been spent? For requests that belong to no turn.
+pub(super) fn is_spent(head: &Head, policy: &Policy, facts: &Facts) -> bool {
+    facts.day.reaches(policy.day_spend) || facts.conversation.reaches(budget(head, policy).conversation)
 }
 
 /// The usage with its cost, where a price is known and the provider did not say.

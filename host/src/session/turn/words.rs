@@ -104,9 +104,8 @@ pub(super) fn not_compacted(reason: &str) -> String {
     format!("The older part of this conversation could not be summarised: {quoted}. It stays as it is; `/compact` tries again.")
 }
 
-pub(super) fn compact_without_money(policy: &Policy) -> String {
-    format!("Today's budget is used up ({}), so nothing is summarised now.", budget(policy.day_spend))
-}
+/// The answer to `/compact`.
+pub(super) const COMPACT_WITHOUT_MONEY: &str = "A budget is used up, so nothing is summarised now; `/status` shows what was used.";
 
 /// The notice of a parked turn.
 pub(super) fn parked(reason: ParkReason, detail: Option<&str>, policy: &Policy, reference: &str) -> String {

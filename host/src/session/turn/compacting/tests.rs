@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chat::{Batching, FailureKind, Piece, Replay};
+use crate::chat::{Batching, FailureKind, Replay};
 use crate::clock::Moment;
 use crate::session::event::{CompactReason, Event, Outcome, ParkReason};
 use crate::session::history::Body;
@@ -215,7 +215,11 @@ fn a_command_is_refused_while_something_runs_or_there_is_nothing_to_do() {
     refused(&mut Rig::calling(&[READ]), "Something is running");
     let mut rig = long(6);
     rig.facts.day = Spend { cost_micros: 20_000_000, unpriced_tokens: 0 };
-    refused(&mut rig, "Today's budget");
+    refused(&mut rig, "A budget is used up");
+    let mut rig = long(6);
+    rig.policy.conversation_spend = Spend { cost_micros: 1_000_000, unpriced_tokens: 0 };
+    rig.facts.conversation = rig.policy.conversation_spend;
+    refused(&mut rig, "A budget is used up");
 }
 
 #[test]
@@ -352,8 +356,7 @@ fn the_system_prompt_stays_until_a_compaction_and_what_changed_is_told_once() {
 fn the_pieces_of_an_answer_that_asks_for_tools_are_no_summary() {
     let mut rig = long(9);
     compact(&mut rig);
-    let mut answer = completion("", &["read"]);
-    answer.message.pieces.retain(|piece| matches!(piece, Piece::ToolUse(_)));
+    let answer = completion("Let me look at the tests next.", &["read"]);
     let step = rig.step(Input::Summarised { id: rig.summary(), completion: Box::new(answer) });
     assert_eq!(kinds(&step), ["summary_failed"]);
     assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Start(_))), "none of them runs");
