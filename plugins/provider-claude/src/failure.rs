@@ -42,7 +42,11 @@ pub fn in_stream(body: &[u8]) -> Failure {
 #[must_use]
 pub fn refuses_thoughts(failure: &Failure) -> bool {
     let text = &failure.message;
-    failure.kind == Kind::InvalidRequest && text.contains("thinking") && (text.contains("signature") || text.contains("cannot be modified"))
+    // With a status it is the answer to the request: nothing of another one was shown.
+    failure.status == Some(400)
+        && failure.kind == Kind::InvalidRequest
+        && text.contains("thinking")
+        && (text.contains("signature") || text.contains("cannot be modified"))
 }
 
 /// The server's name for the exchange, which its support asks for.

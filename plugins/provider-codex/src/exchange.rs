@@ -65,8 +65,9 @@ enum Opened<S> {
 impl<'a, W: World> Exchange<'a, W> {
     /// Gets ready to answer `request` with `call`.
     pub fn new(world: &'a mut W, call: &'a Call<'a>, request: &'a Request) -> Self {
-        let kept_state = Turn::recall(world, &request.turn);
-        let sockets = Sockets::recall(world);
+        let peer = call.peer();
+        let kept_state = Turn::recall(world, &peer, &request.turn);
+        let sockets = Sockets::recall(world, &peer);
         let turn_state = TurnState::default();
         *turn_state.borrow_mut() = kept_state.clone();
         Self { world, call, turn: &request.turn, turn_state, kept_state, sockets, renewed: false }
@@ -328,7 +329,7 @@ impl<'a, W: World> Exchange<'a, W> {
         let state = self.turn_state.borrow().clone();
         if state != self.kept_state {
             if let Some(state) = &state {
-                Turn::keep(self.world, self.turn, state);
+                Turn::keep(self.world, &self.call.peer(), self.turn, state);
             }
             self.kept_state = state;
         }

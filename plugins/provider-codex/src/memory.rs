@@ -9,9 +9,11 @@ const FAILURES: u32 = 3;
 const PAUSE_MS: u64 = 60 * 60 * 1000;
 
 /// How WebSockets do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sockets {
+    /// Whose: a conversation may be served by more than one server.
+    peer: String,
     /// Connections in a row that broke or could not be made.
     failures: u32,
     /// None is tried before this moment.
@@ -19,9 +21,14 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// What is remembered.
-    pub fn recall<W: World>(world: &mut W) -> Self {
-        world.kept(Place::Sockets).and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default()
+    /// What is remembered of this server.
+    pub fn recall<W: World>(world: &mut W, peer: &str) -> Self {
+        let kept = world.kept(Place::Sockets).and_then(|kept| serde_json::from_slice::<Self>(&kept).ok());
+        kept.filter(|kept| kept.peer == peer).unwrap_or_else(|| Self::new(peer))
+    }
+
+    fn new(peer: &str) -> Self {
+        Self { peer: peer.to_owned(), ..Self::default() }
     }
 
     /// Is another way to be taken? A clock that was set back does not make the pause longer.
@@ -42,14 +49,14 @@ impl Sockets {
 
     /// The server, or what is between, has none.
     pub fn unsupported<W: World>(&mut self, world: &mut W) {
-        *self = Self { failures: 0, off_until: world.now().saturating_add(PAUSE_MS) };
+        (self.failures, self.off_until) = (0, world.now().saturating_add(PAUSE_MS));
         self.keep(world);
     }
 
     /// One did its work.
     pub fn worked<W: World>(&mut self, world: &mut W) {
-        if *self != Self::default() {
-            *self = Self::default();
+        if (self.failures, self.off_until) != (0, 0) {
+            *self = Self::new(&self.peer);
             self.keep(world);
         }
     }
@@ -59,23 +66,24 @@ impl Sockets {
     }
 }
 
-/// The token that keeps the requests of a turn on one server. It never goes to another turn.
+/// The token that keeps the requests of a turn on one server. It never goes to another turn, nor to another server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
+    peer: String,
     turn: String,
     state: String,
 }
 
 impl Turn {
-    /// The token of `turn`, if it has one.
-    pub fn recall<W: World>(world: &mut W, turn: &str) -> Option<String> {
+    /// The token that `peer` gave for `turn`, if it has given one.
+    pub fn recall<W: World>(world: &mut W, peer: &str, turn: &str) -> Option<String> {
         let kept: Self = serde_json::from_slice(&world.kept(Place::Turn)?).ok()?;
-        (kept.turn == turn).then_some(kept.state)
+        (kept.peer == peer && kept.turn == turn).then_some(kept.state)
     }
 
     /// Remembers the token of `turn`, in place of the one before.
-    pub fn keep<W: World>(world: &mut W, turn: &str, state: &str) {
-        let kept = Self { turn: turn.to_owned(), state: state.to_owned() };
+    pub fn keep<W: World>(world: &mut W, peer: &str, turn: &str, state: &str) {
+        let kept = Self { peer: peer.to_owned(), turn: turn.to_owned(), state: state.to_owned() };
         world.keep(Place::Turn, &serde_json::to_vec(&kept).unwrap_or_default());
     }
 }

@@ -49,19 +49,21 @@ const BROKEN_SEAL: &str = "invalid_encrypted_content";
 
 impl Provider for OpenRouter {
     fn complete(model: &Model, request: &Request) -> Result<Completion, Failure> {
-        let answered = ask(model, request, request::build(model, request)?);
+        let mut shown = false;
+        let answered = ask(model, request, request::build(model, request)?, &mut shown);
         match answered {
             // Nothing was answered yet. Without the reasoning the conversation goes on; with it, it never would.
-            Err(failure) if failure.code.as_deref() == Some(BROKEN_SEAL) => {
+            Err(failure) if failure.code.as_deref() == Some(BROKEN_SEAL) && !shown => {
                 let request = request::without_reasoning(request);
-                ask(model, &request, request::build(model, &request)?)
+                ask(model, &request, request::build(model, &request)?, &mut shown)
             }
             answered => answered,
         }
     }
 }
 
-fn ask(model: &Model, request: &Request, call: Prepared) -> Result<Completion, Failure> {
+/// `shown`: some of an answer was handed on.
+fn ask(model: &Model, request: &Request, call: Prepared, shown: &mut bool) -> Result<Completion, Failure> {
     let mut builder = http::post(call.url).pieces(call.body).timeouts(model.timeouts);
     for (name, value) in call.headers {
         builder = builder.header(&name, value);
@@ -78,11 +80,11 @@ fn ask(model: &Model, request: &Request, call: Prepared) -> Result<Completion, F
     match call.api {
         Api::Chat => {
             let answer = ChatAnswer::new(&model.id, &request.id).request_id(id).cache_life(call.cache_life);
-            receive(&response, Stream::new(answer))
+            receive(&response, Stream::new(answer), shown)
         }
         Api::Responses => {
             let answer = ResponsesAnswer::new(&responses::DIALECT, &model.id, &request.id).request_id(id).cache_life(call.cache_life);
-            receive(&response, Stream::new(answer))
+            receive(&response, Stream::new(answer), shown)
         }
     }
 }
@@ -103,10 +105,10 @@ impl ModelList for OpenRouter {
 }
 
 /// Reads until the answer is complete, handing on what each chunk brought.
-fn receive(response: &http::Response, mut stream: Stream<impl Answer>) -> Result<Completion, Failure> {
+fn receive(response: &http::Response, mut stream: Stream<impl Answer>, shown: &mut bool) -> Result<Completion, Failure> {
     while !stream.is_done() {
         match response.read(READ_BYTES) {
-            Ok(Some(bytes)) => emit(&stream.push(&bytes)?)?,
+            Ok(Some(bytes)) => emit(&stream.push(&bytes)?, shown)?,
             Ok(None) => break,
             // The answer is whole; only its end marker, or the usage, was lost.
             Err(error) if stream.is_terminal() && error.kind != stellaclaw_sdk::ErrorKind::Cancelled => break,
@@ -114,11 +116,12 @@ fn receive(response: &http::Response, mut stream: Stream<impl Answer>) -> Result
         }
     }
     let finished = stream.finish()?;
-    emit(&finished.deltas)?;
+    emit(&finished.deltas, shown)?;
     Ok(finished.completion)
 }
 
-fn emit(batch: &[deltas::Delta]) -> Result<(), Failure> {
+fn emit(batch: &[deltas::Delta], shown: &mut bool) -> Result<(), Failure> {
+    *shown |= batch.iter().any(|delta| !matches!(delta, deltas::Delta::Started(_)));
     if batch.is_empty() || deltas::emit(batch) { Ok(()) } else { Err(Failure::cancelled()) }
 }
 
