@@ -3,7 +3,7 @@
 //! - A [`Secret`] has no `Debug`, no `Display` and no serialisation; its memory is wiped when it is dropped.
 //! - A value under 12 bytes is refused: it would be found in innocent text, so it could not be redacted.
 //! - No error here carries a value or a part of one.
-//! - A login is a secret that is renewed: see [`codex`] and [`renewal`].
+//! - A login is a secret that is renewed: see [`codex`] and `renewal`.
 //!
 //! What it does not do: check who else can read a secret's file (`doctor` does).
 

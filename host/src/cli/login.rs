@@ -16,7 +16,7 @@ use super::args::LoginArgs;
 use super::{ExitCode, consent, output};
 use crate::config::environment;
 use crate::secrets::codex::Login;
-use crate::secrets::codex::oauth::{AuthServer, Tokens};
+use crate::secrets::codex::oauth::{AuthError, AuthServer, Tokens};
 use crate::secrets::keep_login;
 use crate::{clock, limits};
 
@@ -86,8 +86,11 @@ async fn device(server: &AuthServer) -> anyhow::Result<Tokens> {
     let device = server.device().await.context("failed to begin")?;
     tell(&format!("Open {} in any browser and enter the code {}\n", server.device_page(), device.user_code))?;
     loop {
-        if let Some(confirmed) = server.confirmed(&device).await.context("failed to ask whether the login is confirmed")? {
-            return server.claim(&confirmed).await.context("failed to claim the login");
+        match server.confirmed(&device).await {
+            Ok(Some(confirmed)) => return server.claim(&confirmed).await.context("failed to claim the login"),
+            // A question that got lost is asked again, until the time for the login is over.
+            Ok(None) | Err(AuthError::Failed(_)) => {}
+            Err(refused) => return Err(refused).context("failed to ask whether the login is confirmed"),
         }
         sleep(device.interval()).await;
     }

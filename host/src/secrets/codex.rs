@@ -4,7 +4,7 @@
 //! - The file is replaced whole, mode 0600, through a link to where it leads.
 //! - Nothing in an error repeats what the file holds.
 //!
-//! What it does not do: ask the server (see [`oauth`] and [`super::renewal`]), check signatures: whoever can write the file
+//! What it does not do: ask the server (see [`oauth`] and `secrets::renewal`), check signatures: whoever can write the file
 //! decides what is in it.
 
 pub mod oauth;

@@ -4,7 +4,7 @@
 //!   Redirects are not followed.
 //! - Frames that come are read ahead up to a bound, with pings answered, whether the guest waits for one or not. Each is
 //!   redacted as a whole, however the server cut it.
-//! - A connection ends with its call, unless the guest parks it (see [`parked`]).
+//! - A connection ends with its call, unless the guest parks it (see `parked`).
 //! - Imports that wait say so, and return `cancelled` when the call is being stopped. A message that was cut off by that ends
 //!   its connection: nothing goes on being sent behind a call.
 //!

@@ -93,7 +93,12 @@ impl Sending {
                         return Err(self.over());
                     }
                 },
-                () = tokio::time::sleep(patience) => return Err(too_late(self.deadline, self.request.idle, self.request.total)),
+                // The piece is lost: what was sent must not pass as whole.
+                () = tokio::time::sleep(patience) => {
+                    let late = too_late(self.deadline, self.request.idle, self.request.total);
+                    self.exchange = Exchange::Failed(late.clone());
+                    return Err(late);
+                }
             }
         }
         Ok(())

@@ -298,7 +298,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
         let Poll::Ready(next) = Pin::new(&mut self.stream).poll_next(context) else { return Ok(false) };
         let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
-        self.meter.message();
+        // Between the parts of a message there may be pings: it is no whole one yet.
+        if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+            self.meter.message();
+        }
         match message {
             Message::Text(text) => self.inbox.put(Frame::Text(text.to_string())),
             Message::Binary(bytes) => self.inbox.put(Frame::Binary(bytes.into())),
