@@ -13,7 +13,10 @@ pub fn readable(part: &Value) -> bool {
         Some("input_file") => named_file(part),
         Some("input_audio") => {
             let audio = &part["input_audio"];
-            matches!(audio["format"].as_str(), Some("mp3" | "wav")) && is_base64(audio["data"].as_str().unwrap_or_default())
+            // OpenAI takes the first two, OpenRouter all.
+            let formats = ["mp3", "wav", "aiff", "aac", "ogg", "flac", "m4a"];
+            audio["format"].as_str().is_some_and(|format| formats.contains(&format))
+                && is_base64(audio["data"].as_str().unwrap_or_default())
         }
         _ => false,
     }

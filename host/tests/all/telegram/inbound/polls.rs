@@ -102,7 +102,7 @@ async fn a_webhook_is_removed_whenever_it_is_set_and_the_menu_of_commands_is_the
     for scope in ["all_private_chats/", "all_group_chats/"] {
         let menu = bot.telegram.wait(scope, |telegram| telegram.menu(scope)).await.unwrap();
         let names: Vec<_> = menu.as_array().unwrap().iter().map(|command| command["command"].as_str().unwrap()).collect();
-        assert_eq!(names, ["cancel", "continue", "status", "model", "new", "help"], "{scope}");
+        assert_eq!(names, ["cancel", "continue", "status", "model", "reasoning", "compact", "new", "help"], "{scope}");
     }
     let removals = |telegram: &FakeTelegram| telegram.calls_of("deleteWebhook");
     let before = removals(&bot.telegram).len();
