@@ -232,7 +232,7 @@ struct Level {
 
 /// What may be more than before: what an allocator and the sandbox pool keep for the next time, connections that have not
 /// noticed their end, and threads of the runtime.
-const SLACK: Level = Level { resident_kib: 96 << 10, address_kib: 2 << 20, threads: 8, files: 8 };
+const SLACK: Level = Level { resident_kib: 160 << 10, address_kib: 2 << 20, threads: 8, files: 8 };
 /// The same after everything has been played before: less than a guest, a thread or a file for each of many cases. Of what calls gave
 /// back an allocator keeps up to 64 MiB in each of its arenas, of which threads that come and go find others each time; a
 /// hundred calls that lost 1 MiB each would show.
